@@ -1,0 +1,61 @@
+//! Messages on `control.sock` in the pod directory, between `kcradle` commands and the VM's process.
+//!
+//! One JSON object a line each way: the client sends one [`Request`], the VM's process sends one [`Reply`]
+//! and closes. The socket has mode 0600.
+
+use serde::{Deserialize, Serialize};
+
+/// The version of these messages; another is refused.
+pub const VERSION: u32 = 1;
+
+/// The longest line in bytes that either side reads.
+pub const MAX_LINE: usize = 64 * 1024;
+
+/// A request to the VM's process.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct Request {
+    /// [`VERSION`].
+    pub version: u32,
+    /// What to do.
+    pub verb: Verb,
+}
+
+/// What the VM's process can be asked.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase", tag = "name")]
+pub enum Verb {
+    /// Stop the containers in order, then end the VM; answered when the guest was told.
+    #[serde(rename_all = "camelCase")]
+    Stop {
+        /// Seconds between the stop signal and the kill, for all containers; `None`: each its own.
+        grace_seconds: Option<u32>,
+    },
+    /// End the VM at once, as if its power were cut.
+    Kill,
+    /// Send a signal to the first container's first process.
+    Signal {
+        /// The signal's number, 1 to 64.
+        number: u32,
+    },
+    /// Describe the running pod.
+    State,
+}
+
+/// The answer to a [`Request`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub enum Reply {
+    /// Done.
+    Ok,
+    /// Refused or failed, with the reason.
+    Error(String),
+    /// Answer to [`Verb::State`].
+    #[serde(rename_all = "camelCase")]
+    State {
+        /// The pid of the VM's process.
+        pid: u32,
+        /// One entry a container: its pid in the guest while it runs.
+        containers: Vec<Option<u32>>,
+    },
+}

@@ -1,0 +1,278 @@
+//! `launch.json`: everything the guest is told. Written by `kcradle summon`, read by guest-init.
+//!
+//! Field names are those of kraud's cradle where it has the field. The type is strict: an unknown field or
+//! another version is refused, so an old guest never half-obeys a new host. [`crate::launch`] is versioned
+//! by [`VERSION`].
+
+use serde::{Deserialize, Serialize};
+
+/// The version of the launch specification.
+pub const VERSION: u32 = 1;
+
+/// The most containers a pod can have; frames carry the index in one byte.
+pub const MAX_CONTAINERS: usize = 128;
+
+/// What the guest is to run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct LaunchSpec {
+    /// [`VERSION`].
+    pub version: u32,
+    /// The pod's id: 64 lower-case hexadecimal digits.
+    pub id: String,
+    /// The size of the virtual machine.
+    pub resources: Resources,
+    /// What the virtio block devices are, in the order of attachment (`/dev/vda`, `/dev/vdb`, …).
+    pub disks: Vec<DiskSpec>,
+    /// The containers, in order.
+    pub containers: Vec<ContainerSpec>,
+    /// Names and addresses; no interfaces but loopback where it is empty.
+    #[serde(default, skip_serializing_if = "NetworkSpec::is_empty")]
+    pub network: NetworkSpec,
+}
+
+/// The size of the virtual machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct Resources {
+    /// vCPUs, 1 to 32.
+    pub cpu: u32,
+    /// Guest memory in MiB, at least 64.
+    pub mem: u64,
+}
+
+/// What a block device holds.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase", tag = "kind")]
+pub enum DiskSpec {
+    /// A read-only EROFS with an image's merged file tree.
+    Image,
+    /// The pod's writable ext4: one directory a container with its overlay's upper layer.
+    Scratch,
+}
+
+/// One container, its image's configuration and the user's wishes already merged.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct ContainerSpec {
+    /// The container's name, unique in the pod: letters, digits, `_`, `.`, `-`.
+    pub name: String,
+    /// Where its file tree comes from.
+    pub image: ImageSpec,
+    /// Its main process.
+    pub process: ProcessSpec,
+    /// When it starts, and what follows its end.
+    #[serde(default)]
+    pub lifecycle: LifecycleSpec,
+    /// The host name inside it.
+    pub hostname: String,
+    /// Mounted over its file tree, in this order, after the default file systems.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub mounts: Vec<MountSpec>,
+    /// Limits of its control group.
+    #[serde(default)]
+    pub limits: LimitsSpec,
+    /// The size of `/dev/shm` in bytes.
+    pub shm_size: u64,
+}
+
+/// Where a container's file tree comes from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct ImageSpec {
+    /// The reference as the user wrote it, for people.
+    #[serde(rename = "ref")]
+    pub reference: String,
+    /// The digest of the image's manifest (`sha256:…`), empty where the source had none.
+    pub digest: String,
+    /// Index of the [`DiskSpec::Image`] in [`LaunchSpec::disks`].
+    pub disk: u32,
+    /// Where writes go.
+    pub writable: Writable,
+}
+
+/// Where a container's writes go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Writable {
+    /// To the disk of that index, a [`DiskSpec::Scratch`]; kept when the pod is run again.
+    Disk(u32),
+    /// To memory; gone when the container ends for good.
+    Tmpfs,
+    /// Nowhere: the root file system is read-only.
+    ReadOnly,
+}
+
+/// A container's main process.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct ProcessSpec {
+    /// Entry point, command and arguments; at least one. The first is looked up in the container's PATH.
+    pub cmd: Vec<String>,
+    /// The environment, in order; a later entry of the same name wins.
+    #[serde(default)]
+    pub env: Vec<EnvSpec>,
+    /// The working directory inside the container; created where it is missing, as Docker does.
+    pub workdir: String,
+    /// Whether the process gets a terminal.
+    pub tty: bool,
+    /// Whether standard input is kept open for the host; else it is `/dev/null`.
+    pub stdin: bool,
+    /// `user[:group]`, each a name from the image's files or a number; empty: root.
+    #[serde(default)]
+    pub user: String,
+    /// Capabilities of the process by name (`CAP_CHOWN`): bounding, effective and permitted sets.
+    pub capabilities: Vec<String>,
+    /// Whether set-user-id programs are kept from raising privileges.
+    #[serde(default)]
+    pub no_new_privileges: bool,
+    /// Limits of setrlimit(2).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rlimits: Vec<RlimitSpec>,
+    /// The signal that asks the process to end; its number on x86-64.
+    pub stop_signal: u32,
+    /// Seconds from the stop signal to SIGKILL.
+    pub stop_timeout: u32,
+}
+
+/// An environment variable.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct EnvSpec {
+    /// The variable's name: not empty, no `=` and no NUL.
+    pub name: String,
+    /// The variable's value.
+    #[serde(default)]
+    pub value: String,
+    /// Takes the value from elsewhere when the pod is run; the host resolves it, a guest refuses it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub value_from: Option<EnvFrom>,
+}
+
+/// Where a variable's value comes from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct EnvFrom {
+    /// The name of a variable in the environment of the VM's process.
+    pub pod_env: String,
+}
+
+/// A limit of setrlimit(2).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct RlimitSpec {
+    /// The resource, as in `RLIMIT_NOFILE`.
+    pub name: String,
+    /// Soft limit; `u64::MAX` is infinity.
+    pub soft: u64,
+    /// Hard limit; `u64::MAX` is infinity.
+    pub hard: u64,
+}
+
+/// When a container starts, and what follows its end.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct LifecycleSpec {
+    /// The step of the boot that waits for this container to end: `volumes`, or empty for a container that
+    /// runs beside the others.
+    #[serde(default)]
+    pub before: String,
+    /// Whether to start again after exit code 0.
+    #[serde(default)]
+    pub restart_on_success: bool,
+    /// Whether to start again after another exit code.
+    #[serde(default)]
+    pub restart_on_failure: bool,
+    /// Milliseconds between an end and the next start; 0 means 300.
+    #[serde(default)]
+    pub restart_delay: u64,
+    /// How many starts at most, the first counted; 0 means no limit.
+    #[serde(default)]
+    pub max_restarts: u32,
+    /// Whether the pod ends when this container has ended with no restart due.
+    #[serde(default)]
+    pub critical: bool,
+}
+
+/// A file system mounted into a container.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct MountSpec {
+    /// The absolute path inside the container; resolved inside its root, never out of it.
+    pub guest_path: String,
+    /// What is mounted.
+    pub source: MountSource,
+    /// Whether writes are refused.
+    #[serde(default)]
+    pub read_only: bool,
+}
+
+/// What is mounted into a container.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum MountSource {
+    /// A memory file system.
+    #[serde(rename_all = "camelCase")]
+    Tmpfs {
+        /// Its size in bytes; `None`: half of the memory.
+        size: Option<u64>,
+        /// Mode of its root, as in 0o1777.
+        mode: u32,
+        /// Whether programs in it may be executed.
+        exec: bool,
+    },
+    /// A directory on the scratch disk that outlives the container's process (an anonymous volume); empty
+    /// at first, then filled with what the image has at the path, as Docker does.
+    Anonymous {
+        /// A name unique in the pod: letters, digits, `_`, `.`, `-`.
+        name: String,
+    },
+}
+
+/// Limits of a container's control group (cgroup v2).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct LimitsSpec {
+    /// `memory.max` in bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory: Option<u64>,
+    /// `pids.max`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pids: Option<u64>,
+    /// `cpu.max` as thousandths of one CPU.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cpu_millis: Option<u64>,
+}
+
+/// Names and addresses of the pod; field names are the original's.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct NetworkSpec {
+    /// `nameserver` lines of `/etc/resolv.conf`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub nameservers: Vec<String>,
+    /// The `search` line of `/etc/resolv.conf`.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub search_domain: String,
+    /// Extra lines of `/etc/hosts`: name and address.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub hosts: Vec<HostEntry>,
+}
+
+impl NetworkSpec {
+    /// Whether nothing is set.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// A line of `/etc/hosts`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct HostEntry {
+    /// The name.
+    pub name: String,
+    /// Its address.
+    pub address: String,
+}

@@ -1,0 +1,1 @@
+//! The virtual machine monitor: KVM, memory, vCPUs, boot and devices.
