@@ -12,12 +12,14 @@ pub mod exit;
 pub mod frame;
 pub mod launch;
 pub mod package;
+pub mod pod;
 pub mod vsock;
 
 pub use boot::Stage;
 pub use exit::{ContainerExit, ExitRecord};
 pub use launch::{ContainerSpec, LaunchSpec};
 pub use package::PackageSpec;
+pub use pod::PodFile;
 
 /// Where the guest finds its [`LaunchSpec`] as JSON, in the initramfs.
 pub const LAUNCH_PATH: &str = "/launch.json";
