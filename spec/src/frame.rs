@@ -15,6 +15,11 @@ pub const HEADER_LEN: usize = 8;
 /// The longest payload in bytes. A longer one is a protocol error and ends the stream.
 pub const MAX_PAYLOAD: usize = 64 * 1024;
 
+/// Bytes of a container's standard input that the host may have sent and the guest not yet reported as
+/// [`Kind::StdinTaken`]. The guest keeps that many for a process that does not read, so that signals and
+/// stops behind them are never held up; the host sends no more.
+pub const STDIN_WINDOW: usize = 256 * 1024;
+
 /// What a frame carries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u8)]
@@ -31,6 +36,9 @@ pub enum Kind {
     Log = 5,
     /// Guest to host, last: JSON of [`crate::ExitRecord`].
     Final = 6,
+    /// Guest to host: bytes of a container's standard input that its process, or the end of its process,
+    /// took since the last such frame; payload: u32 little-endian. See [`STDIN_WINDOW`].
+    StdinTaken = 7,
     /// Host to guest: bytes for a container's standard input.
     Stdin = 16,
     /// Host to guest: end of a container's standard input.
@@ -48,13 +56,14 @@ pub enum Kind {
 
 impl Kind {
     /// All kinds.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Stdout,
         Self::Stderr,
         Self::Started,
         Self::Exited,
         Self::Log,
         Self::Final,
+        Self::StdinTaken,
         Self::Stdin,
         Self::StdinEof,
         Self::Resize,
