@@ -26,7 +26,7 @@ def _lower(path, busybox):
         layer.add("keep/replaced", b"lower\n")
         layer.add("keep/deleted", b"x")
         layer.add("keep/attributed", b"u", xattrs={"user.note": b"hello", "user.binary": bytes(range(128, 160))})
-        layer.add("keep/many-attributes", b"u", xattrs={f"user.n{n:03}": b"v" * n for n in range(1, 80)})
+        layer.add("keep/many-attributes", b"u", xattrs={f"user.n{n:03}": b"v" * n for n in range(1, 40)})
         layer.add("keep/acl", b"u", mode=0o674, xattrs={"system.posix_acl_access": ACL})
         layer.add("opaque/deep/old", b"old")
         layer.add("opaque/old", b"old")
