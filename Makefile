@@ -1,0 +1,61 @@
+# cradle: any OCI image in its own microVM. `make help` lists what can be asked for.
+#
+# Kernels, test images and tools are cached under ${XDG_CACHE_HOME:-~/.cache}/cradle by the hash of their inputs.
+
+SHELL := /bin/bash
+.DEFAULT_GOAL := all
+.PHONY: all build kernel guest lab-kernel demo test check bench-boot repro soak install help
+
+PREFIX ?= /usr/local
+export PATH := $(PATH):$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/cradle/tools/bin
+
+all: build
+
+build: guest ## build target/release/kcradle and target/pkg-default
+	cargo build --release --locked -p kcradle
+
+kernel: ## build the kernel of pods, or take it from the cache
+	tests/install kernel
+	kernel-config/build.sh guest target/kernel/guest
+
+lab-kernel: ## build the kernel of the KVM lab's host, or take it from the cache
+	tests/install kernel
+	kernel-config/build.sh lab target/kernel/lab
+
+guest: kernel ## build guest-init and the runtime package target/pkg-default
+	tests/install rust
+	guest-init/pack.sh target/kernel/guest target/pkg-default
+
+demo: ## run a busybox and an nginx image in microVMs
+	tests/install
+	$(MAKE) --no-print-directory build
+	tests/demo
+
+test: ## run every test; end-to-end tests choose the host's KVM or the lab by themselves
+	tests/run
+
+check: ## formatting, lints and the tests that need no KVM: seconds, on any Linux
+	tests/run check
+
+bench-boot: ## lab ms from exec to exit: kcradle, QEMU microvm and podman in one instruction-counted run
+	tests/install kernel lab images rust bench
+	$(MAKE) --no-print-directory build lab-kernel
+	tests/bench-boot
+
+repro: ## build kernels, runtime package and test images twice and compare every byte
+	tests/repro
+
+soak: ## start and end pods for an hour, by turns and side by side; MINUTES= for another time
+	tests/soak
+
+install: ## install kcradle, its runtime package and completions under PREFIX (default /usr/local)
+	@[[ -x target/release/kcradle && -e target/pkg-default/cradle.json ]] || { echo "make install: run \`make\` first" >&2; exit 1; }
+	install -D -m 755 target/release/kcradle $(DESTDIR)$(PREFIX)/bin/kcradle
+	for file in vmlinux initramfs cradle.json; do \
+	  install -D -m 644 target/pkg-default/$$file $(DESTDIR)$(PREFIX)/lib/cradle/pkg-default/$$file.new && \
+	  mv $(DESTDIR)$(PREFIX)/lib/cradle/pkg-default/$$file{.new,} || exit; done
+	install -d $(DESTDIR)$(PREFIX)/share/bash-completion/completions
+	target/release/kcradle completions bash >$(DESTDIR)$(PREFIX)/share/bash-completion/completions/kcradle
+
+help: ## this list
+	@awk -F ':[^#]*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
