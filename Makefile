@@ -20,7 +20,7 @@ kernel: ## build the kernel of pods, or take it from the cache
 
 lab-kernel: ## build the kernel of the KVM lab's host, or take it from the cache
 	tests/install kernel
-	kernel-config/build.sh lab target/kernel/lab
+	kernel-config/build.sh lab target/lab
 
 guest: kernel ## build guest-init and the runtime package target/pkg-default
 	tests/install rust

@@ -1,0 +1,12 @@
+//! End-to-end tests: the real `kcradle` runs real images in microVMs. They need a usable KVM, so `make test` runs
+//! them on the host that has one and in the lab where it has none. One module a promise to the user.
+#![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
+mod bad_input;
+mod endings;
+mod input_output;
+mod lifecycle;
+mod process;
+mod root_disk;
+mod services;
+mod terminal;

@@ -1,0 +1,24 @@
+//! What the end-to-end tests share: the test images, a registry on loopback, the real `kcradle` and a terminal.
+//!
+//! A test that needs something the machine lacks fails and names it; none is skipped.
+#![forbid(unsafe_code)]
+#![expect(clippy::missing_panics_doc, clippy::unwrap_used, reason = "a panic is how a test fails")]
+
+pub mod host;
+pub mod images;
+pub mod pod;
+pub mod registry;
+pub mod terminal;
+
+pub use host::Host;
+pub use pod::{Ended, Pod, Running};
+pub use registry::Registry;
+pub use terminal::Terminal;
+
+use std::path::PathBuf;
+
+/// The root of the work tree.
+#[must_use]
+pub fn work_tree() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
+}

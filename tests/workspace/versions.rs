@@ -1,0 +1,23 @@
+//! One version of each dependency: two of one crate are more code in the program and two places to mend.
+
+use std::collections::BTreeMap;
+
+use crate::graph::crates;
+
+/// Crates that are linked in more than one version, and why that cannot be helped now.
+const DUPLICATES: [(&str, &str); 1] =
+    [("bitflags", "vmm-sys-util 0.15, under all rust-vmm crates, still uses 1.3")];
+
+#[test]
+fn no_dependency_comes_in_two_versions() {
+    let mut versions: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for krate in crates() {
+        versions.entry(krate.name).or_default().push(krate.version);
+    }
+    versions.retain(|_, versions| versions.len() > 1);
+    let known = DUPLICATES.map(|(name, _)| name);
+    let new: Vec<_> = versions.iter().filter(|(name, _)| !known.contains(&name.as_str())).collect();
+    assert!(new.is_empty(), "linked twice: {new:?}");
+    let gone: Vec<_> = known.iter().filter(|name| !versions.contains_key(**name)).collect();
+    assert!(gone.is_empty(), "no longer linked twice, take out of the list: {gone:?}");
+}
