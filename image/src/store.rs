@@ -1,0 +1,194 @@
+//! The content store: converted layers, merged metadata, configurations, manifests, names and roots under one
+//! directory. Nothing in it is named by text from an image, only by digests.
+//!
+//! ```text
+//! layers/<diff_id>-v<N>.erofs   meta/<chain id>-v<N>.erofs   images/<id>.json   manifests/<digest>.json
+//! tags/<hash of the name>.json  roots/<hash of the path>.json  tmp/  locks/  lock
+//! ```
+//!
+//! Every file is written to `tmp/` and renamed into place, so what has a name is whole.
+
+mod gc;
+mod lock;
+mod root;
+mod tag;
+mod temp;
+
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+
+pub use gc::Pruned;
+pub use lock::Lease;
+pub use tag::ImageSummary;
+
+pub(crate) use lock::EntryLock;
+pub(crate) use tag::TagRecord;
+pub(crate) use temp::TempFile;
+
+use crate::config::ImageConfig;
+use crate::digest::Digest;
+use crate::erofs::{CONVERTER_VERSION, EXTENT_ALIGN};
+use crate::handle::{Extent, ImageHandle};
+use crate::manifest::MAX_DOCUMENT;
+
+const DIRS: [&str; 8] = ["layers", "meta", "images", "manifests", "tags", "roots", "tmp", "locks"];
+
+/// A content store.
+#[derive(Clone, Debug)]
+pub struct Store {
+    root: PathBuf,
+}
+
+/// Why the store could not be used.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// A file or directory could not be made, read, renamed or removed.
+    #[error("cannot {action} {}", path.display())]
+    Io {
+        /// What failed.
+        action: &'static str,
+        /// On which file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// A file of the store does not hold what its name says.
+    #[error("{} is damaged: remove it and pull the image again", .0.display())]
+    Damaged(PathBuf),
+    /// No image of that name or id.
+    #[error("no such image: {0}")]
+    NoImage(String),
+    /// More than one image has an id that starts so.
+    #[error("image id {0} is ambiguous")]
+    Ambiguous(String),
+    /// An image that pods still use.
+    #[error("image {name} is used by the pod {}: remove that first", pod.display())]
+    InUse {
+        /// The image.
+        name: String,
+        /// The first of the pods.
+        pod: PathBuf,
+    },
+    /// A pod directory whose path is not UTF-8.
+    #[error("the path {} is not UTF-8", .0.display())]
+    PodPath(PathBuf),
+}
+
+impl StoreError {
+    /// Names the action and the path of a failed call.
+    pub(crate) fn io<'a>(action: &'static str, path: &'a Path) -> impl FnOnce(io::Error) -> Self + use<'a> {
+        move |source| Self::Io { action, path: path.to_owned(), source }
+    }
+}
+
+impl Store {
+    /// Opens the store under `root`, making what is missing.
+    ///
+    /// # Errors
+    /// A directory cannot be made.
+    pub fn open(root: &Path) -> Result<Self, StoreError> {
+        for dir in DIRS.iter().map(|dir| root.join(dir)) {
+            let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(&dir);
+            made.map_err(StoreError::io("create the directory", &dir))?;
+        }
+        let root = root.canonicalize().map_err(StoreError::io("resolve", root))?;
+        Ok(Self { root })
+    }
+
+    /// The store's directory, absolute.
+    #[must_use]
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    pub(crate) fn dir(&self, name: &str) -> PathBuf {
+        self.root.join(name)
+    }
+
+    pub(crate) fn layer_path(&self, diff_id: Digest) -> PathBuf {
+        self.root.join(layer_name(diff_id))
+    }
+
+    pub(crate) fn meta_path(&self, diff_ids: &[Digest]) -> PathBuf {
+        self.root.join(meta_name(diff_ids))
+    }
+
+    /// Keeps a manifest or configuration under its digest.
+    pub(crate) fn put_document(&self, dir: &str, bytes: &[u8]) -> Result<Digest, StoreError> {
+        let digest = Digest::of(bytes);
+        let path = self.dir(dir).join(format!("{}.json", digest.hex()));
+        if !path.exists() {
+            TempFile::write(self, bytes)?.persist(&path)?;
+        }
+        Ok(digest)
+    }
+
+    /// Reads a manifest or configuration back, if it is there and whole.
+    pub(crate) fn document(&self, dir: &str, digest: Digest) -> Result<Option<Vec<u8>>, StoreError> {
+        let path = self.dir(dir).join(format!("{}.json", digest.hex()));
+        match read_bounded(&path) {
+            Ok(bytes) if Digest::of(&bytes) == digest => Ok(Some(bytes)),
+            Ok(_) => Err(StoreError::Damaged(path)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(StoreError::io("read", &path)(error)),
+        }
+    }
+
+    /// The handle of an image whose files are all there; `None` where one is missing.
+    pub(crate) fn handle(
+        &self,
+        reference: String,
+        id: Digest,
+        manifest: Option<Digest>,
+        lease: Lease,
+    ) -> Result<Option<ImageHandle>, StoreError> {
+        let Some(config) = self.config(id)? else { return Ok(None) };
+        let diff_ids = &config.rootfs.diff_ids;
+        let layers = diff_ids.iter().map(|diff_id| self.layer_path(*diff_id));
+        let mut extents = Vec::with_capacity(diff_ids.len() + 1);
+        for path in std::iter::once(self.meta_path(diff_ids)).chain(layers) {
+            let Some(len) = extent_len(&path)? else { return Ok(None) };
+            extents.push(Extent { path, len });
+        }
+        Ok(Some(ImageHandle { reference, id, manifest, config, extents, _lease: lease }))
+    }
+
+    pub(crate) fn config(&self, id: Digest) -> Result<Option<ImageConfig>, StoreError> {
+        let Some(bytes) = self.document("images", id)? else { return Ok(None) };
+        let damaged = |_| StoreError::Damaged(self.dir("images").join(format!("{}.json", id.hex())));
+        serde_json::from_slice(&bytes).map(Some).map_err(damaged)
+    }
+}
+
+/// The length of a layer or metadata file, if it is there.
+pub(crate) fn extent_len(path: &Path) -> Result<Option<u64>, StoreError> {
+    match fs::metadata(path) {
+        Ok(found) if found.is_file() && found.len() > 0 && found.len().is_multiple_of(EXTENT_ALIGN) => {
+            Ok(Some(found.len()))
+        }
+        Ok(_) => Err(StoreError::Damaged(path.to_owned())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(StoreError::io("examine", path)(error)),
+    }
+}
+
+fn layer_name(diff_id: Digest) -> String {
+    format!("layers/{}-v{CONVERTER_VERSION}.erofs", diff_id.hex())
+}
+
+fn meta_name(diff_ids: &[Digest]) -> String {
+    let chain = diff_ids.iter().fold(None, |parent, diff_id| Some(Digest::chain(parent, *diff_id)));
+    format!("meta/{}-v{CONVERTER_VERSION}.erofs", chain.unwrap_or_else(|| Digest::of(b"")).hex())
+}
+
+fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    File::open(path)?.take(MAX_DOCUMENT).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,1 @@
+//! The store: names, roots, collection.
