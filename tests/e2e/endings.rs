@@ -1,1 +1,88 @@
+//! How a virtual machine ends, and what its user is told: timeline, guest panic, killed VMM, broken packages.
 
+use std::fs;
+use std::os::unix::fs::symlink;
+
+use rustix::process::Signal;
+use tests::{Host, images};
+
+#[test]
+fn a_timeline_names_every_stage_in_order() {
+    let host = Host::shared();
+    let ended = host.summon(&[], &images::layout("busybox"), &["true"]).run_with(&["--timeline"]);
+    assert_eq!(ended.code, Some(0), "{}", ended.err());
+    let text = ended.err();
+    let mut at = 0;
+    for stage in ["init", "config", "stdio", "disks", "exec", "exited", "power-off"] {
+        let found = text[at..].find(stage);
+        at += found.unwrap_or_else(|| panic!("no stage {stage} in its place: {text}"));
+    }
+}
+
+/// The kernel panics for want of a first program; `kcradle` says so, with the kernel's last words.
+#[test]
+fn a_kernel_panic_is_told() {
+    let host = Host::shared();
+    let pod = host.summon(&[], &images::layout("busybox"), &["echo", "ran"]);
+    let link = pod.path().join("cradle");
+    let package = fs::canonicalize(&link).unwrap();
+    let broken = host.folder().join("broken-package");
+    fs::create_dir(&broken).unwrap();
+    for file in ["vmlinux", "cradle.json"] {
+        symlink(package.join(file), broken.join(file)).unwrap();
+    }
+    fs::write(broken.join("initramfs"), b"no archive").unwrap();
+    fs::remove_file(&link).unwrap();
+    symlink(&broken, &link).unwrap();
+    let ended = pod.run();
+    assert_eq!(ended.code, Some(125), "{}", ended.err());
+    assert!(ended.err().contains("panic"), "{}", ended.err());
+    let console = fs::read_to_string(pod.path().join("console.log")).unwrap();
+    assert!(console.contains("Kernel panic"), "{console}");
+
+    fs::remove_file(&link).unwrap();
+    symlink(&package, &link).unwrap();
+    assert_eq!(pod.run().good(), "ran\n");
+}
+
+#[test]
+fn a_killed_vmm_leaves_the_pod_fit_to_run_again() {
+    let host = Host::shared();
+    let script =
+        "echo ready; test -e /second && exit 0; touch /second; sync; echo synced; while :; do sleep 1; done";
+    let pod = host.summon(&[], &images::layout("busybox"), &["sh", "-c", script]);
+    let mut running = pod.start();
+    running.wait_for("synced");
+    running.signal(Signal::KILL);
+    assert_eq!(running.end().code, None);
+    assert_eq!(pod.run().good(), "ready\n");
+}
+
+#[test]
+fn a_running_pod_is_not_run_twice() {
+    let host = Host::shared();
+    let pod = host.summon(&["-i"], &images::layout("busybox"), &["sh", "-c", "echo ready; cat"]);
+    let mut running = pod.start();
+    running.wait_for("ready");
+    let error = host.refuse(&["run", pod.name()]);
+    assert!(error.contains("running"), "{error}");
+    assert_eq!(running.end().good(), "");
+}
+
+#[test]
+fn a_missing_package_is_named() {
+    let host = Host::shared();
+    let pod = host.summon(&[], &images::layout("busybox"), &["true"]);
+    let link = pod.path().join("cradle");
+    fs::remove_file(&link).unwrap();
+    symlink("/nowhere/pkg-default", &link).unwrap();
+    let error = host.refuse(&["run", pod.name()]);
+    assert!(error.contains("/nowhere/pkg-default") || error.contains("cradle"), "{error}");
+}
+
+#[test]
+fn check_finds_this_host_fit() {
+    let host = Host::empty();
+    let output = host.succeed(&["check"]);
+    assert!(output.to_lowercase().contains("kvm"), "{output}");
+}

@@ -66,17 +66,25 @@ impl Host {
     }
 
     /// A new pod directory; `wishes` are the options of `kcradle summon`, `image` and `command` what follows it.
+    #[must_use]
     pub fn summon(&self, wishes: &[&str], image: &str, command: &[&str]) -> Pod<'_> {
-        let pod = self.pod("pod");
+        self.summon_as("pod", wishes, image, command)
+    }
+
+    /// As [`Self::summon`], for a test with more pods than one: `name` is new in this host.
+    #[must_use]
+    pub fn summon_as(&self, name: &str, wishes: &[&str], image: &str, command: &[&str]) -> Pod<'_> {
+        let pod = self.pod(name);
         let mut arguments = vec!["summon", "--quiet"];
         arguments.extend(wishes);
-        arguments.extend([pod.path().to_str().unwrap(), image]);
+        arguments.extend([pod.name(), image]);
         arguments.extend(command);
         self.succeed(&arguments);
         pod
     }
 
     /// A new pod directory made from a pod file.
+    #[must_use]
     pub fn summon_file(&self, file: &serde_json::Value) -> Pod<'_> {
         let path = self.folder.path().join("pod.json");
         std::fs::write(&path, file.to_string()).unwrap();
