@@ -1,0 +1,6 @@
+//! The devices of a virtual machine, each a [`crate::virtio::VirtioDevice`].
+
+pub mod block;
+pub mod console;
+pub mod rng;
+pub mod vsock;

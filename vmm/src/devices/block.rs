@@ -1,0 +1,97 @@
+//! The block device (virtio 1.3, section 5.2): one queue of requests, done in order in the thread of its own
+//! event loop, straight between guest memory and the disk's files.
+
+mod disk;
+mod request;
+
+pub use disk::{DiskConfig, DiskError, Extent};
+
+use request::{MAX_DISCARD_SECTORS, MAX_DISCARD_SEGMENTS, MAX_SEGMENT, MAX_SEGMENTS, MAX_ZERO_SECTORS};
+
+use crate::memory::GuestMemory;
+use crate::virtio::{ActivationContext, Chain, DeviceError, VirtioDevice, Virtqueue, feature};
+
+/// Bytes in a sector, the unit of all addresses of the protocol.
+const SECTOR: u64 = 512;
+
+/// Bits of `features` (virtio 1.3, section 5.2.3).
+mod block_feature {
+    pub(super) const SIZE_MAX: u64 = 1 << 1;
+    pub(super) const SEG_MAX: u64 = 1 << 2;
+    pub(super) const RO: u64 = 1 << 5;
+    pub(super) const FLUSH: u64 = 1 << 9;
+    pub(super) const DISCARD: u64 = 1 << 13;
+    pub(super) const WRITE_ZEROES: u64 = 1 << 14;
+}
+
+/// A disk.
+pub struct Block {
+    disk: DiskConfig,
+    active: Option<(GuestMemory, Virtqueue)>,
+}
+
+impl Block {
+    /// A device that shows `disk` to the guest.
+    #[must_use]
+    pub fn new(disk: DiskConfig) -> Self {
+        Self { disk, active: None }
+    }
+}
+
+impl VirtioDevice for Block {
+    fn device_type(&self) -> u32 {
+        2
+    }
+
+    fn features(&self) -> u64 {
+        use block_feature::{DISCARD, FLUSH, RO, SEG_MAX, SIZE_MAX, WRITE_ZEROES};
+        let kind = if self.disk.is_read_only() { RO } else { DISCARD | WRITE_ZEROES };
+        SIZE_MAX | SEG_MAX | FLUSH | feature::INDIRECT_DESC | kind
+    }
+
+    /// `struct virtio_blk_config` (virtio 1.3, section 5.2.4).
+    fn config(&self) -> Vec<u8> {
+        let mut config = vec![0; 60];
+        let mut put =
+            |offset: usize, bytes: &[u8]| config[offset..offset + bytes.len()].copy_from_slice(bytes);
+        put(0, &(self.disk.len() / SECTOR).to_le_bytes());
+        put(8, &MAX_SEGMENT.to_le_bytes());
+        put(12, &MAX_SEGMENTS.to_le_bytes());
+        put(20, &512u32.to_le_bytes());
+        put(34, &1u16.to_le_bytes());
+        put(36, &MAX_DISCARD_SECTORS.to_le_bytes());
+        put(40, &MAX_DISCARD_SEGMENTS.to_le_bytes());
+        put(44, &8u32.to_le_bytes());
+        put(48, &MAX_ZERO_SECTORS.to_le_bytes());
+        put(52, &1u32.to_le_bytes());
+        put(56, &[1]);
+        config
+    }
+
+    fn queue_sizes(&self) -> &'static [u16] {
+        &[256]
+    }
+
+    fn activate(&mut self, context: ActivationContext) -> Result<(), DeviceError> {
+        let queue = context.queues.into_iter().next().ok_or(DeviceError::QueueMissing(0))?;
+        self.active = Some((context.memory, queue));
+        Ok(())
+    }
+
+    fn kicked(&mut self, _queue: usize) -> Result<(), DeviceError> {
+        let Some((memory, queue)) = &mut self.active else { return Ok(()) };
+        let disk = &self.disk;
+        let max_len = queue.size();
+        queue.drain(memory, |descriptors| match Chain::parse(memory, descriptors, max_len) {
+            Ok(chain) => Some(request::handle(disk, chain)),
+            Err(error) => {
+                log::debug!("block request refused: {error}");
+                Some(0)
+            }
+        })
+    }
+
+    fn reset(&mut self) {
+        self.active = None;
+    }
+}

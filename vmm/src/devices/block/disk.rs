@@ -1,0 +1,261 @@
+//! A disk as the host sees it: consecutive extents of files, or one writable file.
+//!
+//! Made by whoever opens the files, before the sandbox; used by the block device.
+
+use std::fs::{File, TryLockError};
+use std::io;
+use std::os::fd::AsFd;
+use std::os::unix::fs::FileExt;
+
+use vmm_sys_util::fallocate::{FallocateMode, fallocate};
+
+use super::SECTOR;
+use crate::virtio::Buffers;
+
+/// Bytes in the serial number that the guest can ask for.
+const SERIAL_LEN: usize = 20;
+/// How far an extent of an image may reach beyond the end of its file: extents are padded to this many bytes.
+const MAX_PADDING: u64 = 2 << 20;
+
+/// Why files do not make a disk.
+#[derive(Debug, thiserror::Error)]
+pub enum DiskError {
+    /// The length of a file cannot be read.
+    #[error("cannot read the size of disk extent {index}")]
+    ReadSize {
+        /// The extent's index.
+        index: usize,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// An extent reaches beyond its file, or is no whole number of sectors.
+    #[error("disk extent {index} of {len} bytes at {offset} does not fit a file of {file_len} bytes")]
+    Extent {
+        /// The extent's index.
+        index: usize,
+        /// Bytes into the file.
+        offset: u64,
+        /// Bytes of the extent.
+        len: u64,
+        /// Bytes of the file.
+        file_len: u64,
+    },
+    /// Another virtual machine writes to the file.
+    #[error("the writable disk is in use by another process")]
+    InUse,
+    /// The file cannot be locked.
+    #[error("cannot lock the writable disk")]
+    Lock(#[source] io::Error),
+}
+
+/// A range of a file that stands for a range of the disk.
+#[derive(Debug)]
+pub struct Extent {
+    /// The file.
+    pub file: File,
+    /// Bytes into the file.
+    pub offset: u64,
+    /// Bytes, a multiple of 512. May reach beyond the end of a read-only file by less than 2 MiB: zeros.
+    pub len: u64,
+}
+
+/// What a block device shows to the guest.
+#[derive(Debug)]
+pub struct DiskConfig {
+    parts: Vec<Part>,
+    len: u64,
+    read_only: bool,
+    serial: [u8; SERIAL_LEN],
+}
+
+#[derive(Debug)]
+struct Part {
+    file: File,
+    /// Where the part starts on the disk, in bytes.
+    start: u64,
+    /// Where the part starts in the file, in bytes.
+    offset: u64,
+    len: u64,
+    /// Bytes of `len` that are in the file; the rest is zeros.
+    data_len: u64,
+}
+
+impl DiskConfig {
+    /// A read-only disk of consecutive extents. Of `serial`, the first 20 bytes are shown.
+    ///
+    /// # Errors
+    /// [`DiskError::ReadSize`] and [`DiskError::Extent`].
+    pub fn image(extents: Vec<Extent>, serial: &str) -> Result<Self, DiskError> {
+        Self::new(extents, serial, true, MAX_PADDING)
+    }
+
+    /// A writable disk of one file, whose length must be a multiple of 512. The file is locked against other
+    /// writers (flock(2), exclusive) for as long as the disk lives.
+    ///
+    /// # Errors
+    /// [`DiskError`].
+    pub fn writable(file: File, serial: &str) -> Result<Self, DiskError> {
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(DiskError::InUse),
+            Err(TryLockError::Error(error)) => return Err(DiskError::Lock(error)),
+        }
+        let len = file_len(&file, 0)?;
+        Self::new(vec![Extent { file, offset: 0, len }], serial, false, 1)
+    }
+
+    fn new(extents: Vec<Extent>, serial: &str, read_only: bool, padding: u64) -> Result<Self, DiskError> {
+        let mut disk = Self { parts: Vec::new(), len: 0, read_only, serial: [0; SERIAL_LEN] };
+        for (to, from) in disk.serial.iter_mut().zip(serial.bytes()) {
+            *to = from;
+        }
+        for (index, Extent { file, offset, len }) in extents.into_iter().enumerate() {
+            let file_len = file_len(&file, index)?;
+            let refused = DiskError::Extent { index, offset, len, file_len };
+            let data_len = file_len.saturating_sub(offset).min(len);
+            let (Some(end), Some(_)) = (disk.len.checked_add(len), offset.checked_add(len)) else {
+                return Err(refused);
+            };
+            if !len.is_multiple_of(SECTOR) || len - data_len >= padding {
+                return Err(refused);
+            }
+            disk.parts.push(Part { file, start: disk.len, offset, len, data_len });
+            disk.len = end;
+        }
+        Ok(disk)
+    }
+
+    /// Bytes on the disk.
+    #[must_use]
+    pub fn len(&self) -> u64 {
+        self.len
+    }
+
+    /// Whether the disk has no bytes.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Whether writes are refused.
+    #[must_use]
+    pub fn is_read_only(&self) -> bool {
+        self.read_only
+    }
+
+    pub(super) fn serial(&self) -> &[u8] {
+        &self.serial
+    }
+
+    /// Fills `data` from byte `start`; the range is inside the disk.
+    ///
+    /// # Errors
+    /// A file's; `UnexpectedEof` where a file has become shorter.
+    pub(super) fn read(&self, start: u64, mut data: Buffers<'_>) -> io::Result<()> {
+        self.for_each_part(start, data.len() as u64, |part, skip, len| {
+            let in_file = part.data_len.saturating_sub(skip).min(len);
+            data.take_front(as_usize(in_file)?).read_from_file(part.file.as_fd(), part.offset + skip)?;
+            data.write_zeros(as_usize(len - in_file)?);
+            Ok(())
+        })
+    }
+
+    /// Writes `data` to byte `start`; the range is inside the disk, which is writable.
+    ///
+    /// # Errors
+    /// A file's.
+    pub(super) fn write(&self, start: u64, mut data: Buffers<'_>) -> io::Result<()> {
+        self.for_each_part(start, data.len() as u64, |part, skip, len| {
+            data.take_front(as_usize(len)?).write_to_file(part.file.as_fd(), part.offset + skip)
+        })
+    }
+
+    /// Makes everything written durable: fdatasync(2).
+    ///
+    /// # Errors
+    /// The system call's.
+    pub(super) fn flush(&self) -> io::Result<()> {
+        if self.read_only {
+            return Ok(());
+        }
+        self.parts.iter().try_for_each(|part| part.file.sync_data())
+    }
+
+    /// Gives space back to the host's file system where it can take it; the content is undefined after it.
+    ///
+    /// # Errors
+    /// The system call's.
+    pub(super) fn discard(&self, start: u64, len: u64) -> io::Result<()> {
+        self.for_each_part(start, len, |part, skip, len| {
+            try_fallocate(&part.file, FallocateMode::PunchHole, part.offset + skip, len).map(|_| ())
+        })
+    }
+
+    /// Makes a range read as zeros, giving its space back where `unmap` is set and the file system can.
+    ///
+    /// # Errors
+    /// A system call's.
+    pub(super) fn write_zeroes(&self, start: u64, len: u64, unmap: bool) -> io::Result<()> {
+        self.for_each_part(start, len, |part, skip, len| {
+            let offset = part.offset + skip;
+            let mode = if unmap { FallocateMode::PunchHole } else { FallocateMode::ZeroRange };
+            if try_fallocate(&part.file, mode, offset, len)? {
+                return Ok(());
+            }
+            write_zeros(&part.file, offset, len)
+        })
+    }
+
+    /// Calls `part` with each part of a range: bytes to skip in it, and bytes.
+    fn for_each_part(
+        &self,
+        start: u64,
+        len: u64,
+        mut call: impl FnMut(&Part, u64, u64) -> io::Result<()>,
+    ) -> io::Result<()> {
+        let end = start + len;
+        let first = self.parts.partition_point(|part| part.start + part.len <= start);
+        for part in &self.parts[first..] {
+            let from = start.max(part.start);
+            let to = end.min(part.start + part.len);
+            if from >= to {
+                break;
+            }
+            call(part, from - part.start, to - from)?;
+        }
+        Ok(())
+    }
+}
+
+fn file_len(file: &File, index: usize) -> Result<u64, DiskError> {
+    // Seeking instead of stat(2): it also measures block devices.
+    io::Seek::seek(&mut &*file, io::SeekFrom::End(0)).map_err(|source| DiskError::ReadSize { index, source })
+}
+
+/// fallocate(2) without a change of the file's length; false where the file system does not support the mode.
+fn try_fallocate(file: &File, mode: FallocateMode, offset: u64, len: u64) -> io::Result<bool> {
+    if len == 0 {
+        return Ok(true);
+    }
+    match fallocate(file, mode, true, offset, len) {
+        Ok(()) => Ok(true),
+        Err(error) if matches!(error.errno(), libc::EOPNOTSUPP | libc::ENOSYS | libc::ENODEV) => Ok(false),
+        Err(error) => Err(io::Error::from_raw_os_error(error.errno())),
+    }
+}
+
+fn write_zeros(file: &File, mut offset: u64, mut len: u64) -> io::Result<()> {
+    const ZEROS: [u8; 64 * 1024] = [0; 64 * 1024];
+    while len > 0 {
+        let chunk = ZEROS.len().min(as_usize(len)?);
+        file.write_all_at(&ZEROS[..chunk], offset)?;
+        offset += chunk as u64;
+        len -= chunk as u64;
+    }
+    Ok(())
+}
+
+fn as_usize(len: u64) -> io::Result<usize> {
+    usize::try_from(len).map_err(|_| io::ErrorKind::InvalidInput.into())
+}

@@ -1,0 +1,448 @@
+//! `DeviceHarness`: a fake driver that drives a device without a virtual machine, through the registers of its
+//! transport and virtqueues in memory. For tests only.
+//!
+//! Single-threaded: the test turns the event loop itself, so that what a device does is the same at each run.
+
+use std::os::fd::AsRawFd;
+use std::thread;
+
+use virtio_bindings::bindings::virtio_ring::{VRING_DESC_F_INDIRECT, VRING_DESC_F_NEXT, VRING_DESC_F_WRITE};
+use vm_memory::{Bytes, GuestAddress};
+use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
+
+use super::mmio::register;
+use super::{MmioTransport, VirtioDevice, feature, status};
+use crate::bus::{MmioDevice, QUEUE_NOTIFY_OFFSET};
+use crate::event_loop::EventLoop;
+use crate::memory::GuestMemory;
+
+/// `flags` of a descriptor.
+pub(crate) const NEXT: u16 = VRING_DESC_F_NEXT as u16;
+pub(crate) const WRITE: u16 = VRING_DESC_F_WRITE as u16;
+pub(crate) const INDIRECT: u16 = VRING_DESC_F_INDIRECT as u16;
+
+/// RAM of the fake guest: two regions with a hole, so that buffers can straddle an end.
+pub(crate) const LOW: u64 = 16 << 20;
+pub(crate) const HIGH: u64 = 1 << 32;
+pub(crate) const HIGH_LEN: u64 = 1 << 20;
+
+/// Where queue `i` has its rings: 64 KiB each from here.
+const RINGS: u64 = 0x10_0000;
+const RING_SPACE: u64 = 0x1_0000;
+
+/// A descriptor as a test writes it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Desc {
+    pub(crate) address: u64,
+    pub(crate) len: u32,
+    pub(crate) flags: u16,
+    pub(crate) next: u16,
+}
+
+/// A buffer that a test wants in a chain.
+#[derive(Clone, Debug)]
+pub(crate) enum Part<'a> {
+    /// Bytes for the device, put at the address.
+    Out(u64, &'a [u8]),
+    /// Room for the device.
+    In(u64, u32),
+}
+
+/// An entry of a used ring.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Used {
+    pub(crate) head: u32,
+    pub(crate) len: u32,
+}
+
+/// The driver's side of a virtqueue.
+pub(crate) struct DriverQueue {
+    pub(crate) size: u16,
+    pub(crate) descriptors: u64,
+    pub(crate) available: u64,
+    pub(crate) used: u64,
+    next_descriptor: u16,
+    next_available: u16,
+    next_used: u16,
+}
+
+pub(crate) struct DeviceHarness {
+    pub(crate) memory: GuestMemory,
+    pub(crate) transport: MmioTransport,
+    pub(crate) event_loop: EventLoop,
+    pub(crate) queues: Vec<DriverQueue>,
+    line: EventFd,
+}
+
+impl DeviceHarness {
+    /// A device on its transport, untouched by a driver.
+    pub(crate) fn new(device: Box<dyn VirtioDevice>) -> Self {
+        let ranges = [
+            (GuestAddress(0), usize::try_from(LOW).unwrap()),
+            (GuestAddress(HIGH), usize::try_from(HIGH_LEN).unwrap()),
+        ];
+        let memory = GuestMemory::from_ranges(&ranges).unwrap();
+        let line = EventFd::new(EFD_NONBLOCK).unwrap();
+        let mut event_loop = EventLoop::new().unwrap();
+        let irq = line.try_clone().unwrap();
+        let transport = MmioTransport::new(device, memory.clone(), irq, &mut event_loop).unwrap();
+        Self { memory, transport, event_loop, queues: Vec::new(), line }
+    }
+
+    /// A device whose driver has accepted all features and set `DRIVER_OK`.
+    pub(crate) fn started(device: Box<dyn VirtioDevice>) -> Self {
+        let mut harness = Self::new(device);
+        harness.start(u64::MAX);
+        harness
+    }
+
+    /// Drives the device from reset to `DRIVER_OK`, accepting what it offers of `features`.
+    pub(crate) fn start(&mut self, features: u64) {
+        self.negotiate(features);
+        self.queues.clear();
+        for index in 0u32.. {
+            self.write(register::QUEUE_SEL, index);
+            let size = self.read(register::QUEUE_SIZE_MAX);
+            if size == 0 {
+                break;
+            }
+            self.set_up_queue(index, u16::try_from(size).unwrap());
+        }
+        self.set_status(status::DRIVER_OK);
+        self.run();
+    }
+
+    /// Drives the device from reset to `FEATURES_OK`.
+    pub(crate) fn negotiate(&mut self, features: u64) {
+        self.set_status(status::ACKNOWLEDGE);
+        self.set_status(status::DRIVER);
+        for half in 0..2u32 {
+            self.write(register::DEVICE_FEATURES_SEL, half);
+            let wanted = u32::try_from(features >> (32 * half) & 0xffff_ffff).unwrap();
+            let accepted = self.read(register::DEVICE_FEATURES) & wanted;
+            self.write(register::DRIVER_FEATURES_SEL, half);
+            self.write(register::DRIVER_FEATURES, accepted);
+        }
+        self.set_status(status::FEATURES_OK);
+    }
+
+    fn set_up_queue(&mut self, index: u32, size: u16) {
+        let base = RINGS + u64::from(index) * RING_SPACE;
+        let queue = DriverQueue {
+            size,
+            descriptors: base,
+            available: base + 0x4000,
+            used: base + 0x8000,
+            next_descriptor: 0,
+            next_available: 0,
+            next_used: 0,
+        };
+        self.memory.write_slice(&vec![0; 0x1_0000], GuestAddress(base)).unwrap();
+        self.write(register::QUEUE_SIZE, u32::from(size));
+        self.write_address(register::QUEUE_DESC_LOW, queue.descriptors);
+        self.write_address(register::QUEUE_DRIVER_LOW, queue.available);
+        self.write_address(register::QUEUE_DEVICE_LOW, queue.used);
+        self.write(register::QUEUE_READY, 1);
+        assert_eq!(self.read(register::QUEUE_READY), 1, "queue {index}");
+        self.queues.push(queue);
+    }
+
+    pub(crate) fn write_address(&mut self, low_register: u64, address: u64) {
+        self.write(low_register, u32::try_from(address & 0xffff_ffff).unwrap());
+        self.write(low_register + 4, u32::try_from(address >> 32).unwrap());
+    }
+
+    pub(crate) fn read(&mut self, register: u64) -> u32 {
+        let mut data = [0; 4];
+        self.transport.read(register, &mut data);
+        u32::from_le_bytes(data)
+    }
+
+    pub(crate) fn write(&mut self, register: u64, value: u32) {
+        self.transport.write(register, &value.to_le_bytes());
+    }
+
+    pub(crate) fn config(&mut self, len: usize) -> Vec<u8> {
+        let mut data = vec![0; len];
+        for (offset, byte) in (register::CONFIG..).zip(&mut data) {
+            self.transport.read(offset, std::slice::from_mut(byte));
+        }
+        data
+    }
+
+    pub(crate) fn status(&mut self) -> u32 {
+        self.read(register::STATUS)
+    }
+
+    pub(crate) fn set_status(&mut self, bit: u32) {
+        let status = self.status();
+        self.write(register::STATUS, status | bit);
+    }
+
+    pub(crate) fn needs_reset(&mut self) -> bool {
+        self.status() & status::DEVICE_NEEDS_RESET != 0
+    }
+
+    /// Writes 0 to the status register, which waits for the event loop.
+    pub(crate) fn reset(&mut self) {
+        let Self { transport, event_loop, .. } = self;
+        thread::scope(|scope| {
+            let writer = scope.spawn(|| transport.write(register::STATUS, &[0; 4]));
+            while !writer.is_finished() {
+                event_loop.turn(1).unwrap();
+            }
+        });
+        let _ = self.line.read();
+    }
+
+    /// Turns the event loop until it has nothing to do.
+    pub(crate) fn run(&mut self) {
+        for _ in 0..10_000 {
+            if self.event_loop.turn(0).unwrap() == Some(0) {
+                return;
+            }
+        }
+        panic!("the device is never idle");
+    }
+
+    /// Turns the event loop, waiting, until `done`.
+    pub(crate) fn run_until(&mut self, mut done: impl FnMut(&mut Self) -> bool) {
+        for _ in 0..10_000 {
+            if done(self) {
+                return;
+            }
+            self.event_loop.turn(10).unwrap();
+        }
+        panic!("what the test waits for never came");
+    }
+
+    /// Whether the interrupt was raised since the last call; acknowledges it.
+    pub(crate) fn interrupted(&mut self) -> bool {
+        let raised = self.line.read().is_ok();
+        let pending = self.read(register::INTERRUPT_STATUS);
+        self.write(register::INTERRUPT_ACK, pending);
+        raised
+    }
+
+    /// The descriptor that waits for the interrupt, for poll(2).
+    pub(crate) fn line_fd(&self) -> i32 {
+        self.line.as_raw_fd()
+    }
+
+    pub(crate) fn put_descriptor(&mut self, queue: usize, index: u16, desc: Desc) {
+        let address = self.queues[queue].descriptors + 16 * u64::from(index);
+        self.memory.write_slice(&encode(desc), GuestAddress(address)).unwrap();
+    }
+
+    /// Puts a head into the available ring, whatever it is.
+    pub(crate) fn make_available(&mut self, queue: usize, head: u16) {
+        let driver = &mut self.queues[queue];
+        let slot = driver.available + 4 + 2 * u64::from(driver.next_available % driver.size);
+        self.memory.write_obj(head.to_le(), GuestAddress(slot)).unwrap();
+        driver.next_available = driver.next_available.wrapping_add(1);
+        self.memory.write_obj(driver.next_available.to_le(), GuestAddress(driver.available + 2)).unwrap();
+        // Interrupt at the next used buffer, as Linux asks after it has handled all (event index).
+        let used_event = driver.available + 4 + 2 * u64::from(driver.size);
+        self.memory.write_obj(driver.next_used.to_le(), GuestAddress(used_event)).unwrap();
+    }
+
+    pub(crate) fn kick(&mut self, queue: usize) {
+        self.write(QUEUE_NOTIFY_OFFSET, u32::try_from(queue).unwrap());
+        self.run();
+    }
+
+    /// Adds a well-formed chain and answers its head; descriptors are taken in turn, never freed.
+    pub(crate) fn add(&mut self, queue: usize, parts: &[Part<'_>]) -> u16 {
+        let size = self.queues[queue].size;
+        let head = self.queues[queue].next_descriptor;
+        let mut index = head;
+        for (position, part) in parts.iter().enumerate() {
+            let more = if position + 1 < parts.len() { NEXT } else { 0 };
+            let following = (index + 1) % size;
+            let desc = match part {
+                Part::Out(address, bytes) => {
+                    self.memory.write_slice(bytes, GuestAddress(*address)).unwrap();
+                    let len = u32::try_from(bytes.len()).unwrap();
+                    Desc { address: *address, len, flags: more, next: following }
+                }
+                Part::In(address, len) => {
+                    Desc { address: *address, len: *len, flags: WRITE | more, next: following }
+                }
+            };
+            self.put_descriptor(queue, index, desc);
+            index = following;
+        }
+        self.queues[queue].next_descriptor = index;
+        self.make_available(queue, head);
+        head
+    }
+
+    /// Adds a chain of descriptors as they are, from descriptor 0 on, and kicks.
+    pub(crate) fn offer(&mut self, queue: usize, table: &[Desc]) {
+        for (index, desc) in (0..).zip(table) {
+            self.put_descriptor(queue, index, *desc);
+        }
+        self.make_available(queue, 0);
+        self.kick(queue);
+    }
+
+    /// The next entry of the used ring, if there is one.
+    pub(crate) fn used(&mut self, queue: usize) -> Option<Used> {
+        let driver = &mut self.queues[queue];
+        let index: u16 = self.memory.read_obj(GuestAddress(driver.used + 2)).unwrap();
+        if u16::from_le(index) == driver.next_used {
+            return None;
+        }
+        let entry = driver.used + 4 + 8 * u64::from(driver.next_used % driver.size);
+        driver.next_used = driver.next_used.wrapping_add(1);
+        let head: u32 = self.memory.read_obj(GuestAddress(entry)).unwrap();
+        let len: u32 = self.memory.read_obj(GuestAddress(entry + 4)).unwrap();
+        Some(Used { head: u32::from_le(head), len: u32::from_le(len) })
+    }
+
+    pub(crate) fn bytes(&self, address: u64, len: usize) -> Vec<u8> {
+        let mut bytes = vec![0; len];
+        self.memory.read_slice(&mut bytes, GuestAddress(address)).unwrap();
+        bytes
+    }
+}
+
+pub(crate) fn encode(desc: Desc) -> [u8; 16] {
+    let mut bytes = [0; 16];
+    bytes[..8].copy_from_slice(&desc.address.to_le_bytes());
+    bytes[8..12].copy_from_slice(&desc.len.to_le_bytes());
+    bytes[12..14].copy_from_slice(&desc.flags.to_le_bytes());
+    bytes[14..].copy_from_slice(&desc.next.to_le_bytes());
+    bytes
+}
+
+/// Chains that no device may stumble over: each as the descriptors 0, 1, … of a queue of `size`.
+pub(crate) fn malformed_chains(size: u16) -> Vec<(&'static str, Vec<Desc>)> {
+    let buffer = 0x40_0000;
+    let desc = |address, len, flags, next| Desc { address, len, flags, next };
+    vec![
+        ("points to itself", vec![desc(buffer, 64, NEXT, 0)]),
+        ("loops over two", vec![desc(buffer, 64, NEXT, 1), desc(buffer, 64, NEXT | WRITE, 0)]),
+        ("leaves the table", vec![desc(buffer, 64, NEXT, size)]),
+        ("leaves the table far", vec![desc(buffer, 64, NEXT, u16::MAX)]),
+        ("readable after writable", vec![desc(buffer, 64, NEXT | WRITE, 1), desc(buffer, 64, 0, 0)]),
+        ("outside memory", vec![desc(1 << 40, 64, NEXT, 1), desc(1 << 40, 64, WRITE, 0)]),
+        ("address overflow", vec![desc(u64::MAX - 8, 64, NEXT, 1), desc(u64::MAX - 8, 64, WRITE, 0)]),
+        ("over the end of memory", vec![desc(LOW - 8, 64, NEXT, 1), desc(LOW - 8, 64, WRITE, 0)]),
+        ("zero lengths", vec![desc(buffer, 0, NEXT, 1), desc(buffer, 0, WRITE, 0)]),
+        ("zero length only", vec![desc(buffer, 0, 0, 0)]),
+        ("huge lengths", vec![desc(buffer, u32::MAX, NEXT, 1), desc(buffer, u32::MAX, WRITE, 0)]),
+        ("over 4 GiB together", vec![desc(buffer, 1 << 31, NEXT, 1), desc(buffer, 1 << 31, 0, 0)]),
+        ("one readable byte", vec![desc(buffer, 1, 0, 0)]),
+        ("one writable byte", vec![desc(buffer, 1, WRITE, 0)]),
+        ("all readable", vec![desc(buffer, 64, NEXT, 1), desc(buffer, 4096, 0, 0)]),
+        ("all writable", vec![desc(buffer, 64, NEXT | WRITE, 1), desc(buffer, 4096, WRITE, 0)]),
+        ("unknown flags", vec![desc(buffer, 64, 0xfff8, 0)]),
+        ("indirect outside memory", vec![desc(1 << 40, 64, INDIRECT, 0)]),
+        ("indirect of odd length", vec![desc(buffer, 17, INDIRECT, 0)]),
+        ("indirect of no length", vec![desc(buffer, 0, INDIRECT, 0)]),
+        ("indirect, huge", vec![desc(0, 0xffff0, INDIRECT, 0)]),
+        ("indirect in itself", vec![desc(RINGS, 16, INDIRECT, 0)]),
+        ("indirect after another", vec![desc(buffer, 64, NEXT, 1), desc(buffer, 16, INDIRECT, 0)]),
+    ]
+}
+
+/// Numbers that look random and are the same at each run (SplitMix64).
+pub(crate) struct Numbers(pub(crate) u64);
+
+impl Numbers {
+    pub(crate) fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mixed = (self.0 ^ self.0 >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ mixed >> 31
+    }
+
+    /// A number below `limit`.
+    pub(crate) fn below(&mut self, limit: u64) -> u64 {
+        self.next() % limit
+    }
+}
+
+/// Throws `rounds` of random descriptors, ring indices and bytes at all queues of a device, resetting it where it
+/// asks for it. `fill` writes something like a request into the buffer area that descriptors mostly point to.
+pub(crate) fn fuzz(
+    harness: &mut DeviceHarness,
+    rounds: u32,
+    seed: u64,
+    mut fill: impl FnMut(&mut Numbers) -> Vec<u8>,
+) {
+    const BUFFERS: u64 = 0x40_0000;
+    let mut numbers = Numbers(seed);
+    for _ in 0..rounds {
+        let queue = usize::try_from(numbers.below(harness.queues.len() as u64)).unwrap();
+        let size = harness.queues[queue].size;
+        for slot in 0..4 {
+            let bytes = fill(&mut numbers);
+            harness.memory.write_slice(&bytes, GuestAddress(BUFFERS + slot * 0x1_0000)).unwrap();
+        }
+        for index in 0..8 {
+            let desc = random_descriptor(&mut numbers, BUFFERS, size);
+            harness.put_descriptor(queue, index, desc);
+        }
+        let head = if numbers.below(50) == 0 { numbers.next() & 0xffff } else { numbers.below(8) };
+        harness.make_available(queue, u16::try_from(head).unwrap());
+        if numbers.below(200) == 0 {
+            let index = u16::try_from(numbers.next() & 0xffff).unwrap();
+            harness.memory.write_obj(index, GuestAddress(harness.queues[queue].available + 2)).unwrap();
+        }
+        harness.kick(queue);
+        while harness.used(queue).is_some() {}
+        if harness.needs_reset() || numbers.below(100) == 0 {
+            harness.reset();
+            harness.start(u64::MAX);
+        }
+    }
+    assert!(!harness.needs_reset());
+    assert_eq!(harness.status() & feature_free_status(), feature_free_status());
+}
+
+/// The status bits of a running device.
+fn feature_free_status() -> u32 {
+    status::ACKNOWLEDGE | status::DRIVER | status::FEATURES_OK | status::DRIVER_OK
+}
+
+fn random_descriptor(numbers: &mut Numbers, buffers: u64, size: u16) -> Desc {
+    let address = match numbers.below(20) {
+        0 => numbers.next(),
+        1 => LOW - numbers.below(64),
+        2 => HIGH + numbers.below(HIGH_LEN),
+        _ => buffers + numbers.below(4) * 0x1_0000,
+    };
+    let len = match numbers.below(12) {
+        0 => numbers.next() & 0xffff_ffff,
+        1 => 0,
+        2 | 3 => 1,
+        4 | 5 => 16,
+        6 => 44,
+        7 => 44 + numbers.below(4096),
+        _ => 512 * numbers.below(16),
+    };
+    let mut flags = 0;
+    if numbers.below(2) == 0 {
+        flags |= NEXT;
+    }
+    if numbers.below(2) == 0 {
+        flags |= WRITE;
+    }
+    if numbers.below(16) == 0 {
+        flags |= INDIRECT;
+    }
+    let next = if numbers.below(30) == 0 { numbers.next() & 0xffff } else { numbers.below(8) };
+    Desc {
+        address,
+        len: u32::try_from(len).unwrap(),
+        flags,
+        next: u16::try_from(next).unwrap().min(size.saturating_add(1)),
+    }
+}
+
+/// All features of every device.
+pub(crate) const ALL_FEATURES: u64 = u64::MAX;
+/// No optional feature.
+pub(crate) const BARE_FEATURES: u64 = feature::VERSION_1;
