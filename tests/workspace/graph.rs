@@ -15,17 +15,29 @@ pub(crate) struct Crate {
     pub(crate) links: BTreeSet<String>,
 }
 
-/// What `cargo metadata` resolves for x86-64 Linux; our crates' development dependencies are left out.
-pub(crate) fn crates() -> Vec<Crate> {
-    let manifest = tests::work_tree().join("Cargo.toml");
+/// The answer of `cargo metadata` for x86-64 Linux.
+fn metadata() -> Value {
     let output = Command::new(env!("CARGO"))
         .args(["metadata", "--format-version=1", "--locked", "--offline"])
         .args(["--filter-platform=x86_64-unknown-linux-gnu", "--manifest-path"])
-        .arg(manifest)
+        .arg(tests::work_tree().join("Cargo.toml"))
         .output()
         .unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let graph: Value = serde_json::from_slice(&output.stdout).unwrap();
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+/// Names of the crates from elsewhere that ours name in their manifests, for tests and builds too.
+pub(crate) fn direct() -> BTreeSet<String> {
+    let graph = metadata();
+    let packages = list(&graph["packages"]).iter().filter(|package| package["source"].is_null());
+    let dependencies = packages.flat_map(|package| list(&package["dependencies"]));
+    dependencies.filter(|dep| !dep["source"].is_null()).map(|dep| text(&dep["name"]).to_owned()).collect()
+}
+
+/// Our crates and all that they link; their development dependencies are left out.
+pub(crate) fn crates() -> Vec<Crate> {
+    let graph = metadata();
     let members: BTreeSet<&str> =
         list(&graph["workspace_members"]).iter().filter_map(Value::as_str).collect();
     let packages: HashMap<&str, &Value> =
@@ -36,7 +48,8 @@ pub(crate) fn crates() -> Vec<Crate> {
     let mut reached = BTreeSet::new();
     let mut waiting: Vec<&str> = members.iter().copied().collect();
     while let Some(id) = waiting.pop() {
-        if reached.insert(id) {
+        // What only this crate uses is in no program that anyone gets.
+        if reached.insert(id) && text(&packages[id]["name"]) != env!("CARGO_PKG_NAME") {
             waiting.extend(&links[id]);
         }
     }

@@ -2,6 +2,7 @@
 //! what we link, and no dependency in two versions. Runs anywhere, without a network.
 #![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
+mod dependencies;
 mod edges;
 mod graph;
 mod licences;
