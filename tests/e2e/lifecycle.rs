@@ -25,7 +25,7 @@ fn containers_of_a_pod_share_loopback_and_nothing_else() {
         container("client", client, &json!({"critical": true})),
         container("server", server, &json!({})),
     ]}));
-    assert_eq!(pod.run().good(), "hello from the server\n");
+    assert_eq!(pod.run().good_of("client"), "hello from the server\n");
 }
 
 #[test]
@@ -64,7 +64,7 @@ fn a_container_before_the_others_has_ended_when_they_start() {
         container("main", "echo second", &json!({})),
         container("first", "sleep 0.3; echo first", &json!({"before": "volumes"})),
     ]}));
-    assert_eq!(pod.run().good(), "first\nsecond\n");
+    assert_eq!(pod.run().good(), "first | first\nmain  | second\n");
 }
 
 #[test]

@@ -51,10 +51,10 @@ fn nginx_serves_its_page() {
     let (host, registry) = (Host::shared(), Registry::start());
     let server = json!({"name": "web", "image": {"ref": registry.image("nginx")}});
     let client = "until wget -qO- 127.0.0.1:80 2>/dev/null; do sleep 0.2; done";
-    let output = with_client(&host, &server, &images::layout("busybox"), client).run().good();
-    assert!(output.contains("<h1>it works</h1>"), "{output}");
+    let ended = with_client(&host, &server, &images::layout("busybox"), client).run();
+    assert_eq!(ended.good_of("client"), "<h1>it works</h1>\n");
     // The image logs to /dev/stdout, which is the container's.
-    assert!(output.contains("\"GET / HTTP/1.1\" 200"), "{output}");
+    assert!(ended.good_of("web").contains("\"GET / HTTP/1.1\" 200"), "{}", ended.out());
 }
 
 #[test]
@@ -65,8 +65,7 @@ fn redis_keeps_a_value() {
     let client = "
         until redis-cli ping >/dev/null 2>&1; do sleep 0.2; done
         redis-cli set answer 42 && redis-cli get answer";
-    let output = with_client(&host, &server, &image, client).run().good();
-    assert!(output.contains("OK\n42\n"), "{output}");
+    assert_eq!(with_client(&host, &server, &image, client).run().good_of("client"), "OK\n42\n");
 }
 
 #[test]
@@ -82,9 +81,7 @@ fn mariadb_makes_its_data_and_answers_a_query() {
         query() { mariadb --protocol=tcp -h 127.0.0.1 -u root -N -B -e \"$1\" shop; }
         until query 'select 1' >/dev/null 2>&1; do sleep 0.5; done
         query 'create table t (n int); insert into t values (40), (2); select sum(n) from t'";
-    let pod = with_client(&host, &server, &image, client);
-    let output = pod.run().good();
-    assert!(output.lines().any(|line| line == "42"), "{output}");
+    assert_eq!(with_client(&host, &server, &image, client).run().good_of("client"), "42\n");
 }
 
 #[test]

@@ -91,6 +91,14 @@ impl Ended {
         self.out()
     }
 
+    /// What one container of several wrote to standard output, in a run that must have ended with 0.
+    #[must_use]
+    pub fn good_of(&self, container: &str) -> String {
+        let all = self.good();
+        let lines = all.split_inclusive('\n').filter_map(|line| line.split_once(" | "));
+        lines.filter(|(name, _)| name.trim_end() == container).map(|(_, text)| text).collect()
+    }
+
     /// Standard output as text.
     #[must_use]
     pub fn out(&self) -> String {
