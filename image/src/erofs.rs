@@ -4,7 +4,15 @@
 //! The format is the one that docs/image-format.md describes: 4 KiB blocks, extended inodes, file data never
 //! inline, files with holes chunk-based. Called by the pull pipeline and by `merge`.
 
+mod chunks;
 mod convert;
+mod data;
+mod dirents;
+mod format;
+mod plan;
+pub(crate) mod read;
+pub(crate) mod write;
+mod xattrs;
 
 pub use convert::{ConvertError, LayerSummary, convert_directory, convert_layer};
 

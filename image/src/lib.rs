@@ -6,6 +6,7 @@ pub mod container;
 mod digest;
 pub mod erofs;
 pub mod ext4;
+mod extents;
 mod handle;
 pub mod limits;
 mod manifest;
@@ -15,6 +16,8 @@ mod reference;
 mod resolve;
 mod source;
 mod store;
+mod tar;
+mod tree;
 
 pub use config::ImageConfig;
 pub use container::{ContainerError, ContainerOverrides, container_spec};

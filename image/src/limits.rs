@@ -3,7 +3,7 @@
 //! disk is spent on it.
 
 /// Bounds on one layer, and through [`Limits::entries`] and [`Limits::metadata_bytes`] on a merged image.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Uncompressed size of a layer's archive, in bytes.
     pub layer_bytes: u64,

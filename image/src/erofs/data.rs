@@ -1,0 +1,161 @@
+//! The file data of a layer, written block by block behind the superblock while the archive is read.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+
+use super::chunks::ChunkPlan;
+use super::format::BLOCK;
+use crate::extents::Extent;
+use crate::tree::{Blocks, ChunkRun};
+
+/// Data is handed to the kernel in pieces of this size.
+const BUFFER: usize = 1 << 20;
+/// Shorter gaps are filled with zeros in the buffer, longer ones become holes of the file.
+const SHORT_GAP: u64 = 64 << 10;
+
+/// Appends file data to a fresh file; blocks that are never written read as zeros.
+pub(super) struct DataWriter<'a> {
+    out: &'a File,
+    buffer: Vec<u8>,
+    /// Where in the file the buffer begins.
+    start: u64,
+    next_block: u32,
+}
+
+/// Why data cannot be stored.
+#[derive(Debug)]
+pub(super) enum StoreError<E> {
+    /// The source of the data failed.
+    Read(E),
+    /// The file failed.
+    Write(io::Error),
+    /// 32-bit block addresses are used up.
+    Full,
+}
+
+impl<'a> DataWriter<'a> {
+    /// Begins behind block 0.
+    pub(super) fn new(out: &'a File) -> Self {
+        Self { out, buffer: Vec::with_capacity(BUFFER), start: BLOCK as u64, next_block: 1 }
+    }
+
+    /// Stores a file of `size` bytes; `read` fills buffers and never reads 0 bytes before the end.
+    pub(super) fn store<E>(
+        &mut self,
+        size: u64,
+        read: &mut dyn FnMut(&mut [u8]) -> Result<usize, E>,
+    ) -> Result<Blocks, StoreError<E>> {
+        if size == 0 {
+            return Ok(Blocks::Contiguous(0));
+        }
+        let block = self.allocate(size.div_ceil(BLOCK as u64))?;
+        self.copy(u64::from(block) * BLOCK as u64, size, read)?;
+        Ok(Blocks::Contiguous(block))
+    }
+
+    /// Stores a file of `size` bytes with holes around `extents`, whose data `read` gives in order.
+    pub(super) fn store_sparse<E>(
+        &mut self,
+        size: u64,
+        extents: &[Extent],
+        read: &mut dyn FnMut(&mut [u8]) -> Result<usize, E>,
+    ) -> Result<Blocks, StoreError<E>> {
+        let plan = ChunkPlan::new(size, extents);
+        let chunk_bytes = plan.chunk_bytes();
+        let mut runs = Vec::new();
+        let mut extents = extents.iter().filter(|extent| extent.length > 0).peekable();
+        let mut next_chunk = 0;
+        for &(first, count) in &plan.data {
+            push_holes(&mut runs, first - next_chunk);
+            next_chunk = first + count;
+            let (start, end) = (first * chunk_bytes, size.min(next_chunk * chunk_bytes));
+            let block = self.allocate((end - start).div_ceil(BLOCK as u64))?;
+            let count = u32::try_from(count).map_err(|_| StoreError::Full)?;
+            runs.push(ChunkRun { chunks: count, block: Some(block) });
+            while let Some(extent) = extents.next_if(|extent| extent.offset < end) {
+                let at = u64::from(block) * BLOCK as u64 + (extent.offset - start);
+                self.copy(at, extent.length, read)?;
+            }
+        }
+        push_holes(&mut runs, plan.total - next_chunk);
+        Ok(Blocks::Chunked { bits: plan.bits, runs: runs.into() })
+    }
+
+    /// Writes what is left; returns the first block behind all data.
+    pub(super) fn finish(mut self) -> io::Result<u32> {
+        self.flush()?;
+        Ok(self.next_block)
+    }
+
+    fn allocate<E>(&mut self, blocks: u64) -> Result<u32, StoreError<E>> {
+        let block = self.next_block;
+        let end = u64::from(block) + blocks;
+        // The last address marks holes.
+        self.next_block = u32::try_from(end).ok().filter(|&end| end < u32::MAX).ok_or(StoreError::Full)?;
+        Ok(block)
+    }
+
+    fn copy<E>(
+        &mut self,
+        at: u64,
+        length: u64,
+        read: &mut dyn FnMut(&mut [u8]) -> Result<usize, E>,
+    ) -> Result<(), StoreError<E>> {
+        self.seek(at).map_err(StoreError::Write)?;
+        let mut left = length;
+        while left > 0 {
+            if self.buffer.len() == BUFFER {
+                self.flush().map_err(StoreError::Write)?;
+            }
+            let filled = self.buffer.len();
+            let room = usize::try_from(left).unwrap_or(BUFFER).min(BUFFER - filled);
+            self.buffer.resize(filled + room, 0);
+            let result = read(&mut self.buffer[filled..]);
+            let got = *result.as_ref().unwrap_or(&0);
+            self.buffer.truncate(filled + got);
+            result.map_err(StoreError::Read)?;
+            if got == 0 {
+                return Err(StoreError::Write(io::ErrorKind::UnexpectedEof.into()));
+            }
+            left -= got as u64;
+        }
+        Ok(())
+    }
+
+    /// Goes forward to `at`.
+    fn seek(&mut self, at: u64) -> io::Result<()> {
+        let here = self.start + self.buffer.len() as u64;
+        match at.checked_sub(here) {
+            Some(gap) if gap <= SHORT_GAP => {
+                let gap = usize::try_from(gap).unwrap_or_default();
+                if self.buffer.len() + gap > BUFFER {
+                    self.flush()?;
+                    self.start = at;
+                } else {
+                    self.buffer.resize(self.buffer.len() + gap, 0);
+                }
+            }
+            _ => {
+                self.flush()?;
+                self.start = at;
+            }
+        }
+        Ok(())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.out.write_all_at(&self.buffer, self.start)?;
+        self.start += self.buffer.len() as u64;
+        self.buffer.clear();
+        Ok(())
+    }
+}
+
+fn push_holes(runs: &mut Vec<ChunkRun>, mut chunks: u64) {
+    while chunks > 0 {
+        let some = u32::try_from(chunks).unwrap_or(u32::MAX);
+        runs.push(ChunkRun { chunks: some, block: None });
+        chunks -= u64::from(some);
+    }
+}
