@@ -95,3 +95,6 @@ impl VirtioDevice for Block {
         self.active = None;
     }
 }
+
+#[cfg(test)]
+mod tests;

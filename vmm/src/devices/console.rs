@@ -186,3 +186,6 @@ impl VirtioDevice for Console {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

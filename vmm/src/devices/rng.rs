@@ -12,6 +12,14 @@ pub struct Rng {
     active: Option<(GuestMemory, Virtqueue)>,
 }
 
+impl Rng {
+    /// A source that gives what the host's kernel gives.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+}
+
 impl VirtioDevice for Rng {
     fn device_type(&self) -> u32 {
         4
@@ -60,3 +68,6 @@ fn fill(mut chain: Chain<'_>) -> u32 {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

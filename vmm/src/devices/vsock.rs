@@ -32,20 +32,29 @@ const TIMER: u32 = 1 << 21;
 /// Time between two tries to connect to a guest that does not listen yet.
 const RETRY: Duration = Duration::from_millis(10);
 
+/// How long a connection to a guest port waits for the guest to listen.
+const HOLD: Duration = Duration::from_secs(30);
+
 /// What a vsock device connects.
 #[derive(Debug)]
 pub struct VsockConfig {
-    /// Sockets on the host, each with the guest port that its connections go to.
-    pub listeners: Vec<(UnixListener, u32)>,
-    /// The host ports that the guest may connect to, once each, with the socket it gets.
-    pub host_ports: Vec<(u32, UnixStream)>,
-    /// How long a connection to a guest port waits for the guest to listen.
-    pub hold: Duration,
+    listeners: Vec<(UnixListener, u32)>,
+    host_ports: HashMap<u32, UnixStream>,
+    hold: Duration,
 }
 
 impl VsockConfig {
-    /// The usual value of [`Self::hold`].
-    pub const HOLD: Duration = Duration::from_secs(30);
+    /// `listeners` are sockets on the host, each with the guest port that its connections go to. `host_ports` are
+    /// the only ports that the guest may connect to, once each, with the socket it gets. All are put into
+    /// non-blocking mode.
+    ///
+    /// # Errors
+    /// A descriptor refuses non-blocking mode.
+    pub fn new(listeners: Vec<(UnixListener, u32)>, host_ports: Vec<(u32, UnixStream)>) -> io::Result<Self> {
+        listeners.iter().try_for_each(|(listener, _)| listener.set_nonblocking(true))?;
+        host_ports.iter().try_for_each(|(_, stream)| stream.set_nonblocking(true))?;
+        Ok(Self { listeners, host_ports: host_ports.into_iter().collect(), hold: HOLD })
+    }
 }
 
 /// A vsock device.
@@ -62,16 +71,11 @@ struct Active {
 }
 
 impl Vsock {
-    /// A device that connects what `config` says. Makes the sockets non-blocking.
-    ///
-    /// # Errors
-    /// A descriptor that is no socket.
-    pub fn new(config: VsockConfig) -> io::Result<Self> {
+    /// A device that connects what `config` says.
+    #[must_use]
+    pub fn new(config: VsockConfig) -> Self {
         let VsockConfig { listeners, host_ports, hold } = config;
-        listeners.iter().try_for_each(|(listener, _)| listener.set_nonblocking(true))?;
-        host_ports.iter().try_for_each(|(_, stream)| stream.set_nonblocking(true))?;
-        let host_ports: HashMap<_, _> = host_ports.into_iter().collect();
-        Ok(Self { muxer: Muxer::new(listeners, host_ports, hold), active: None })
+        Self { muxer: Muxer::new(listeners, host_ports, hold), active: None }
     }
 
     /// Gives the guest what is there for it, into the buffers it has given, and keeps the timer in step.

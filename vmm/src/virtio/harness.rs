@@ -3,7 +3,6 @@
 //!
 //! Single-threaded: the test turns the event loop itself, so that what a device does is the same at each run.
 
-use std::os::fd::AsRawFd;
 use std::thread;
 
 use virtio_bindings::bindings::virtio_ring::{VRING_DESC_F_INDIRECT, VRING_DESC_F_NEXT, VRING_DESC_F_WRITE};
@@ -224,11 +223,6 @@ impl DeviceHarness {
         raised
     }
 
-    /// The descriptor that waits for the interrupt, for poll(2).
-    pub(crate) fn line_fd(&self) -> i32 {
-        self.line.as_raw_fd()
-    }
-
     pub(crate) fn put_descriptor(&mut self, queue: usize, index: u16, desc: Desc) {
         let address = self.queues[queue].descriptors + 16 * u64::from(index);
         self.memory.write_slice(&encode(desc), GuestAddress(address)).unwrap();
@@ -298,6 +292,15 @@ impl DeviceHarness {
         let head: u32 = self.memory.read_obj(GuestAddress(entry)).unwrap();
         let len: u32 = self.memory.read_obj(GuestAddress(entry + 4)).unwrap();
         Some(Used { head: u32::from_le(head), len: u32::from_le(len) })
+    }
+
+    pub(crate) fn memory_write(&self, address: u64, bytes: &[u8]) {
+        self.memory.write_slice(bytes, GuestAddress(address)).unwrap();
+    }
+
+    /// Sets 64 KiB to a byte.
+    pub(crate) fn memory_fill(&self, address: u64, byte: u8) {
+        self.memory_write(address, &vec![byte; 0x1_0000]);
     }
 
     pub(crate) fn bytes(&self, address: u64, len: usize) -> Vec<u8> {
@@ -399,13 +402,11 @@ pub(crate) fn fuzz(
         }
     }
     assert!(!harness.needs_reset());
-    assert_eq!(harness.status() & feature_free_status(), feature_free_status());
+    assert_eq!(harness.status() & RUNNING, RUNNING);
 }
 
 /// The status bits of a running device.
-fn feature_free_status() -> u32 {
-    status::ACKNOWLEDGE | status::DRIVER | status::FEATURES_OK | status::DRIVER_OK
-}
+const RUNNING: u32 = status::ACKNOWLEDGE | status::DRIVER | status::FEATURES_OK | status::DRIVER_OK;
 
 fn random_descriptor(numbers: &mut Numbers, buffers: u64, size: u16) -> Desc {
     let address = match numbers.below(20) {
@@ -442,7 +443,5 @@ fn random_descriptor(numbers: &mut Numbers, buffers: u64, size: u16) -> Desc {
     }
 }
 
-/// All features of every device.
-pub(crate) const ALL_FEATURES: u64 = u64::MAX;
 /// No optional feature.
 pub(crate) const BARE_FEATURES: u64 = feature::VERSION_1;

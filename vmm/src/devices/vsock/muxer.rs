@@ -2,10 +2,11 @@
 //! says what the guest is to get next. Knows no virtqueues.
 
 use std::collections::{HashMap, VecDeque};
-use std::io;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::time::{Duration, Instant};
 
+use rustix::io::Errno;
+use rustix::net::{SocketFlags, accept_with};
 use vmm_sys_util::epoll::EventSet;
 
 use super::connection::{Connection, Fate, Key};
@@ -86,15 +87,14 @@ impl Muxer {
             }
             let Some((listener, guest_port)) = self.listeners.get(index) else { return };
             let guest_port = *guest_port;
-            let accepted =
-                listener.accept().and_then(|(stream, _)| stream.set_nonblocking(true).map(|()| stream));
-            match accepted {
-                Ok(stream) => {
+            match accept_with(listener, SocketFlags::NONBLOCK | SocketFlags::CLOEXEC) {
+                Ok(socket) => {
+                    let stream = UnixStream::from(socket);
                     let key = Key { host_port: self.free_port(guest_port), guest_port };
                     self.add(Connection::to_guest(key, stream, Instant::now() + self.hold));
                 }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
-                Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
+                Err(Errno::AGAIN) => return,
+                Err(Errno::CONNABORTED | Errno::INTR) => {}
                 Err(error) => {
                     log::warn!("cannot accept a connection to guest port {guest_port}: {error}");
                     self.accept_later = true;
