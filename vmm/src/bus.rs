@@ -75,7 +75,7 @@ impl MmioBus {
     pub fn read(&self, address: u64, data: &mut [u8]) {
         match self.find(address, data.len()) {
             Some((device, offset)) => {
-                device.lock().unwrap_or_else(PoisonError::into_inner).read(offset, data)
+                device.lock().unwrap_or_else(PoisonError::into_inner).read(offset, data);
             }
             None => data.fill(0xff),
         }

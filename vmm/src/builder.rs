@@ -1,0 +1,230 @@
+//! The boot recipe: from a [`VmConfig`] to a [`Vm`] whose first vCPU stands at the kernel's entry point.
+//!
+//! Reads top to bottom in [`Vm::build`]. Nothing of the guest runs here.
+
+use std::io;
+use std::sync::Arc;
+
+use kvm_ioctls::VmFd;
+use vm_memory::GuestMemoryError;
+use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
+
+use crate::boot::cmdline::{self, CommandLineError};
+use crate::boot::initrd::{self, InitrdError};
+use crate::boot::kernel::{self, KernelError};
+use crate::boot::mp_table::CpuIdentity;
+use crate::boot::{long_mode, mp_table, params};
+use crate::bus::{MmioBus, Slot};
+use crate::config::{MAX_VCPUS, VmConfig};
+use crate::cpu::cpuid::{self, CpuidError};
+use crate::devices::block::{Block, DiskConfig};
+use crate::devices::console::{Console, ConsoleConfig};
+use crate::devices::rng::Rng;
+use crate::devices::vsock::{Vsock, VsockConfig};
+use crate::early_console::EarlyConsole;
+use crate::event_loop::EventLoop;
+use crate::exit::End;
+use crate::host::{self, HostError};
+use crate::kvm::{self, KvmError};
+use crate::memory::{self, GuestMemory, MemoryError};
+use crate::ports::Ports;
+use crate::seccomp::{Filters, Role, SeccompError};
+use crate::timeline::{Phase, Timeline};
+use crate::vcpu::{Machine, Vcpu, VcpuError};
+use crate::virtio::{MmioTransport, TransportError, VirtioDevice};
+use crate::vm::{LoopThread, Vm};
+
+/// A virtual machine cannot be built.
+#[derive(Debug, thiserror::Error)]
+pub enum BuildError {
+    /// The host cannot run any.
+    #[error("this host cannot run virtual machines")]
+    Host(#[from] HostError),
+    /// Too many vCPUs, or none.
+    #[error("{vcpus} vCPUs are not within 1 to {MAX_VCPUS}")]
+    Vcpus {
+        /// vCPUs asked for.
+        vcpus: u8,
+    },
+    /// Guest memory.
+    #[error("cannot make guest memory")]
+    Memory(#[from] MemoryError),
+    /// KVM.
+    #[error("cannot set up KVM")]
+    Kvm(#[from] KvmError),
+    /// The kernel.
+    #[error("cannot load the kernel")]
+    Kernel(#[from] KernelError),
+    /// The initramfs.
+    #[error("cannot load the initramfs")]
+    Initrd(#[from] InitrdError),
+    /// The command line.
+    #[error("cannot make the kernel command line")]
+    CommandLine(#[from] CommandLineError),
+    /// Page tables, boot parameters or MP table.
+    #[error("cannot write {what} to guest memory")]
+    Write {
+        /// The structure.
+        what: &'static str,
+        /// Why.
+        #[source]
+        source: GuestMemoryError,
+    },
+    /// CPUID.
+    #[error("cannot describe the vCPUs")]
+    Cpuid(#[from] CpuidError),
+    /// A vCPU.
+    #[error("cannot set up vCPU {vcpu}")]
+    Vcpu {
+        /// The local APIC id.
+        vcpu: u8,
+        /// Why.
+        #[source]
+        source: VcpuError,
+    },
+    /// The frequency of the TSC.
+    #[error("cannot get the frequency of the guest's clock")]
+    TscFrequency(#[source] kvm_ioctls::Error),
+    /// The interrupt lines are used up.
+    #[error("no interrupt line is left for another device")]
+    TooManyDevices,
+    /// An event loop or an eventfd.
+    #[error("cannot make an event loop or its events")]
+    Events(#[source] io::Error),
+    /// A device's transport.
+    #[error("cannot attach a device")]
+    Transport(#[from] TransportError),
+    /// System call filters.
+    #[error("cannot make the system call filters")]
+    Seccomp(#[from] SeccompError),
+}
+
+impl Vm {
+    /// Builds a virtual machine; [`Vm::run`] starts it.
+    ///
+    /// # Errors
+    /// See [`BuildError`]; nothing is left behind. On a host whose KVM is kvm_pvm: [`HostError::Pvm`].
+    pub fn build(mut config: VmConfig) -> Result<Self, BuildError> {
+        if !(1..=MAX_VCPUS).contains(&config.vcpus) {
+            return Err(BuildError::Vcpus { vcpus: config.vcpus });
+        }
+        let timeline = Arc::new(Timeline::new(config.origin));
+        let ranges = memory::ranges(config.memory_mib)?;
+        let filters = Filters::compile(config.seccomp)?;
+
+        let kvm = host::check()?;
+        let vm = kvm::create_vm(&kvm, config.vcpus)?;
+        let memory = memory::allocate(config.memory_mib)?;
+        kvm::set_memory(&vm, &memory)?;
+        timeline.phase(Phase::Created);
+
+        let mut devices = Devices::new(&vm, &memory);
+        devices.attach_disks(config.disks)?;
+        devices.attach_vsock(config.vsock)?;
+        devices.attach_console(config.console)?;
+        devices.attach_rng(config.rng)?;
+
+        let kernel = kernel::load(&memory, &mut config.kernel)?;
+        let initrd = initrd::load(&memory, kernel.end, &mut config.initrd)?;
+        let line = cmdline::compose(config.log_level, &devices.slots, &config.cmdline_extra)?;
+        cmdline::write(&memory, &line)?;
+        let write = |what| move |source| BuildError::Write { what, source };
+        params::write(&memory, &ranges, &line, initrd).map_err(write("boot parameters"))?;
+        long_mode::write_tables(&memory).map_err(write("page tables"))?;
+        timeline.phase(Phase::Loaded);
+
+        let vcpus = create_vcpus(&vm, config.vcpus)?;
+        let tsc_khz = vcpus[0].tsc_khz().map_err(BuildError::TscFrequency)?;
+        let cpuid = cpuid::for_guest(&kvm::supported_cpuid(&kvm)?, config.vcpus, tsc_khz);
+        let identity = cpuid::find(&cpuid, 1).map_or(CpuIdentity { signature: 0, features: 0 }, |leaf| {
+            CpuIdentity { signature: leaf.eax, features: leaf.edx }
+        });
+        mp_table::write(&memory, config.vcpus, identity).map_err(write("the MP table"))?;
+        for vcpu in &vcpus {
+            let table = cpuid::for_vcpu(&cpuid, vcpu.id())?;
+            vcpu.set_up(&table).map_err(|source| BuildError::Vcpu { vcpu: vcpu.id(), source })?;
+        }
+        vcpus[0].set_boot_registers(kernel.entry).map_err(|source| BuildError::Vcpu { vcpu: 0, source })?;
+
+        let ports = Ports::new(EarlyConsole::new(config.early_console), Arc::clone(&timeline));
+        let end = Arc::new(End::default());
+        let Devices { bus, loops, .. } = devices;
+        let machine = Arc::new(Machine { bus, ports, end: Arc::clone(&end) });
+        timeline.phase(Phase::Built);
+        Ok(Self { vcpus, loops, machine, end, timeline, filters, vm, memory })
+    }
+}
+
+fn create_vcpus(vm: &VmFd, count: u8) -> Result<Vec<Vcpu>, BuildError> {
+    let create = |id| Vcpu::create(vm, id).map_err(|source| BuildError::Vcpu { vcpu: id, source });
+    (0..count).map(create).collect()
+}
+
+/// The devices while they are attached.
+struct Devices<'a> {
+    vm: &'a VmFd,
+    memory: &'a GuestMemory,
+    bus: MmioBus,
+    slots: Vec<Slot>,
+    loops: Vec<LoopThread>,
+}
+
+impl<'a> Devices<'a> {
+    fn new(vm: &'a VmFd, memory: &'a GuestMemory) -> Self {
+        Self { vm, memory, bus: MmioBus::default(), slots: Vec::new(), loops: Vec::new() }
+    }
+
+    /// Each disk blocks in its requests, so each has a thread.
+    fn attach_disks(&mut self, disks: Vec<DiskConfig>) -> Result<(), BuildError> {
+        for (index, disk) in disks.into_iter().enumerate() {
+            let mut events = EventLoop::new().map_err(BuildError::Events)?;
+            self.attach(Box::new(Block::new(disk)), &mut events)?;
+            self.loops.push(LoopThread { name: format!("disk{index}"), role: Role::Disk, events });
+        }
+        Ok(())
+    }
+
+    fn attach_vsock(&mut self, vsock: Option<VsockConfig>) -> Result<(), BuildError> {
+        match vsock {
+            Some(config) => self.attach_shared(Box::new(Vsock::new(config))),
+            None => Ok(()),
+        }
+    }
+
+    fn attach_console(&mut self, console: Option<ConsoleConfig>) -> Result<(), BuildError> {
+        match console {
+            Some(config) => self.attach_shared(Box::new(Console::new(config))),
+            None => Ok(()),
+        }
+    }
+
+    fn attach_rng(&mut self, rng: bool) -> Result<(), BuildError> {
+        if rng { self.attach_shared(Box::new(Rng::default())) } else { Ok(()) }
+    }
+
+    /// Attaches a device that never blocks to the one loop of all such devices.
+    fn attach_shared(&mut self, device: Box<dyn VirtioDevice>) -> Result<(), BuildError> {
+        let mut shared = match self.loops.iter().position(|thread| thread.role == Role::EventLoop) {
+            Some(index) => self.loops.swap_remove(index),
+            None => LoopThread {
+                name: "devices".to_owned(),
+                role: Role::EventLoop,
+                events: EventLoop::new().map_err(BuildError::Events)?,
+            },
+        };
+        self.attach(device, &mut shared.events)?;
+        self.loops.push(shared);
+        Ok(())
+    }
+
+    fn attach(&mut self, device: Box<dyn VirtioDevice>, events: &mut EventLoop) -> Result<(), BuildError> {
+        let slot = self.bus.next_slot().ok_or(BuildError::TooManyDevices)?;
+        let interrupt = EventFd::new(EFD_NONBLOCK).map_err(BuildError::Events)?;
+        let line = interrupt.try_clone().map_err(BuildError::Events)?;
+        let transport = MmioTransport::new(device, self.memory.clone(), line, events)?;
+        kvm::connect(self.vm, slot, &interrupt, transport.queue_events())?;
+        self.bus.attach(Box::new(transport));
+        self.slots.push(slot);
+        Ok(())
+    }
+}

@@ -1,0 +1,63 @@
+//! Privileges that the VMM gives up before its guest runs. System call filters are in `seccomp`.
+
+use std::io;
+
+use rustix::process::{DumpableBehavior, set_dumpable_behavior};
+use rustix::thread::{CapabilitySet, CapabilitySets, set_capabilities, set_no_new_privs};
+
+use crate::seccomp::SeccompError;
+
+/// A privilege cannot be given up.
+#[derive(Debug, thiserror::Error)]
+pub enum SandboxError {
+    /// capset(2).
+    #[error("cannot drop all capabilities")]
+    DropCapabilities(#[source] io::Error),
+    /// PR_SET_NO_NEW_PRIVS.
+    #[error("cannot forbid new privileges")]
+    NoNewPrivileges(#[source] io::Error),
+    /// PR_SET_DUMPABLE.
+    #[error("cannot forbid memory dumps")]
+    Dumpable(#[source] io::Error),
+    /// The system call filter.
+    #[error("cannot filter system calls")]
+    Filter(#[from] SeccompError),
+}
+
+/// Drops all capabilities of the calling thread and of the threads it starts later, forbids their return by
+/// execve(2), and forbids core dumps and tracing of the process by others of its user.
+///
+/// Threads that exist already keep theirs: call it before others are started, or in each.
+///
+/// # Errors
+/// See [`SandboxError`]; what was given up stays so.
+pub fn drop_privileges() -> Result<(), SandboxError> {
+    let none = CapabilitySet::empty();
+    let sets = CapabilitySets { effective: none, permitted: none, inheritable: none };
+    set_no_new_privs(true).map_err(|error| SandboxError::NoNewPrivileges(error.into()))?;
+    set_capabilities(None, sets).map_err(|error| SandboxError::DropCapabilities(error.into()))?;
+    set_dumpable_behavior(DumpableBehavior::NotDumpable).map_err(|error| SandboxError::Dumpable(error.into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    #[test]
+    fn nothing_is_left_and_a_later_thread_has_nothing_either() {
+        let status = std::thread::spawn(|| {
+            drop_privileges().unwrap();
+            std::thread::spawn(|| fs::read_to_string("/proc/thread-self/status").unwrap()).join().unwrap()
+        });
+        let status = status.join().unwrap();
+        for line in [
+            "CapInh:\t0000000000000000",
+            "CapPrm:\t0000000000000000",
+            "CapEff:\t0000000000000000",
+            "NoNewPrivs:\t1",
+        ] {
+            assert!(status.contains(line), "{line} not in {status}");
+        }
+    }
+}

@@ -1,0 +1,126 @@
+//! The system calls of each role. Measured with [`super::Mode::Log`] and strace, then cut to what is needed.
+
+use std::collections::BTreeMap;
+
+use libc::{
+    SYS_accept4, SYS_brk, SYS_clock_gettime, SYS_clock_nanosleep, SYS_close, SYS_epoll_ctl, SYS_epoll_pwait,
+    SYS_epoll_wait, SYS_exit, SYS_exit_group, SYS_fallocate, SYS_fcntl, SYS_fdatasync, SYS_fstat, SYS_fsync,
+    SYS_ftruncate, SYS_futex, SYS_getpid, SYS_getrandom, SYS_gettid, SYS_ioctl, SYS_lseek, SYS_madvise,
+    SYS_mmap, SYS_mprotect, SYS_mremap, SYS_munmap, SYS_poll, SYS_ppoll, SYS_pread64, SYS_preadv,
+    SYS_pwrite64, SYS_pwritev, SYS_read, SYS_readv, SYS_recvfrom, SYS_recvmsg, SYS_restart_syscall,
+    SYS_rt_sigprocmask, SYS_rt_sigreturn, SYS_sched_yield, SYS_sendmsg, SYS_sendto, SYS_shutdown,
+    SYS_sigaltstack, SYS_tgkill, SYS_timerfd_settime, SYS_write, SYS_writev,
+};
+use seccompiler::{BackendError, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompRule};
+
+use super::Role;
+
+/// Calls of every thread: memory of the allocator (never executable, see [`of`]), locks, time, its own end, and
+/// descriptors it has.
+const ALL: [i64; 24] = [
+    SYS_brk,
+    SYS_munmap,
+    SYS_mremap,
+    SYS_madvise,
+    SYS_futex,
+    SYS_sched_yield,
+    SYS_clock_gettime,
+    SYS_clock_nanosleep,
+    SYS_getrandom,
+    SYS_getpid,
+    SYS_gettid,
+    SYS_restart_syscall,
+    SYS_rt_sigprocmask,
+    SYS_rt_sigreturn,
+    SYS_sigaltstack,
+    SYS_exit,
+    SYS_exit_group,
+    SYS_read,
+    SYS_write,
+    SYS_close,
+    // The early console: emptied at its limit by a vCPU, flushed at the end.
+    SYS_lseek,
+    SYS_ftruncate,
+    SYS_epoll_wait,
+    SYS_epoll_pwait,
+];
+
+/// Requests, and only on descriptors that the device was given.
+const DISK: [i64; 6] = [SYS_preadv, SYS_pwritev, SYS_pread64, SYS_pwrite64, SYS_fdatasync, SYS_fallocate];
+
+/// Sockets of the vsock.
+const EVENT_LOOP: [i64; 10] = [
+    SYS_epoll_ctl,
+    SYS_accept4,
+    SYS_readv,
+    SYS_writev,
+    SYS_recvfrom,
+    SYS_recvmsg,
+    SYS_sendto,
+    SYS_sendmsg,
+    SYS_shutdown,
+    SYS_timerfd_settime,
+];
+
+/// Writing down the end, on files that are open.
+const MAIN: [i64; 5] = [SYS_pwrite64, SYS_fsync, SYS_fdatasync, SYS_fstat, SYS_shutdown];
+
+/// Descriptors of terminals, pipes and sockets.
+const STDIO: [i64; 14] = [
+    SYS_poll,
+    SYS_ppoll,
+    SYS_epoll_ctl,
+    SYS_accept4,
+    SYS_readv,
+    SYS_writev,
+    SYS_recvfrom,
+    SYS_recvmsg,
+    SYS_sendto,
+    SYS_sendmsg,
+    SYS_shutdown,
+    SYS_fsync,
+    SYS_fdatasync,
+    SYS_fstat,
+];
+
+/// ioctl(2) requests. KVM_GET_REGS names the instruction of an internal error.
+const KVM_RUN: u64 = 0xae80;
+const KVM_GET_REGS: u64 = 0x8090_ae81;
+const VCPU_IOCTLS: [u64; 2] = [KVM_RUN, KVM_GET_REGS];
+const EVENT_LOOP_IOCTLS: [u64; 1] = [libc::FIONBIO];
+const STDIO_IOCTLS: [u64; 6] =
+    [libc::FIONBIO, libc::TCGETS, libc::TCSETS, libc::TCSETSW, libc::TCSETSF, libc::TIOCGWINSZ];
+
+/// The rules of a role: a call without conditions is always allowed, one with conditions where one holds.
+pub(super) fn of(role: Role) -> Result<BTreeMap<i64, Vec<SeccompRule>>, BackendError> {
+    let (calls, ioctls): (&[i64], &[u64]) = match role {
+        Role::Vcpu => (&[], &VCPU_IOCTLS),
+        Role::EventLoop => (&EVENT_LOOP, &EVENT_LOOP_IOCTLS),
+        Role::Disk => (&DISK, &[]),
+        Role::Main => (&MAIN, &[]),
+        Role::Stdio => (&STDIO, &STDIO_IOCTLS),
+    };
+    let mut rules: BTreeMap<i64, Vec<SeccompRule>> =
+        ALL.iter().chain(calls).map(|call| (*call, Vec::new())).collect();
+    let not_executable = || argument(2, SeccompCmpOp::MaskedEq(u64::from(libc::PROT_EXEC.unsigned_abs())), 0);
+    rules.insert(SYS_mmap, vec![not_executable()?]);
+    rules.insert(SYS_mprotect, vec![not_executable()?]);
+    // The main thread's signal to vCPUs, and abort(3): to no other process.
+    rules.insert(SYS_tgkill, vec![argument(0, SeccompCmpOp::Eq, u64::from(std::process::id()))?]);
+    // Copies of descriptors; the check of debug builds that a descriptor to be closed is open.
+    let commands = [libc::F_DUPFD_CLOEXEC, libc::F_GETFD].map(|command| u64::from(command.unsigned_abs()));
+    rules.insert(SYS_fcntl, one_of(1, &commands)?);
+    if !ioctls.is_empty() {
+        rules.insert(SYS_ioctl, one_of(1, ioctls)?);
+    }
+    Ok(rules)
+}
+
+fn one_of(index: u8, values: &[u64]) -> Result<Vec<SeccompRule>, BackendError> {
+    values.iter().map(|value| argument(index, SeccompCmpOp::Eq, *value)).collect()
+}
+
+/// A rule on the low half of an argument: all of these are 32-bit in the kernel.
+fn argument(index: u8, operator: SeccompCmpOp, value: u64) -> Result<SeccompRule, BackendError> {
+    SeccompRule::new(vec![SeccompCondition::new(index, SeccompCmpArgLen::Dword, operator, value)?])
+}

@@ -1,0 +1,182 @@
+//! A virtual machine that is ready to run, and the threads it runs on: one a vCPU, one for devices, one a disk.
+//!
+//! `kcradle run` builds one and calls [`Vm::run`], which returns when the guest has ended.
+
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+
+use kvm_ioctls::VmFd;
+use vmm_sys_util::signal::Killable;
+
+use crate::event_loop::{EventLoop, Stopper};
+use crate::exit::{End, RunError, VmExit};
+use crate::memory::GuestMemory;
+use crate::sandbox;
+use crate::seccomp::{Filter, Filters, Role};
+use crate::timeline::{Phase, Timeline};
+use crate::vcpu::{self, Machine, Vcpu};
+
+/// A built virtual machine. Fields drop in this order: vCPUs and the machine before its memory.
+pub struct Vm {
+    pub(crate) vcpus: Vec<Vcpu>,
+    pub(crate) loops: Vec<LoopThread>,
+    pub(crate) machine: Arc<Machine>,
+    pub(crate) end: Arc<End>,
+    pub(crate) timeline: Arc<Timeline>,
+    pub(crate) filters: Filters,
+    pub(crate) vm: VmFd,
+    pub(crate) memory: GuestMemory,
+}
+
+/// An event loop and the thread it will have.
+pub(crate) struct LoopThread {
+    pub(crate) name: String,
+    pub(crate) role: Role,
+    pub(crate) events: EventLoop,
+}
+
+/// A virtual machine from outside: ends it, and tells its timeline. Clones speak of the same machine.
+#[derive(Clone)]
+pub struct VmHandle {
+    end: Arc<End>,
+    timeline: Arc<Timeline>,
+}
+
+impl VmHandle {
+    /// Ends the virtual machine at once, as if its power were cut; [`Vm::run`] returns [`VmExit::Killed`]. May be
+    /// called at any time from any thread but not from a signal handler.
+    pub fn kill(&self) {
+        self.end.reach(Ok(VmExit::Killed));
+    }
+
+    /// The marks of the boot so far.
+    #[must_use]
+    pub fn timeline(&self) -> &Timeline {
+        &self.timeline
+    }
+}
+
+impl Vm {
+    /// A handle for other threads.
+    #[must_use]
+    pub fn handle(&self) -> VmHandle {
+        VmHandle { end: Arc::clone(&self.end), timeline: Arc::clone(&self.timeline) }
+    }
+
+    /// Runs the guest to its end.
+    ///
+    /// First gives up, for good, all capabilities of the calling thread and puts each thread, the calling one
+    /// last, under its system call filter ([`Role::Main`]). What is to be opened must be open before.
+    ///
+    /// # Errors
+    /// Where the guest did not end by itself or by [`VmHandle::kill`]; see [`RunError`].
+    pub fn run(self) -> Result<VmExit, RunError> {
+        let Self { vcpus, loops, machine, end, timeline, filters, vm, memory } = self;
+        vcpu::install_stop_handler().map_err(RunError::SignalHandler)?;
+        sandbox::drop_privileges()
+            .map_err(|source| RunError::Sandbox { thread: "main".to_owned(), source })?;
+
+        let mut threads = Threads::default();
+        let started = threads.start(vcpus, loops, &machine, &filters);
+        timeline.phase(Phase::Started);
+        let confined = started.and_then(|()| confine("main", &filters.of(Role::Main)));
+        if let Err(error) = confined {
+            end.reach(Err(error));
+        }
+        let outcome = end.wait();
+        timeline.phase(Phase::Ended);
+        threads.stop();
+        machine.ports.flush();
+        drop((machine, vm, memory));
+        timeline.phase(Phase::Joined);
+        outcome
+    }
+}
+
+/// The running threads.
+#[derive(Default)]
+struct Threads {
+    vcpus: Vec<JoinHandle<()>>,
+    loops: Vec<(Stopper, JoinHandle<()>)>,
+}
+
+impl Threads {
+    fn start(
+        &mut self,
+        vcpus: Vec<Vcpu>,
+        loops: Vec<LoopThread>,
+        machine: &Arc<Machine>,
+        filters: &Filters,
+    ) -> Result<(), RunError> {
+        for LoopThread { name, role, events } in loops {
+            let stopper = events.stopper();
+            let run = move |name: &str| {
+                events.run().map_err(|source| RunError::EventLoop { thread: name.to_owned(), source })
+            };
+            self.loops.push((stopper, spawn(name, filters.of(role), &machine.end, run)?));
+        }
+        for vcpu in vcpus {
+            let name = format!("vcpu{}", vcpu.id());
+            let machine = Arc::clone(machine);
+            let end = Arc::clone(&machine.end);
+            let run = move |_: &str| {
+                vcpu.run(&machine);
+                Ok(())
+            };
+            self.vcpus.push(spawn(name, filters.of(Role::Vcpu), &end, run)?);
+        }
+        Ok(())
+    }
+
+    /// Ends all threads: the loops first, so that no vCPU waits for a device.
+    fn stop(self) {
+        for (stopper, _) in &self.loops {
+            stopper.stop();
+        }
+        for vcpu in &self.vcpus {
+            // A thread that has ended by itself needs no signal.
+            let _ = vcpu.kill(vcpu::stop_signal());
+        }
+        for thread in self.vcpus.into_iter().chain(self.loops.into_iter().map(|(_, thread)| thread)) {
+            // A panic was told to `End` already.
+            let _ = thread.join();
+        }
+    }
+}
+
+/// Starts a thread that confines itself, then does its work; whatever goes wrong in it ends the machine.
+fn spawn(
+    name: String,
+    filter: Filter,
+    end: &Arc<End>,
+    work: impl FnOnce(&str) -> Result<(), RunError> + Send + 'static,
+) -> Result<JoinHandle<()>, RunError> {
+    let guard = PanicGuard { thread: name.clone(), end: Arc::clone(end) };
+    let body = move || {
+        if let Err(error) = confine(&guard.thread, &filter).and_then(|()| work(&guard.thread)) {
+            guard.end.reach(Err(error));
+        }
+    };
+    thread::Builder::new()
+        .name(name.clone())
+        .spawn(body)
+        .map_err(|source| RunError::Spawn { thread: name, source })
+}
+
+fn confine(thread: &str, filter: &Filter) -> Result<(), RunError> {
+    filter.apply().map_err(|source| RunError::Sandbox { thread: thread.to_owned(), source: source.into() })
+}
+
+/// Tells the end of the machine where its thread panics.
+struct PanicGuard {
+    thread: String,
+    end: Arc<End>,
+}
+
+impl Drop for PanicGuard {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            self.end.reach(Err(RunError::Panicked { thread: self.thread.clone() }));
+        }
+    }
+}

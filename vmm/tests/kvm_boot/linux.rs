@@ -1,0 +1,98 @@
+//! The runtime package's kernel with an init of a few system calls, which tells what the kernel sees of the
+//! machine: CPUs in its affinity mask, and RAM.
+
+use std::fs::File;
+use std::path::Path;
+
+use spec::Stage;
+use spec::boot::STAGE_PORT;
+use vmm::{InitrdPart, VmConfig, VmExit};
+
+use crate::asm::{Code, initramfs};
+use crate::{content, marks, run, start};
+
+/// Where the init keeps what the kernel tells it.
+const ADDRESS: u64 = 0x40_0000;
+const MASK: u32 = 0x40_2000;
+const SYSINFO: u32 = 0x40_2100;
+
+const SYS_SYSINFO: u32 = 99;
+const SYS_IOPL: u32 = 172;
+const SYS_SCHED_GETAFFINITY: u32 = 204;
+
+fn kernel() -> File {
+    let package = std::env::var_os("CRADLE_PKG")
+        .unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/pkg-default").into());
+    let path = Path::new(&package).join("vmlinux");
+    File::open(&path).unwrap_or_else(|error| panic!("no kernel at {}: {error}", path.display()))
+}
+
+/// A machine whose early console goes to the file.
+fn linux(vcpus: u8, memory_mib: u64, init: Code, console: &File) -> VmConfig {
+    let archive = initramfs("init", &init.link(ADDRESS, 0x2000));
+    VmConfig {
+        vcpus,
+        memory_mib,
+        initrd: vec![InitrdPart::Bytes(archive)],
+        early_console: Some(console.try_clone().unwrap()),
+        ..VmConfig::new(kernel())
+    }
+}
+
+/// CPUs and bytes of RAM that Linux sees.
+fn sees(vcpus: u8, memory_mib: u64) -> (u32, u64) {
+    let init = Code::default()
+        .system_call(SYS_IOPL, [3, 0, 0])
+        .out(STAGE_PORT, Stage::Init as u8)
+        .system_call(SYS_SCHED_GETAFFINITY, [0, 128, MASK])
+        .system_call(SYS_SYSINFO, [SYSINFO, 0, 0])
+        .out_string(0x3f8, MASK, 8)
+        .out_string(0x3f8, SYSINFO + 32, 8)
+        .out(STAGE_PORT, Stage::PowerOff as u8)
+        .hang();
+    let console = tempfile::tempfile().unwrap();
+    let (handle, machine) = start(linux(vcpus, memory_mib, init, &console));
+    let exit = machine.join().unwrap().unwrap();
+    let said = content(&console);
+    assert_eq!(exit, VmExit::PowerOff, "{}", String::from_utf8_lossy(&said));
+    assert!(marks(&handle).contains(&"init"));
+    let [mask, ram] = [0, 8].map(|offset| u64::from_le_bytes(said[offset..offset + 8].try_into().unwrap()));
+    (mask.count_ones(), ram)
+}
+
+#[test]
+fn linux_sees_all_cpus_and_memory() {
+    for (vcpus, memory_mib) in [(1, 64), (2, 128), (4, 5 * 1024)] {
+        let (cpus, ram) = sees(vcpus, memory_mib);
+        assert_eq!(cpus, u32::from(vcpus));
+        // What the kernel keeps for itself: its image, and a page structure a page.
+        let kept = (memory_mib << 20) - ram;
+        assert!(kept < (40 << 20) + (memory_mib << 20) / 32, "{ram} of {memory_mib} MiB");
+    }
+}
+
+#[test]
+fn a_panic_leaves_its_last_words() {
+    let console = tempfile::tempfile().unwrap();
+    // An init that ends makes the kernel panic.
+    let exit = run(linux(1, 128, Code::default().system_call(60, [3, 0, 0]), &console)).unwrap();
+    let said = String::from_utf8_lossy(&content(&console)).into_owned();
+    assert_eq!(exit, VmExit::GuestPanic, "{said}");
+    assert!(
+        said.contains("Kernel panic - not syncing: Attempted to kill init! exitcode=0x00000300"),
+        "{said}"
+    );
+}
+
+#[test]
+fn a_silent_boot_says_nothing_and_a_verbose_one_everything() {
+    let init =
+        || Code::default().system_call(SYS_IOPL, [3, 0, 0]).out(STAGE_PORT, Stage::PowerOff as u8).hang();
+    let silent = tempfile::tempfile().unwrap();
+    run(linux(1, 128, init(), &silent)).unwrap();
+    assert_eq!(String::from_utf8_lossy(&content(&silent)), "");
+    let verbose = tempfile::tempfile().unwrap();
+    run(VmConfig { log_level: 8, ..linux(1, 128, init(), &verbose) }).unwrap();
+    let said = String::from_utf8_lossy(&content(&verbose)).into_owned();
+    assert!(said.contains("Command line: earlyprintk=ttyS0,115200,keep"), "{said}");
+}
