@@ -1,2 +1,93 @@
-//! PID 1 of a pod.
-fn main() {}
+//! PID 1 of a pod's virtual machine: boots it, runs its containers, powers it off.
+//!
+//! One process, one thread: the boot is plain synchronous code, then one event loop drives the engine. The
+//! host starts it as `/init` of the initramfs; see [`spec`] for what the two agree on.
+
+mod attributes;
+mod boot;
+mod container;
+mod disks;
+mod engine;
+mod event_loop;
+mod input;
+mod launch;
+mod lifecycle;
+mod loopback;
+mod mountfd;
+mod signals;
+mod stage;
+mod stream;
+mod vsock;
+
+use spec::{ExitRecord, Stage};
+use std::error::Error;
+use std::fmt::Write as _;
+
+fn main() {
+    if std::process::id() != 1 {
+        eprintln!("guest-init is PID 1 of a pod's virtual machine and has nothing to do elsewhere");
+        std::process::exit(2);
+    }
+    std::panic::set_hook(Box::new(|panic| {
+        // The clone of PID 1 tells PID 1 of its panics itself.
+        if !container::spawn::in_child() {
+            last_words(&format!("panic: {panic}"));
+        }
+    }));
+    let run = std::panic::catch_unwind(run);
+    match run {
+        Ok(Ok(())) => end(Stage::PowerOff),
+        Ok(Err(error)) => {
+            last_words(&chain(error.as_ref()));
+            end(Stage::InitFailed)
+        }
+        Err(_) => end(Stage::InitFailed),
+    }
+}
+
+fn run() -> Result<(), Box<dyn Error>> {
+    let booted = boot::boot()?;
+    let mut engine = engine::Engine::new(&booted.spec, &booted.disks, booted.stream)?;
+    event_loop::run(&mut engine, &booted.children, || booted.disks.flush())?;
+    Ok(())
+}
+
+/// Ends the machine; where the stage port does nothing, through reboot(2).
+fn end(stage: Stage) -> ! {
+    stage::reached(stage);
+    rustix::fs::sync();
+    loop {
+        // PID 1 must not return: the kernel would panic.
+        let _refused = rustix::system::reboot(rustix::system::RebootCommand::PowerOff);
+        std::thread::park();
+    }
+}
+
+/// Writes a line to the kernel's log at the level that always reaches the console.
+fn last_words(message: &str) {
+    // Nothing is left to report a failure to.
+    let _deaf = std::fs::write("/dev/kmsg", format!("<0>guest-init: {message}\n"));
+}
+
+/// An error and its causes in one line.
+fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let _infallible = write!(text, ": {error}");
+        cause = error.source();
+    }
+    text
+}
+
+/// The exit record as the payload of one frame: where many long errors do not fit, they are left out, as the
+/// host has had each of them.
+fn final_payload(mut record: ExitRecord) -> Vec<u8> {
+    let json = |record: &ExitRecord| serde_json::to_vec(record).unwrap_or_default();
+    let payload = json(&record);
+    if payload.len() <= spec::frame::MAX_PAYLOAD {
+        return payload;
+    }
+    record.containers.iter_mut().for_each(|container| container.error = None);
+    json(&record)
+}

@@ -1,0 +1,63 @@
+#!/usr/bin/env bash
+# Builds guest-init and writes a runtime package: kernel, initramfs, cradle.json.
+#
+#   guest-init/pack.sh KERNEL_DIR OUT_DIR
+#
+# KERNEL_DIR holds vmlinux and release, as kernel-config/build.sh leaves them. The same inputs make the same
+# bytes: the initramfs has fixed times, owners and inode numbers. Files are replaced by rename, because
+# running pods map them.
+set -euo pipefail
+
+[[ $# -eq 2 ]] || { sed -n '4p' "$0" >&2; exit 2; }
+kernel=$1 out=$2
+here=$(cd "$(dirname "$0")" && pwd)
+[[ -f $kernel/vmlinux && -f $kernel/release ]] || { echo "pack.sh: no kernel in $kernel: run \`make kernel\`" >&2; exit 1; }
+
+# Without the musl target the same sources make a larger static binary against glibc.
+target=x86_64-unknown-linux-musl flags=()
+libdir=$(rustc --print target-libdir --target "$target" 2>/dev/null || true)
+if ! compgen -G "$libdir/libstd-*.rlib" >/dev/null; then
+  target=x86_64-unknown-linux-gnu flags=(--config "target.$target.rustflags=['-Ctarget-feature=+crt-static','-Crelocation-model=static']")
+fi
+(cd "$here/.." && cargo build --quiet --locked "${flags[@]}" --profile guest --target "$target" -p guest-init)
+target_dir=$(cd "$here/.." && realpath -m "${CARGO_TARGET_DIR:-target}")
+binary=$target_dir/$target/guest/guest-init
+
+mkdir -p "$out"
+work=$(mktemp -d "$out/.pack.XXXXXX")
+trap 'rm -rf "$work"' EXIT
+
+# entry NAME MODE [FILE | MAJOR MINOR]: one entry of a newc archive (cpio(5)). Written here, because device nodes
+# in an archive made by cpio would take root to make.
+inode=0
+entry() {
+  local name=$1 mode=$2 size=0 major=0 minor=0
+  [[ $# -eq 3 ]] && size=$(stat -c %s "$3")
+  [[ $# -eq 4 ]] && major=$3 minor=$4
+  inode=$((inode + 1))
+  printf '070701%08x%08x%08x%08x%08x%08x%08x%08x%08x%08x%08x%08x%08x' "$inode" "$((8#$mode))" 0 0 1 0 "$size" 0 0 \
+    "$major" "$minor" "$((${#name} + 1))" 0
+  printf '%s\0' "$name"
+  pad $((110 + ${#name} + 1))
+  [[ $# -eq 3 ]] && cat "$3" && pad "$size"
+  return 0
+}
+# pad SIZE: zeros up to a multiple of four.
+pad() { head -c $(((4 - $1 % 4) % 4)) /dev/zero; }
+{
+  entry dev 040755
+  # The kernel opens the console for PID 1; where there is none, Rust's start-up code opens null instead.
+  entry dev/console 020600 5 1
+  entry dev/null 020666 1 3
+  entry init 0100755 "$binary"
+  entry root 040755
+  entry 'TRAILER!!!' 0
+} >"$work/initramfs"
+release=$(<"$kernel/release")
+printf '{"version":3,"machine":"default","kernel":{"kernel":"vmlinux","initrd":"initramfs","release":"%s"}}\n' \
+  "$release" >"$work/cradle.json"
+install -m 644 "$kernel/vmlinux" "$work/vmlinux"
+chmod 644 "$work/initramfs" "$work/cradle.json"
+# cradle.json last: it makes the package whole.
+for file in vmlinux initramfs cradle.json; do mv "$work/$file" "$out/$file"; done
+rm -f "$out/release"

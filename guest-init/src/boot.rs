@@ -1,0 +1,140 @@
+//! The boot recipe: from the first instruction to a pod that can start its containers. Called by `main`.
+
+use crate::container::cgroup;
+use crate::disks::{DiskError, Disks};
+use crate::launch::{self, LaunchError};
+use crate::signals::ChildSignal;
+use crate::stream::Stream;
+use crate::{loopback, stage, vsock};
+use rustix::mount::MountFlags;
+use rustix::process::{Resource, Rlimit};
+use spec::{LaunchSpec, Stage};
+use std::io;
+
+/// Open files a process may have at most, as under Docker.
+const MAX_OPEN_FILES: u64 = 1 << 20;
+
+/// A step of the boot that failed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum BootError {
+    /// A kernel file system cannot be mounted.
+    #[error("cannot mount {0}")]
+    Mount(&'static str, #[source] io::Error),
+    /// PID 1 cannot leave the initramfs.
+    #[error("cannot move to a root of its own")]
+    Root(#[source] io::Error),
+    /// The launch specification cannot be obeyed.
+    #[error(transparent)]
+    Launch(#[from] LaunchError),
+    /// Control groups cannot be used.
+    #[error(transparent)]
+    Cgroup(#[from] cgroup::CgroupError),
+    /// The loopback interface stays down.
+    #[error("cannot bring up the loopback interface")]
+    Loopback(#[source] io::Error),
+    /// The host does not answer.
+    #[error("cannot connect the stdio stream to the host")]
+    Stdio(#[source] io::Error),
+    /// Ends of children cannot be seen.
+    #[error("cannot watch for ended processes")]
+    Signals(#[source] io::Error),
+    /// A disk cannot be used.
+    #[error(transparent)]
+    Disks(#[from] DiskError),
+}
+
+/// What the boot has prepared.
+#[derive(Debug)]
+pub(crate) struct Booted {
+    /// What to run.
+    pub(crate) spec: LaunchSpec,
+    /// The host's ear.
+    pub(crate) stream: Stream,
+    /// The pod's disks.
+    pub(crate) disks: Disks,
+    /// Readable when a child has ended.
+    pub(crate) children: ChildSignal,
+}
+
+/// Boots the pod.
+///
+/// # Errors
+/// The step that failed. A failure after the stdio stream was connected has been told to the host.
+pub(crate) fn boot() -> Result<Booted, BootError> {
+    stage::reached(Stage::Init);
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
+    let spec = launch::read()?;
+    leave_initramfs().map_err(BootError::Root)?;
+    mount_kernel_filesystems()?;
+    cgroup::enable_controllers()?;
+    protect_from_oom_killer();
+    raise_file_limit();
+    stage::reached(Stage::Config);
+
+    let mut stream = Stream::new(vsock::connect_stdio().map_err(BootError::Stdio)?);
+    stage::reached(Stage::Stdio);
+    let rest = prepare(&spec);
+    match rest {
+        Ok((disks, children)) => {
+            stage::reached(Stage::Disks);
+            Ok(Booted { spec, stream, disks, children })
+        }
+        Err(error) => {
+            stream.log(&crate::chain(&error));
+            // The socket's buffer is empty, so one attempt sends the line or nothing will.
+            let _dead = stream.flush();
+            Err(error)
+        }
+    }
+}
+
+fn prepare(spec: &LaunchSpec) -> Result<(Disks, ChildSignal), BootError> {
+    loopback::bring_up().map_err(BootError::Loopback)?;
+    let children = ChildSignal::open().map_err(BootError::Signals)?;
+    Ok((Disks::mount(spec)?, children))
+}
+
+/// Makes a tmpfs the root: the initramfs itself can be no one's old root in pivot_root(2). Its files go, so
+/// that their memory is the pod's.
+fn leave_initramfs() -> io::Result<()> {
+    const ROOT: &str = "/root";
+    std::fs::create_dir_all(ROOT)?;
+    rustix::mount::mount("tmpfs", ROOT, "tmpfs", MountFlags::NODEV | MountFlags::NOSUID, c"mode=755")?;
+    for file in ["/init", spec::LAUNCH_PATH] {
+        match std::fs::remove_file(file) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+    }
+    rustix::process::chdir(ROOT)?;
+    rustix::mount::mount_move(".", "/")?;
+    rustix::process::chroot(".")?;
+    rustix::process::chdir("/")?;
+    Ok(())
+}
+
+fn mount_kernel_filesystems() -> Result<(), BootError> {
+    let guarded = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
+    let mount = |kind, place: &'static str, flags| {
+        std::fs::create_dir_all(place)
+            .and_then(|()| Ok(rustix::mount::mount(kind, place, kind, flags, c"")?))
+            .map_err(|error| BootError::Mount(place, error))
+    };
+    mount("proc", "/proc", guarded)?;
+    mount("sysfs", "/sys", guarded)?;
+    mount("devtmpfs", "/dev", MountFlags::NOSUID | MountFlags::NOEXEC)?;
+    mount("cgroup2", cgroup::MOUNT_POINT, guarded)
+}
+
+/// The kernel's OOM killer is to choose among the containers.
+fn protect_from_oom_killer() {
+    // A kernel without the file has no OOM killer to be protected from.
+    let _absent = std::fs::write("/proc/self/oom_score_adj", "-1000");
+}
+
+/// Containers inherit the limit of open files; the kernel's default of 1024 and 4096 fails ordinary servers.
+fn raise_file_limit() {
+    let limit = Rlimit { current: Some(MAX_OPEN_FILES), maximum: Some(MAX_OPEN_FILES) };
+    // The kernel refuses more than fs.nr_open, whose default this is.
+    let _refused = rustix::process::setrlimit(Resource::Nofile, limit);
+}

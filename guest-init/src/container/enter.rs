@@ -1,0 +1,185 @@
+//! The new process's way from PID 1's clone to the container's program: one recipe, top to bottom.
+//!
+//! Runs in the child that [`super::spawn::clone_into`] made, so every step may use ordinary code.
+
+use crate::container::environment::Environment;
+use crate::container::failure::{Failure, plain};
+use crate::container::filesystems::{self, GUARDED};
+use crate::container::root::{Missing, Root};
+use crate::container::terminal::Terminal;
+use crate::container::user::User;
+use crate::container::{privileges, program, spawn, volume};
+use crate::mountfd::{self, MountFd};
+use crate::{signals, stage};
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use rustix::fs::{CWD, FileType, Mode, OFlags};
+use rustix::mount::MountAttrFlags as Attr;
+use spec::launch::{MountSource, MountSpec, Writable};
+use spec::{ContainerSpec, Stage};
+use std::convert::Infallible;
+use std::ffi::CString;
+use std::path::Path;
+
+/// What the new process needs of PID 1, prepared before the clone.
+#[derive(Debug)]
+pub(crate) struct Entry<'a> {
+    /// The container.
+    pub(crate) spec: &'a ContainerSpec,
+    /// Where its file tree is mounted.
+    pub(crate) root: &'a str,
+    /// The folder of its own `hosts`, `hostname` and `resolv.conf`.
+    pub(crate) etc: &'a Path,
+    /// The folder of anonymous volumes.
+    pub(crate) volumes: &'a Path,
+    /// Its devpts, not attached yet.
+    pub(crate) devpts: &'a MountFd,
+    /// Standard input, output and error.
+    pub(crate) stdio: [BorrowedFd<'a>; 3],
+    /// Its terminal, where it has one.
+    pub(crate) terminal: Option<&'a Terminal>,
+    /// Whether to report [`Stage::Exec`].
+    pub(crate) first: bool,
+}
+
+impl Entry<'_> {
+    /// Becomes the container's program.
+    ///
+    /// # Errors
+    /// The step that failed.
+    pub(crate) fn run(&self) -> Result<Infallible, Failure> {
+        let spec = self.spec;
+        let step = |what: &'static str| move |error: rustix::io::Errno| Failure::new(what, &error.into());
+        signals::reset();
+        rustix::process::umask(Mode::empty());
+        std::fs::write("/proc/self/oom_score_adj", "0")
+            .map_err(|error| Failure::new("cannot reset oom_score_adj", &error))?;
+        spawn::unshare_cgroup().map_err(|error| Failure::new("cannot make namespace", &error))?;
+        rustix::process::setsid().map_err(step("cannot make session"))?;
+        self.take_stdio()?;
+        rustix::system::sethostname(spec.hostname.as_bytes()).map_err(step("cannot set host name"))?;
+
+        filesystems::make_private().map_err(|error| Failure::new("cannot make mounts private", &error))?;
+        let root = Root::open(self.root).map_err(|error| Failure::new("cannot open the root", &error))?;
+        filesystems::mount_defaults(&root, self.devpts, self.terminal.is_some(), spec.shm_size)?;
+        for name in ["hosts", "hostname", "resolv.conf"] {
+            let path = format!("/etc/{name}");
+            let file = MountFd::bind(CWD, &format!("{}/{name}", self.etc.display()))
+                .map_err(|error| Failure::new(format_args!("cannot mount {path}"), &error))?;
+            filesystems::attach(&root, &file, &path, Missing::File)?;
+        }
+        for mount in &spec.mounts {
+            self.mount(&root, mount)?;
+        }
+        let workdir = enterable_workdir(&root, &spec.process.workdir)?;
+        let user = self.user(&root)?;
+        self.hand_over_stdio(&user)?;
+        filesystems::pivot(&root).map_err(|error| Failure::new("cannot enter the root", &error))?;
+        filesystems::protect(&root)?;
+        if spec.image.writable == Writable::ReadOnly {
+            mountfd::set_attributes(root.as_fd(), Attr::MOUNT_ATTR_RDONLY)
+                .map_err(|error| Failure::new("cannot make the root read-only", &error))?;
+        }
+
+        privileges::set_rlimits(&spec.process.rlimits)?;
+        // As Docker: with root's rights first, for a directory that the user may not enter.
+        rustix::process::fchdir(&workdir).map_err(step("cannot enter the working directory"))?;
+        let environment = Environment::new(spec, &user.home);
+        if self.first {
+            // Now, because it takes CAP_SYS_RAWIO.
+            stage::reached(Stage::Exec);
+        }
+        privileges::drop_to(&user, &spec.process)?;
+        rustix::process::umask(Mode::from_raw_mode(0o022));
+        self.execute(&environment)
+    }
+
+    fn execute(&self, environment: &Environment) -> Result<Infallible, Failure> {
+        let command = &self.spec.process.cmd;
+        let name = command.first().map_or("", String::as_str);
+        let path = program::look_up(name, environment.get("PATH").unwrap_or_default())?;
+        // launch.rs has refused NUL bytes.
+        let string = |text: String| CString::new(text).unwrap_or_default();
+        let path = string(path);
+        let arguments: Vec<CString> = command.iter().cloned().map(string).collect();
+        let variables: Vec<CString> = environment.strings().map(string).collect();
+        spawn::close_all_on_exec().map_err(|error| Failure::new("cannot close descriptors", &error))?;
+        spawn::execute(&path, &arguments, &variables).map_err(|error| program::refused(name, &error))
+    }
+
+    fn take_stdio(&self) -> Result<(), Failure> {
+        let step = |error: rustix::io::Errno| Failure::new("cannot set up standard streams", &error.into());
+        rustix::stdio::dup2_stdin(self.stdio[0]).map_err(step)?;
+        rustix::stdio::dup2_stdout(self.stdio[1]).map_err(step)?;
+        rustix::stdio::dup2_stderr(self.stdio[2]).map_err(step)?;
+        if let Some(terminal) = self.terminal {
+            rustix::process::ioctl_tiocsctty(&terminal.peer).map_err(step)?;
+        }
+        Ok(())
+    }
+
+    /// Gives the user what it writes to, so that it can be opened again through /dev/stdout.
+    fn hand_over_stdio(&self, user: &User) -> Result<(), Failure> {
+        for fd in self.stdio {
+            let stat = rustix::fs::fstat(fd)
+                .map_err(|error| Failure::new("cannot set up streams", &error.into()))?;
+            let null = rustix::fs::makedev(1, 3);
+            let is_null =
+                FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice && stat.st_rdev == null;
+            if !is_null && stat.st_uid != user.uid {
+                rustix::fs::fchown(fd, Some(rustix::fs::Uid::from_raw(user.uid)), None)
+                    .map_err(|error| Failure::new("cannot set up streams", &error.into()))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn user(&self, root: &Root) -> Result<User, Failure> {
+        let text = |path: &str| {
+            filesystems::read_text(root, path)
+                .map_err(|error| Failure::new(format_args!("open {path}"), &error))
+        };
+        User::resolve(&self.spec.process.user, &text("/etc/passwd")?, &text("/etc/group")?)
+    }
+
+    fn mount(&self, root: &Root, mount: &MountSpec) -> Result<(), Failure> {
+        let path = &mount.guest_path;
+        let read_only = if mount.read_only { Attr::MOUNT_ATTR_RDONLY } else { Attr::empty() };
+        match &mount.source {
+            MountSource::Tmpfs { size, mode, exec } => {
+                let mode = format!("{:o}", mode & 0o7777);
+                let size = size.map(|size| size.to_string());
+                let options: Vec<(&str, &str)> = [("mode", mode.as_str())]
+                    .into_iter()
+                    .chain(size.as_deref().map(|size| ("size", size)))
+                    .collect();
+                let guarded = if *exec { GUARDED.difference(Attr::MOUNT_ATTR_NOEXEC) } else { GUARDED };
+                filesystems::mount_new(root, path, "tmpfs", &options, guarded | read_only)
+            }
+            MountSource::Anonymous { name } => {
+                let failed = |error: std::io::Error| {
+                    Failure::setup(format!("cannot make the volume at {path}: {}", plain(&error)))
+                };
+                let image_dir = root.existing(path, OFlags::RDONLY | OFlags::DIRECTORY).ok();
+                let volume = volume::open_or_fill(self.volumes, name, image_dir).map_err(failed)?;
+                let bind = MountFd::bind(volume.as_fd(), "").map_err(failed)?;
+                bind.set(read_only).map_err(failed)?;
+                filesystems::attach(root, &bind, path, Missing::Directory)
+            }
+        }
+    }
+}
+
+/// The working directory, made where it is missing. It is opened before the root is entered and without
+/// magic links: one into /proc would otherwise lead to a directory outside the container.
+fn enterable_workdir(root: &Root, path: &str) -> Result<OwnedFd, Failure> {
+    let path = if path.is_empty() { "/" } else { path };
+    let dir = root
+        .ensure(path, Missing::Directory)
+        .map_err(|error| Failure::setup(format!("mkdir {path}: {}", plain(&error))))?;
+    let stat =
+        rustix::fs::fstat(&dir).map_err(|error| Failure::new(format_args!("stat {path}"), &error.into()))?;
+    if FileType::from_raw_mode(stat.st_mode) != FileType::Directory {
+        return Err(Failure::setup(format!("mkdir {path}: not a directory")));
+    }
+    Ok(dir)
+}

@@ -1,0 +1,92 @@
+//! Making and replacing a process: clone3 into new namespaces and a control group, execve, _exit.
+#![expect(unsafe_code, reason = "clone3, execve, close_range and _exit have no safe wrapper")]
+
+use rustix::fd::{AsRawFd, BorrowedFd};
+use rustix::process::Pid;
+use std::convert::Infallible;
+use std::ffi::CString;
+use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// The flag of clone3(2) that does not fit the C library's type for flags.
+const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
+
+/// Whether this process is a clone of PID 1 that has not executed its program yet: its panics are not PID 1's.
+static IN_CHILD: AtomicBool = AtomicBool::new(false);
+
+/// Whether the caller runs in a process that [`clone_into`] made.
+pub(crate) fn in_child() -> bool {
+    IN_CHILD.load(Ordering::Relaxed)
+}
+
+/// Makes a child in new mount, PID, UTS and IPC namespaces, in the control group of `cgroup` from its first
+/// instruction on. The child runs `body` and ends; the parent gets its pid.
+///
+/// # Errors
+/// What clone3(2) says.
+pub(crate) fn clone_into(cgroup: BorrowedFd<'_>, body: impl FnOnce()) -> io::Result<Pid> {
+    // SAFETY: clone_args is plain integers, for which zero is a valid value.
+    let mut args: libc::clone_args = unsafe { std::mem::zeroed() };
+    let namespaces = libc::CLONE_NEWNS | libc::CLONE_NEWPID | libc::CLONE_NEWUTS | libc::CLONE_NEWIPC;
+    args.flags = u64::from(namespaces.unsigned_abs()) | CLONE_INTO_CGROUP;
+    args.exit_signal = u64::from(libc::SIGCHLD.unsigned_abs());
+    args.cgroup = u64::from(cgroup.as_raw_fd().unsigned_abs());
+    // SAFETY: without CLONE_VM the child has its own copy of all memory and goes on at this point, as after
+    // fork. PID 1 has one thread, so no lock is held by a thread that the copy lacks, and ordinary code
+    // (allocation, std) works in the child.
+    let pid = unsafe { libc::syscall(libc::SYS_clone3, &raw const args, size_of::<libc::clone_args>()) };
+    match i32::try_from(pid) {
+        Ok(0) => {
+            IN_CHILD.store(true, Ordering::Relaxed);
+            body();
+            // SAFETY: ends the child without running the parent's destructors and exit handlers.
+            unsafe { libc::_exit(255) }
+        }
+        Ok(pid) => Pid::from_raw(pid).ok_or_else(io::Error::last_os_error),
+        Err(_) => Err(io::Error::from_raw_os_error(libc::EOVERFLOW)),
+    }
+}
+
+/// Makes the caller's control group the root of those it sees.
+///
+/// # Errors
+/// What unshare(2) says.
+pub(crate) fn unshare_cgroup() -> io::Result<()> {
+    // SAFETY: a new control group namespace changes what paths are shown, no memory and no descriptor.
+    if unsafe { libc::unshare(libc::CLONE_NEWCGROUP) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(())
+}
+
+/// Marks every descriptor above standard error to be closed by exec.
+///
+/// # Errors
+/// What close_range(2) says.
+pub(crate) fn close_all_on_exec() -> io::Result<()> {
+    // SAFETY: marks descriptors only; none is closed under an owner.
+    let done = unsafe { libc::syscall(libc::SYS_close_range, 3u32, u32::MAX, libc::CLOSE_RANGE_CLOEXEC) };
+    if done != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(())
+}
+
+/// Replaces the process by the program.
+///
+/// # Errors
+/// What execve(2) says.
+pub(crate) fn execute(
+    program: &CString,
+    arguments: &[CString],
+    environment: &[CString],
+) -> io::Result<Infallible> {
+    let pointers = |strings: &[CString]| -> Vec<*const libc::c_char> {
+        strings.iter().map(|s| s.as_ptr()).chain([std::ptr::null()]).collect()
+    };
+    let (argv, envp) = (pointers(arguments), pointers(environment));
+    // SAFETY: program and every string are NUL-terminated, both arrays end in a null pointer, all outlive
+    // the call.
+    unsafe { libc::execve(program.as_ptr(), argv.as_ptr(), envp.as_ptr()) };
+    Err(io::Error::last_os_error())
+}

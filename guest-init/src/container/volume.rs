@@ -1,0 +1,180 @@
+//! Anonymous volumes: a directory beside the containers, filled once with what the image has at its path.
+
+use crate::attributes;
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use rustix::fs::{AtFlags, Dir, FileType, Gid, Mode, OFlags, Stat, Uid};
+use std::collections::HashMap;
+use std::ffi::CStr;
+use std::fs::File;
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+/// Directories in one another that are copied at most.
+const MAX_DEPTH: usize = 1000;
+
+/// Opens the volume of that name below `volumes`. Where it is missing it is made with a copy of `image_dir`
+/// (content, owners, modes), if that exists; a copy that was cut short leaves no volume behind.
+///
+/// # Errors
+/// The step that failed.
+pub(crate) fn open_or_fill(volumes: &Path, name: &str, image_dir: Option<OwnedFd>) -> io::Result<OwnedFd> {
+    let path = volumes.join(name);
+    if let Ok(existing) = open_dir(&path) {
+        return Ok(existing);
+    }
+    // '@' is in no volume's name.
+    let unfinished = volumes.join(format!("{name}@new"));
+    match std::fs::remove_dir_all(&unfinished) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => std::fs::create_dir_all(&unfinished)?,
+    }
+    if let Some(image_dir) = image_dir {
+        let target = open_dir(&unfinished)?;
+        let mut copy = Copy { root: target.as_fd(), links: HashMap::new() };
+        copy.directory(image_dir.as_fd(), target.as_fd(), &PathBuf::new(), 0)?;
+    }
+    std::fs::rename(&unfinished, &path)?;
+    open_dir(&path)
+}
+
+fn open_dir(path: &Path) -> io::Result<OwnedFd> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    Ok(rustix::fs::open(path, flags, Mode::empty())?)
+}
+
+/// A copy in progress.
+struct Copy<'a> {
+    root: BorrowedFd<'a>,
+    /// Where the first name of an inode with several names was made, below `root`.
+    links: HashMap<(u64, u64), PathBuf>,
+}
+
+impl Copy<'_> {
+    fn directory(
+        &mut self,
+        from: BorrowedFd<'_>,
+        to: BorrowedFd<'_>,
+        path: &Path,
+        depth: usize,
+    ) -> io::Result<()> {
+        if depth > MAX_DEPTH {
+            return Err(io::Error::from_raw_os_error(libc::ENAMETOOLONG));
+        }
+        for entry in Dir::read_from(from)? {
+            let entry = entry?;
+            let name = entry.file_name();
+            if name == c"." || name == c".." {
+                continue;
+            }
+            let path = path.join(std::ffi::OsStr::from_bytes(name.to_bytes()));
+            self.entry(from, to, name, &path, depth)?;
+        }
+        attributes::copy(from, to)
+    }
+
+    fn entry(
+        &mut self,
+        from: BorrowedFd<'_>,
+        to: BorrowedFd<'_>,
+        name: &CStr,
+        path: &Path,
+        depth: usize,
+    ) -> io::Result<()> {
+        let stat = rustix::fs::statat(from, name, AtFlags::SYMLINK_NOFOLLOW)?;
+        let kind = FileType::from_raw_mode(stat.st_mode);
+        if kind != FileType::Directory && stat.st_nlink > 1 {
+            if let Some(first) = self.links.get(&(stat.st_dev, stat.st_ino)) {
+                return Ok(rustix::fs::linkat(self.root, first, to, name, AtFlags::empty())?);
+            }
+            self.links.insert((stat.st_dev, stat.st_ino), path.to_owned());
+        }
+        let private = Mode::RUSR | Mode::WUSR | Mode::XUSR;
+        let read = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        match kind {
+            FileType::Directory => {
+                rustix::fs::mkdirat(to, name, private)?;
+                let flags = read | OFlags::DIRECTORY;
+                let source = rustix::fs::openat(from, name, flags, Mode::empty())?;
+                let target = rustix::fs::openat(to, name, flags, Mode::empty())?;
+                self.directory(source.as_fd(), target.as_fd(), path, depth + 1)
+            }
+            FileType::RegularFile => {
+                let mut source = File::from(rustix::fs::openat(from, name, read, Mode::empty())?);
+                let create = OFlags::CREATE | OFlags::EXCL | OFlags::RDWR | OFlags::CLOEXEC;
+                let mut target = File::from(rustix::fs::openat(to, name, create, private)?);
+                io::copy(&mut source, &mut target)?;
+                attributes::copy(&source, &target)
+            }
+            FileType::Symlink => {
+                let link = rustix::fs::readlinkat(from, name, Vec::new())?;
+                rustix::fs::symlinkat(link, to, name)?;
+                own(to, name, &stat)
+            }
+            _ => {
+                let mode = Mode::from_raw_mode(stat.st_mode);
+                rustix::fs::mknodat(to, name, kind, mode, stat.st_rdev)?;
+                own(to, name, &stat)?;
+                Ok(rustix::fs::chmodat(to, name, mode, AtFlags::empty())?)
+            }
+        }
+    }
+}
+
+fn own(dir: BorrowedFd<'_>, name: &CStr, stat: &Stat) -> io::Result<()> {
+    let (uid, gid) = (Uid::from_raw(stat.st_uid), Gid::from_raw(stat.st_gid));
+    rustix::fs::chownat(dir, name, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)?;
+    Ok(rustix::fs::utimensat(dir, name, &attributes::times(stat), AtFlags::SYMLINK_NOFOLLOW)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+    use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+
+    #[test]
+    fn the_first_use_copies_and_later_ones_keep() {
+        let dir = tempfile::tempdir().unwrap();
+        let image = dir.path().join("image");
+        let volumes = dir.path().join("volumes");
+        fs::create_dir_all(image.join("sub")).unwrap();
+        fs::create_dir(&volumes).unwrap();
+        fs::write(image.join("sub/file"), "text").unwrap();
+        fs::set_permissions(image.join("sub/file"), fs::Permissions::from_mode(0o640)).unwrap();
+        fs::hard_link(image.join("sub/file"), image.join("twin")).unwrap();
+        symlink("/nowhere", image.join("link")).unwrap();
+        fs::set_permissions(&image, fs::Permissions::from_mode(0o1770)).unwrap();
+        // Left behind by a copy that was cut short.
+        fs::create_dir(volumes.join("data@new")).unwrap();
+        fs::write(volumes.join("data@new/junk"), "").unwrap();
+
+        open_or_fill(&volumes, "data", Some(open_dir(&image).unwrap())).unwrap();
+        let data = volumes.join("data");
+        assert_eq!(fs::metadata(&data).unwrap().mode() & 0o7777, 0o1770);
+        assert_eq!(fs::read_to_string(data.join("twin")).unwrap(), "text");
+        assert_eq!(fs::metadata(data.join("twin")).unwrap().mode() & 0o7777, 0o640);
+        assert_eq!(
+            fs::metadata(data.join("twin")).unwrap().ino(),
+            fs::metadata(data.join("sub/file")).unwrap().ino()
+        );
+        assert_eq!(fs::read_link(data.join("link")).unwrap(), Path::new("/nowhere"));
+        assert_eq!(
+            fs::metadata(data.join("sub")).unwrap().mtime(),
+            fs::metadata(image.join("sub")).unwrap().mtime()
+        );
+        assert_eq!(fs::read_dir(&data).unwrap().count(), 3);
+
+        fs::write(data.join("new"), "").unwrap();
+        fs::remove_file(data.join("twin")).unwrap();
+        open_or_fill(&volumes, "data", Some(open_dir(&image).unwrap())).unwrap();
+        assert!(data.join("new").exists() && !data.join("twin").exists());
+    }
+
+    #[test]
+    fn a_volume_over_nothing_is_empty() {
+        let dir = tempfile::tempdir().unwrap();
+        open_or_fill(dir.path(), "empty", None).unwrap();
+        assert_eq!(fs::read_dir(dir.path().join("empty")).unwrap().count(), 0);
+    }
+}

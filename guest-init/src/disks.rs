@@ -1,0 +1,182 @@
+//! The pod's disks, and of them each container's file tree: EROFS image, overlay, upper layer (design: one
+//! read-only disk an image, one writable ext4).
+//!
+//! On the writable disk a container has `/<name>/{upper,work}`; `/@volumes` holds anonymous volumes. Both are
+//! kept when the pod is run again.
+
+use crate::attributes;
+use crate::container::etc;
+use crate::launch;
+use rustix::fs::{Mode, OFlags};
+use rustix::mount::{MountFlags, UnmountFlags};
+use spec::launch::{DiskSpec, Writable};
+use spec::{ContainerSpec, LaunchSpec};
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// Where PID 1 keeps its mounts; no container sees it.
+const BASE: &str = "/run/pod";
+
+/// A disk or a file tree that cannot be had.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum DiskError {
+    /// A disk cannot be mounted.
+    #[error("cannot mount disk {device} as {kind}")]
+    Mount {
+        /// The block device.
+        device: String,
+        /// Its file system.
+        kind: &'static str,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
+    /// A container's overlay cannot be made.
+    #[error("cannot make the file tree of container {0}")]
+    Tree(String, #[source] io::Error),
+    /// A directory of PID 1's own cannot be made.
+    #[error("cannot make {}", .0.display())]
+    Directory(PathBuf, #[source] io::Error),
+}
+
+/// A container's file tree, mounted for as long as the pod lives.
+#[derive(Debug)]
+pub(crate) struct Tree {
+    /// The overlay's mount point.
+    pub(crate) root: String,
+    /// The folder of the container's own `hosts`, `hostname` and `resolv.conf`.
+    pub(crate) etc: PathBuf,
+}
+
+/// The pod's mounted disks.
+#[derive(Debug)]
+pub(crate) struct Disks {
+    /// One entry a container, in their order.
+    pub(crate) trees: Vec<Tree>,
+    /// The folder of anonymous volumes.
+    pub(crate) volumes: PathBuf,
+    writable: BTreeMap<u32, PathBuf>,
+}
+
+impl Disks {
+    /// Mounts all disks and makes all containers' trees. The specification was checked by [`launch`].
+    ///
+    /// # Errors
+    /// The first that failed.
+    pub(crate) fn mount(spec: &LaunchSpec) -> Result<Self, DiskError> {
+        let mut places = Vec::new();
+        let mut writable = BTreeMap::new();
+        for (index, disk) in spec.disks.iter().enumerate() {
+            let place = PathBuf::from(format!("{BASE}/disk{index}"));
+            make_dir(&place)?;
+            match disk {
+                DiskSpec::Image => mount_disk(index, &place, "erofs", MountFlags::RDONLY)?,
+                DiskSpec::Scratch => {
+                    mount_disk(index, &place, "ext4", MountFlags::NODEV | MountFlags::NOSUID)?;
+                    writable.insert(u32::try_from(index).unwrap_or(u32::MAX), place.clone());
+                }
+            }
+            places.push(place);
+        }
+        let memory = PathBuf::from(format!("{BASE}/memory"));
+        make_dir(&memory)?;
+        let volumes = writable.values().next().unwrap_or(&memory).join("@volumes");
+        make_dir(&volumes)?;
+        let mut disks = Self { trees: Vec::new(), volumes, writable };
+        for container in &spec.containers {
+            let image = &places[container.image.disk as usize];
+            let failed = |error| DiskError::Tree(container.name.clone(), error);
+            let tree = disks.tree(spec, container, image, &memory).map_err(failed)?;
+            disks.trees.push(tree);
+        }
+        Ok(disks)
+    }
+
+    fn tree(
+        &self,
+        spec: &LaunchSpec,
+        container: &ContainerSpec,
+        image: &Path,
+        memory: &Path,
+    ) -> io::Result<Tree> {
+        let place = match container.image.writable {
+            Writable::Disk(index) => self.writable[&index].join(&container.name),
+            // A read-only root takes mount points at its start, so it has an upper layer too.
+            Writable::Tmpfs | Writable::ReadOnly => {
+                let place = memory.join(&container.name);
+                fs::create_dir(&place)?;
+                rustix::mount::mount("tmpfs", &place, "tmpfs", MountFlags::empty(), c"mode=700")?;
+                place
+            }
+        };
+        let (upper, work) = (place.join("upper"), place.join("work"));
+        fs::create_dir_all(&work)?;
+        make_upper(image, &upper)?;
+        let own = PathBuf::from(format!("{BASE}/container/{}", container.name));
+        let (root, etc) = (own.join("root"), own.join("etc"));
+        fs::create_dir_all(&root)?;
+        fs::create_dir_all(&etc)?;
+        let options =
+            format!("lowerdir={},upperdir={},workdir={}", image.display(), upper.display(), work.display());
+        rustix::mount::mount(
+            "overlay",
+            &root,
+            "overlay",
+            MountFlags::empty(),
+            options_string(options)?.as_c_str(),
+        )?;
+        fs::write(etc.join("hosts"), etc::hosts(&spec.network))?;
+        fs::write(etc.join("hostname"), etc::hostname(&container.hostname))?;
+        fs::write(etc.join("resolv.conf"), etc::resolv_conf(&spec.network))?;
+        Ok(Tree { root: root.to_string_lossy().into_owned(), etc })
+    }
+
+    /// Writes everything to the writable disks and unmounts them, after the last process has ended. Where
+    /// something still holds one, it is synced and made read-only.
+    pub(crate) fn flush(&self) {
+        for tree in &self.trees {
+            // What is still held keeps its disk busy too, which is dealt with below.
+            let _busy = rustix::mount::unmount(&tree.root, UnmountFlags::empty());
+        }
+        for place in self.writable.values() {
+            if rustix::mount::unmount(place, UnmountFlags::empty()).is_err() {
+                rustix::fs::sync();
+                let _busy = rustix::mount::mount_remount(place, MountFlags::RDONLY, c"");
+            }
+        }
+    }
+}
+
+fn mount_disk(index: usize, place: &Path, kind: &'static str, flags: MountFlags) -> Result<(), DiskError> {
+    let device = launch::disk_device(index);
+    rustix::mount::mount(&device, place, kind, flags, c"").map_err(|error| DiskError::Mount {
+        device,
+        kind,
+        source: error.into(),
+    })
+}
+
+/// Makes the upper layer with the attributes of the image's root, which the overlay shows from there. A layer
+/// that exists is one of an earlier run: it is complete, because it gets its name last.
+fn make_upper(image: &Path, upper: &Path) -> io::Result<()> {
+    if upper.is_dir() {
+        return Ok(());
+    }
+    let unfinished = upper.with_extension("new");
+    fs::create_dir_all(&unfinished)?;
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let from = rustix::fs::open(image, flags, Mode::empty())?;
+    let to = rustix::fs::open(&unfinished, flags, Mode::empty())?;
+    attributes::copy(from, to)?;
+    fs::rename(unfinished, upper)
+}
+
+fn make_dir(path: &Path) -> Result<(), DiskError> {
+    fs::create_dir_all(path).map_err(|error| DiskError::Directory(path.to_owned(), error))
+}
+
+fn options_string(options: String) -> io::Result<std::ffi::CString> {
+    std::ffi::CString::new(options).map_err(|_| io::Error::from_raw_os_error(libc::EINVAL))
+}

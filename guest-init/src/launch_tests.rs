@@ -1,0 +1,118 @@
+//! Tests of the launch specification's checks, and the specifications that other tests start from.
+
+use super::*;
+use spec::launch::{EnvFrom, EnvSpec, ImageSpec, MountSpec, ProcessSpec, Resources, RlimitSpec};
+
+/// A container that runs `true`.
+pub(crate) fn container(name: &str) -> ContainerSpec {
+    ContainerSpec {
+        name: name.into(),
+        image: ImageSpec {
+            reference: "busybox".into(),
+            digest: String::new(),
+            disk: 0,
+            writable: Writable::Disk(1),
+        },
+        process: ProcessSpec {
+            cmd: vec!["true".into()],
+            env: Vec::new(),
+            workdir: "/".into(),
+            tty: false,
+            stdin: false,
+            user: String::new(),
+            capabilities: vec!["CAP_CHOWN".into()],
+            no_new_privileges: false,
+            rlimits: Vec::new(),
+            stop_signal: 15,
+            stop_timeout: 10,
+        },
+        lifecycle: Default::default(),
+        hostname: name.into(),
+        mounts: Vec::new(),
+        limits: Default::default(),
+        shm_size: 64 << 20,
+    }
+}
+
+/// A pod of the containers with one image and one writable disk.
+pub(crate) fn pod(containers: Vec<ContainerSpec>) -> LaunchSpec {
+    LaunchSpec {
+        version: VERSION,
+        id: "0".repeat(64),
+        resources: Resources { cpu: 1, mem: 128 },
+        disks: vec![DiskSpec::Image, DiskSpec::Scratch],
+        containers,
+        network: Default::default(),
+    }
+}
+
+fn refusal(change: impl FnOnce(&mut LaunchSpec)) -> String {
+    let mut spec = pod(vec![container("a"), container("b")]);
+    check(&spec).unwrap();
+    change(&mut spec);
+    check(&spec).unwrap_err()
+}
+
+#[test]
+fn what_makes_no_sense_is_refused() {
+    assert_eq!(refusal(|s| s.version = 2), "version 2 is not 1");
+    assert_eq!(refusal(|s| s.containers.clear()), "0 containers");
+    assert_eq!(refusal(|s| s.containers = vec![container("a"); 129]), "129 containers");
+    assert_eq!(refusal(|s| s.containers[1].name = "a".into()), "container name \"a\"");
+    assert_eq!(refusal(|s| s.containers[1].name = "..".into()), "container name \"..\"");
+    assert_eq!(refusal(|s| s.containers[1].name = "a/b".into()), "container name \"a/b\"");
+    assert_eq!(refusal(|s| s.containers[0].image.disk = 1), "container a: image disk 1");
+    assert_eq!(refusal(|s| s.containers[0].image.disk = 9), "container a: image disk 9");
+    assert_eq!(
+        refusal(|s| s.containers[0].image.writable = Writable::Disk(0)),
+        "container a: writable disk 0"
+    );
+    assert_eq!(refusal(|s| s.containers[0].process.cmd.clear()), "container a: no command");
+    assert_eq!(refusal(|s| s.containers[0].process.stop_signal = 65), "container a: stop signal 65");
+    assert_eq!(refusal(|s| s.containers[0].process.stop_signal = 0), "container a: stop signal 0");
+    assert_eq!(
+        refusal(|s| s.containers[0].process.capabilities[0] = "CAP_X".into()),
+        "container a: capability \"CAP_X\""
+    );
+    assert_eq!(refusal(|s| s.containers[0].lifecycle.before = "x".into()), "container a: before \"x\"");
+    assert_eq!(refusal(|s| s.containers[0].hostname = "x".repeat(65)).len(), 86);
+    assert_eq!(
+        refusal(|s| s.network.nameservers.push("1.1.1.1\nroot".into())),
+        "network entry \"1.1.1.1\\nroot\""
+    );
+}
+
+#[test]
+fn variables_limits_and_mounts_are_checked() {
+    let variable =
+        |name: &str, value: &str| EnvSpec { name: name.into(), value: value.into(), value_from: None };
+    for name in ["", "A=B", "A\0"] {
+        assert!(refusal(|s| s.containers[0].process.env.push(variable(name, ""))).contains("variable"));
+    }
+    assert!(refusal(|s| s.containers[0].process.env.push(variable("A", "\0"))).contains("variable"));
+    let unresolved = EnvSpec { value_from: Some(EnvFrom { pod_env: "HOME".into() }), ..variable("A", "") };
+    assert!(refusal(|s| s.containers[0].process.env.push(unresolved)).contains("unresolved"));
+    let limit = RlimitSpec { name: "NOFILE".into(), soft: 1, hard: 1 };
+    assert!(refusal(|s| s.containers[0].process.rlimits.push(limit)).contains("resource limit"));
+    let mount = |path: &str, name: &str| MountSpec {
+        guest_path: path.into(),
+        source: MountSource::Anonymous { name: name.into() },
+        read_only: false,
+    };
+    assert!(refusal(|s| s.containers[0].mounts.push(mount("relative", "v"))).contains("mount path"));
+    assert!(refusal(|s| s.containers[0].mounts.push(mount("/x", "../v"))).contains("volume name"));
+    let twice = |s: &mut LaunchSpec| {
+        s.containers[0].mounts.push(mount("/x", "v"));
+        s.containers[1].mounts.push(mount("/x", "v"));
+    };
+    assert!(refusal(twice).contains("volume name"));
+}
+
+#[test]
+fn disks_are_named_as_the_kernel_does() {
+    assert_eq!(disk_device(0), "/dev/vda");
+    assert_eq!(disk_device(25), "/dev/vdz");
+    assert_eq!(disk_device(26), "/dev/vdaa");
+    assert_eq!(disk_device(53), "/dev/vdbb");
+    assert_eq!(disk_device(MAX_DISKS - 1), "/dev/vdzz");
+}

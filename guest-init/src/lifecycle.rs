@@ -1,0 +1,242 @@
+//! Which container starts, stops or starts again when: the pod's rules as a pure state machine.
+//!
+//! Fed by [`crate::engine`] with what happened and the time since boot; answers with what to do. Rules:
+//! containers with `before: "volumes"` run one after another to their end, then all others side by side; the
+//! pod ends when all have ended with no restart due, or a critical one has.
+
+use spec::ContainerSpec;
+use std::time::Duration;
+
+/// The delay before a restart where the specification says 0.
+const DEFAULT_RESTART_DELAY: Duration = Duration::from_millis(300);
+
+/// The value of `before` that makes the pod wait for a container's end.
+pub(crate) const BEFORE_VOLUMES: &str = "volumes";
+
+/// What the engine is to do, in order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Action {
+    /// Start the container's process.
+    Start(usize),
+    /// Send the container its stop signal.
+    Signal(usize),
+    /// Kill the container's process.
+    Kill(usize),
+    /// All has ended: flush and power off.
+    Finish,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    Volumes,
+    Beside,
+    Stopping(Option<Duration>),
+    Finished,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Waiting,
+    Running,
+    Delayed(Duration),
+    Stopping { kill_at: Duration },
+    Killed,
+    Done,
+}
+
+struct Tracked<'s> {
+    spec: &'s ContainerSpec,
+    state: State,
+    starts: u32,
+    code: Option<u8>,
+}
+
+impl Tracked<'_> {
+    fn restart_due(&self, code: u8) -> bool {
+        let rules = &self.spec.lifecycle;
+        let wanted = if code == 0 { rules.restart_on_success } else { rules.restart_on_failure };
+        wanted && (rules.max_restarts == 0 || self.starts < rules.max_restarts)
+    }
+
+    fn goes_first(&self) -> bool {
+        self.spec.lifecycle.before == BEFORE_VOLUMES
+    }
+
+    fn restart_delay(&self) -> Duration {
+        match self.spec.lifecycle.restart_delay {
+            0 => DEFAULT_RESTART_DELAY,
+            millis => Duration::from_millis(millis),
+        }
+    }
+
+    fn start_if_due(&mut self, now: Duration) -> bool {
+        let due = match self.state {
+            State::Waiting => true,
+            State::Delayed(until) => until <= now,
+            _ => false,
+        };
+        if due {
+            self.state = State::Running;
+            self.starts = self.starts.saturating_add(1);
+        }
+        due
+    }
+}
+
+/// The state of the pod's containers. Times are measured since boot.
+pub(crate) struct Lifecycle<'s> {
+    containers: Vec<Tracked<'s>>,
+    phase: Phase,
+    ended_by: Option<u8>,
+    reason: Option<String>,
+}
+
+impl<'s> Lifecycle<'s> {
+    /// A pod of which nothing has started.
+    pub(crate) fn new(specs: &'s [ContainerSpec]) -> Self {
+        let containers =
+            specs.iter().map(|spec| Tracked { spec, state: State::Waiting, starts: 0, code: None }).collect();
+        Self { containers, phase: Phase::Volumes, ended_by: None, reason: None }
+    }
+
+    /// What is due now; to be called at the start and when [`Self::deadline`] has passed.
+    pub(crate) fn advance(&mut self, now: Duration) -> Vec<Action> {
+        let mut actions = Vec::new();
+        if self.phase == Phase::Volumes {
+            match self
+                .containers
+                .iter_mut()
+                .enumerate()
+                .find(|(_, c)| c.goes_first() && c.state != State::Done)
+            {
+                Some((index, container)) => {
+                    if container.start_if_due(now) {
+                        actions.push(Action::Start(index));
+                    }
+                }
+                None => self.phase = Phase::Beside,
+            }
+        }
+        match self.phase {
+            Phase::Beside => {
+                for (index, container) in self.containers.iter_mut().enumerate() {
+                    if container.start_if_due(now) {
+                        actions.push(Action::Start(index));
+                    }
+                }
+            }
+            Phase::Stopping(grace) => actions.extend(self.stop_next(grace, now)),
+            Phase::Volumes | Phase::Finished => {}
+        }
+        if self.phase != Phase::Finished && self.containers.iter().all(|c| c.state == State::Done) {
+            self.phase = Phase::Finished;
+            actions.push(Action::Finish);
+        }
+        actions
+    }
+
+    /// A container's process has ended, or could not be started.
+    pub(crate) fn ended(&mut self, index: usize, code: u8, now: Duration) -> Vec<Action> {
+        let Some(container) = self.containers.get_mut(index) else { return Vec::new() };
+        container.code = Some(code);
+        let stopping = matches!(self.phase, Phase::Stopping(_));
+        if !stopping && container.restart_due(code) {
+            container.state = State::Delayed(now.saturating_add(container.restart_delay()));
+        } else {
+            container.state = State::Done;
+            let passed_on = container.goes_first() && code == 0;
+            if !stopping && container.spec.lifecycle.critical && !passed_on {
+                self.ended_by = Some(code);
+                let others = self.containers.iter().any(|c| c.state != State::Done);
+                let name = &self.containers[index].spec.name;
+                self.reason = others.then(|| format!("critical container {name} ended with code {code}"));
+                self.begin_stop(None);
+            }
+        }
+        self.advance(now)
+    }
+
+    /// Stops all containers, last first. `grace` is the time from each one's stop signal to its kill, `None`
+    /// for its own. A second call can only shorten the time.
+    pub(crate) fn stop(&mut self, grace: Option<Duration>, reason: &str, now: Duration) -> Vec<Action> {
+        if self.phase == Phase::Finished {
+            return Vec::new();
+        }
+        self.reason.get_or_insert_with(|| reason.to_owned());
+        if let (Phase::Stopping(_), Some(grace)) = (self.phase, grace) {
+            for container in &mut self.containers {
+                if let State::Stopping { kill_at } = &mut container.state {
+                    *kill_at = (*kill_at).min(now.saturating_add(grace));
+                }
+            }
+        }
+        self.begin_stop(grace);
+        self.advance(now)
+    }
+
+    /// The time since boot at which [`Self::advance`] has something to do without any event.
+    pub(crate) fn deadline(&self) -> Option<Duration> {
+        let waits = self.containers.iter().filter_map(|container| match container.state {
+            State::Delayed(until) => Some(until),
+            State::Stopping { kill_at } => Some(kill_at),
+            _ => None,
+        });
+        waits.min()
+    }
+
+    /// How often the container was started again.
+    pub(crate) fn restarts(&self, index: usize) -> u32 {
+        self.containers.get(index).map_or(0, |c| c.starts.saturating_sub(1))
+    }
+
+    /// Whether the container will never start again, so that its input can be thrown away.
+    pub(crate) fn is_done(&self, index: usize) -> bool {
+        self.containers.get(index).is_none_or(|c| c.state == State::Done)
+    }
+
+    /// The pod's exit code: the critical container's that ended it, else the first container's; 125 where
+    /// that was never started.
+    pub(crate) fn code(&self) -> u8 {
+        self.ended_by.or_else(|| self.containers.first().and_then(|c| c.code)).unwrap_or(125)
+    }
+
+    /// Why the pod ended when it was not simply that its containers had.
+    pub(crate) fn reason(&self) -> Option<&str> {
+        self.reason.as_deref()
+    }
+
+    fn begin_stop(&mut self, grace: Option<Duration>) {
+        self.phase = Phase::Stopping(grace);
+        for container in &mut self.containers {
+            if matches!(container.state, State::Waiting | State::Delayed(_)) {
+                container.state = State::Done;
+            }
+        }
+    }
+
+    fn stop_next(&mut self, grace: Option<Duration>, now: Duration) -> Option<Action> {
+        let (index, container) =
+            self.containers.iter_mut().enumerate().rev().find(|(_, c)| c.state != State::Done)?;
+        match container.state {
+            State::Running => {
+                let own = Duration::from_secs(u64::from(container.spec.process.stop_timeout));
+                let kill_at = now.saturating_add(grace.unwrap_or(own));
+                if kill_at <= now {
+                    container.state = State::Killed;
+                    return Some(Action::Kill(index));
+                }
+                container.state = State::Stopping { kill_at };
+                Some(Action::Signal(index))
+            }
+            State::Stopping { kill_at } if kill_at <= now => {
+                container.state = State::Killed;
+                Some(Action::Kill(index))
+            }
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "lifecycle_tests.rs"]
+mod tests;

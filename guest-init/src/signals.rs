@@ -1,0 +1,76 @@
+//! Signals of PID 1: SIGCHLD as a file descriptor, sending by number, and the clean slate of a new process.
+#![expect(unsafe_code, reason = "signalfd, sigaction and real-time signal numbers have no safe wrapper")]
+
+use rustix::fd::{AsFd, FromRawFd, OwnedFd};
+use rustix::process::Pid;
+use std::io;
+use std::mem::MaybeUninit;
+
+/// A descriptor that is readable while a child's end has not been seen.
+#[derive(Debug)]
+pub(crate) struct ChildSignal(OwnedFd);
+
+impl ChildSignal {
+    /// Blocks SIGCHLD for this process and opens the descriptor.
+    ///
+    /// # Errors
+    /// What signalfd(2) says.
+    pub(crate) fn open() -> io::Result<Self> {
+        let set = only_sigchld();
+        // SAFETY: `set` is initialised; no old mask is asked for.
+        if unsafe { libc::sigprocmask(libc::SIG_BLOCK, &raw const set, std::ptr::null_mut()) } != 0 {
+            return Err(io::Error::last_os_error());
+        }
+        // SAFETY: `set` is initialised and outlives the call.
+        let fd = unsafe { libc::signalfd(-1, &raw const set, libc::SFD_CLOEXEC | libc::SFD_NONBLOCK) };
+        if fd < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        // SAFETY: the kernel has just returned this descriptor and nothing else owns it.
+        Ok(Self(unsafe { OwnedFd::from_raw_fd(fd) }))
+    }
+
+    /// Takes the pending signals; call it before reaping, so that none is missed.
+    pub(crate) fn clear(&self) {
+        // A signalfd_siginfo has 128 bytes; SIGCHLD is not queued more than once.
+        let mut info = [0u8; 128];
+        while rustix::io::read(&self.0, &mut info).is_ok_and(|n| n > 0) {}
+    }
+}
+
+impl AsFd for ChildSignal {
+    fn as_fd(&self) -> rustix::fd::BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+fn only_sigchld() -> libc::sigset_t {
+    let mut set = MaybeUninit::<libc::sigset_t>::uninit();
+    // SAFETY: sigemptyset initialises the whole set.
+    unsafe { libc::sigemptyset(set.as_mut_ptr()) };
+    // SAFETY: the set was initialised in the line above.
+    unsafe { libc::sigaddset(set.as_mut_ptr(), libc::SIGCHLD) };
+    // SAFETY: as above.
+    unsafe { set.assume_init() }
+}
+
+/// Sends a signal by number, real-time ones included. A process that has ended is no error.
+pub(crate) fn send(pid: Pid, signal: u32) {
+    let Ok(signal) = libc::c_int::try_from(signal) else { return };
+    // SAFETY: kill touches no memory. The pid is that of an unreaped child, so it cannot have been reused.
+    unsafe { libc::kill(pid.as_raw_nonzero().get(), signal) };
+}
+
+/// Sets all signals to their default actions and blocks none: the state a container's process starts in.
+pub(crate) fn reset() {
+    for signal in 1..=64 {
+        // SAFETY: setting a default action refers to no handler; SIGKILL, SIGSTOP and the C library's own
+        // signals are refused by the call and have their defaults.
+        unsafe { libc::signal(signal, libc::SIG_DFL) };
+    }
+    let mut none = MaybeUninit::<libc::sigset_t>::uninit();
+    // SAFETY: sigemptyset initialises the whole set.
+    unsafe { libc::sigemptyset(none.as_mut_ptr()) };
+    // SAFETY: the set was initialised in the line above; no old mask is asked for.
+    unsafe { libc::sigprocmask(libc::SIG_SETMASK, none.as_ptr(), std::ptr::null_mut()) };
+}
