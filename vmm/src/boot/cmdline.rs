@@ -56,10 +56,11 @@ pub fn compose(log_level: u8, slots: &[Slot], extra: &str) -> Result<String, Com
         Ok(()) => Ok(()),
         Err(source) => Err(CommandLineError::Add { option, source }),
     };
+    // First: the early console prints the log so far at the moment its own option is read.
+    add(format!("loglevel={log_level}"))?;
     for option in FIXED {
         add(option.to_owned())?;
     }
-    add(format!("loglevel={log_level}"))?;
     for slot in slots {
         add(format!("virtio_mmio.device={}K@{:#x}:{}", SLOT_SIZE >> 10, slot.base, slot.gsi))?;
     }
@@ -89,13 +90,10 @@ mod tests {
     fn devices_and_extras_follow_the_fixed_options() {
         let slots: Vec<_> = (0..2).filter_map(Slot::of).collect();
         let line = compose(SILENT, &slots, " quiet foo=bar ").unwrap();
-        assert!(line.starts_with("earlyprintk=ttyS0,115200,keep panic=-1 reboot=k "), "{line}");
-        assert!(
-            line.ends_with(
-                " loglevel=1 virtio_mmio.device=4K@0xd0000000:5 virtio_mmio.device=4K@0xd0001000:6 quiet foo=bar"
-            ),
-            "{line}"
-        );
+        let fixed = "loglevel=1 earlyprintk=ttyS0,115200,keep panic=-1 reboot=k ";
+        assert!(line.starts_with(fixed), "{line}");
+        let rest = " virtio_mmio.device=4K@0xd0000000:5 virtio_mmio.device=4K@0xd0001000:6 quiet foo=bar";
+        assert!(line.ends_with(rest), "{line}");
     }
 
     #[test]

@@ -94,5 +94,5 @@ fn a_silent_boot_says_nothing_and_a_verbose_one_everything() {
     let verbose = tempfile::tempfile().unwrap();
     run(VmConfig { log_level: 8, ..linux(1, 128, init(), &verbose) }).unwrap();
     let said = String::from_utf8_lossy(&content(&verbose)).into_owned();
-    assert!(said.contains("Command line: earlyprintk=ttyS0,115200,keep"), "{said}");
+    assert!(said.contains("Command line: loglevel=8 earlyprintk=ttyS0,115200,keep"), "{said}");
 }
