@@ -9,7 +9,9 @@ pub mod tmpfs;
 
 use std::path::{Component, Path};
 
-use spec::launch::{ContainerSpec, ImageSpec, LifecycleSpec, LimitsSpec, MountSource, MountSpec, ProcessSpec, Writable};
+use spec::launch::{
+    ContainerSpec, ImageSpec, LifecycleSpec, LimitsSpec, MountSource, MountSpec, ProcessSpec, Writable,
+};
 
 pub use env::EnvChange;
 
@@ -175,7 +177,11 @@ fn workdir(config: &RunConfig, overrides: &ContainerOverrides) -> Result<String,
         None if config.working_dir.starts_with('/') => config.working_dir.clone(),
         None => format!("/{}", config.working_dir),
     };
-    if workdir.contains('\0') { Err(ContainerError::Nul("the working directory")) } else { Ok(clean(&workdir)) }
+    if workdir.contains('\0') {
+        Err(ContainerError::Nul("the working directory"))
+    } else {
+        Ok(clean(&workdir))
+    }
 }
 
 /// The user's memory file systems and the image's volumes, parents before children.

@@ -136,6 +136,10 @@ impl<R: Read> HashingReader<R> {
         &self.inner
     }
 
+    pub(crate) fn into_inner(self) -> R {
+        self.inner
+    }
+
     /// The digest of what was read so far.
     pub(crate) fn digest(&self) -> Digest {
         Digest(self.hasher.clone().finalize().into())

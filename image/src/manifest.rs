@@ -75,9 +75,9 @@ pub enum ManifestError {
     /// An artifact that is not an image.
     #[error("not a container image: configuration of media type {0}")]
     Artifact(String),
-    /// More layers than the limit.
-    #[error("{0} layers are over the limit of {1}")]
-    Layers(usize, usize),
+    /// Indexes that point to indexes without an end.
+    #[error("indexes are nested too deeply")]
+    Nested,
 }
 
 #[derive(Deserialize)]

@@ -96,7 +96,11 @@ impl Reference {
     #[must_use]
     pub fn familiar(&self) -> String {
         let name = if self.domain == DEFAULT_DOMAIN {
-            self.path.strip_prefix("library/").filter(|rest| !rest.contains('/')).unwrap_or(&self.path).to_owned()
+            self.path
+                .strip_prefix("library/")
+                .filter(|rest| !rest.contains('/'))
+                .unwrap_or(&self.path)
+                .to_owned()
         } else {
             format!("{}/{}", self.domain, self.path)
         };
@@ -208,7 +212,8 @@ fn is_port(port: &str) -> bool {
 fn is_path_component(component: &str) -> bool {
     let alphanumeric = |byte: &u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9');
     let separators = component.as_bytes().split(alphanumeric).filter(|run| !run.is_empty());
-    let mut separators = separators.map(|run| matches!(run, b"." | b"_" | b"__") || run.iter().all(|b| *b == b'-'));
+    let mut separators =
+        separators.map(|run| matches!(run, b"." | b"_" | b"__") || run.iter().all(|b| *b == b'-'));
     let ends = component.as_bytes().first().zip(component.as_bytes().last());
     ends.is_some_and(|(first, last)| alphanumeric(first) && alphanumeric(last)) && separators.all(|fine| fine)
 }

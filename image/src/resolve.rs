@@ -1,12 +1,23 @@
 //! From a source to an image in the content store: the one entry of the crate for `kcradle summon`.
 
+use std::error::Error;
+use std::io;
+use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
 
+use crate::archive::{ArchiveError, Files};
+use crate::daemon::{self, DaemonError};
+use crate::digest::Digest;
 use crate::handle::ImageHandle;
+use crate::install::{Candidate, install};
+use crate::layer::LayerError;
 use crate::limits::Limits;
+use crate::merge::MergeError;
 use crate::progress::{Event, Progress};
+use crate::registry::{self, Patience, RegistryError};
 use crate::source::{Origin, Source};
 use crate::store::{Store, StoreError};
+use crate::{bundle, docker_archive, layout};
 
 /// Whether a bare name may come from the store or must come from the registry.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -27,6 +38,8 @@ pub struct ResolveOptions<'a> {
     pub pull: PullPolicy,
     /// What an image may cost.
     pub limits: Limits,
+    /// How long a registry is given.
+    pub patience: Patience,
     /// Set from elsewhere, it ends the work soon, with [`ResolveError::Cancelled`].
     pub cancel: Option<&'a AtomicBool>,
 }
@@ -47,9 +60,79 @@ pub enum ResolveError {
     /// The image is not in the store and must not be pulled.
     #[error("no such image in the store: {0}")]
     NotInStore(String),
-    /// The store could not be used.
+    /// The registry gave no image.
+    #[error("cannot pull {name}")]
+    Registry {
+        /// The image.
+        name: String,
+        /// Why.
+        #[source]
+        source: Box<RegistryError>,
+    },
+    /// The archive, layout or bundle gave no image.
+    #[error("cannot load {source_name}")]
+    Archive {
+        /// The source as the user wrote it.
+        source_name: String,
+        /// Why.
+        #[source]
+        source: Box<ArchiveError>,
+    },
+    /// The local Docker daemon gave no image.
+    #[error("cannot load {name} from the Docker daemon")]
+    Daemon {
+        /// The image.
+        name: String,
+        /// Why.
+        #[source]
+        source: Box<DaemonError>,
+    },
+    /// The image's configuration is malformed.
+    #[error("malformed image configuration")]
+    Config(#[source] serde_json::Error),
+    /// The image is for another processor or operating system.
+    #[error("the image is for {0}, not for linux/amd64")]
+    Platform(String),
+    /// Manifest and configuration contradict each other.
+    #[error("the manifest has {layers} layers, the configuration {diff_ids}")]
+    LayerCount {
+        /// The manifest's.
+        layers: usize,
+        /// The configuration's.
+        diff_ids: usize,
+    },
+    /// More layers than the limit.
+    #[error("the image has {layers} layers, the limit is {limit}")]
+    TooManyLayers {
+        /// The image's.
+        layers: usize,
+        /// The limit.
+        limit: usize,
+    },
+    /// A layer cannot be brought into the store.
+    #[error("layer {layer}")]
+    Layer {
+        /// Its diff_id.
+        layer: Digest,
+        /// Why.
+        #[source]
+        source: LayerError,
+    },
+    /// The layers cannot be merged.
+    #[error("cannot merge the layers")]
+    Merge(#[source] MergeError),
+    /// The content store could not be used.
     #[error("cannot use the content store")]
     Store(#[from] StoreError),
+    /// No space on the store's file system.
+    #[error("no space left in {}: free some, for example with `kcradle image prune`", store.display())]
+    DiskFull {
+        /// The store's directory.
+        store: PathBuf,
+        /// What met the end.
+        #[source]
+        source: Box<ResolveError>,
+    },
     /// Cancelled from outside.
     #[error("cancelled")]
     Cancelled,
@@ -67,13 +150,87 @@ pub fn resolve(
 ) -> Result<Resolved, ResolveError> {
     let text = source.to_string();
     progress.event(Event::Resolving { source: &text });
-    if let Source::Name(name) = source
-        && options.pull != PullPolicy::Always
-        && let Some(image) = store.find(name)?
-    {
-        let layers = image.diff_ids().len();
-        progress.event(Event::Found { origin: Origin::Store, layers });
-        return Ok(Resolved { image, origin: Origin::Store });
+    let resolved = find(store, source, &text, options, progress);
+    resolved.map_err(|error| match error {
+        ResolveError::Cancelled => error,
+        error if is_disk_full(&error) => {
+            ResolveError::DiskFull { store: store.root().to_owned(), source: Box::new(error) }
+        }
+        error => error,
+    })
+}
+
+fn find(
+    store: &Store,
+    source: &Source,
+    text: &str,
+    options: &ResolveOptions<'_>,
+    progress: &dyn Progress,
+) -> Result<Resolved, ResolveError> {
+    if let Source::Name(name) = source {
+        if options.pull != PullPolicy::Always
+            && let Some(image) = store.find(name)?
+        {
+            progress.event(Event::Found { origin: Origin::Store, layers: image.diff_ids().len() });
+            return Ok(Resolved { image, origin: Origin::Store });
+        }
+        if options.pull == PullPolicy::Never {
+            return Err(ResolveError::NotInStore(text.to_owned()));
+        }
     }
-    Err(ResolveError::NotInStore(text))
+    let lease = store.lease()?;
+    let (candidate, origin) = candidate(store, source, text, options, progress)?;
+    progress.event(Event::Found { origin, layers: candidate.blobs.len() });
+    let image = install(store, &candidate, options, progress, lease)?;
+    Ok(Resolved { image, origin })
+}
+
+fn candidate(
+    store: &Store,
+    source: &Source,
+    text: &str,
+    options: &ResolveOptions<'_>,
+    progress: &dyn Progress,
+) -> Result<(Candidate<'static>, Origin), ResolveError> {
+    let limits = &options.limits;
+    let found = match source {
+        Source::Name(name) | Source::Registry(name) => {
+            let found = registry::candidate(name, &options.patience, progress);
+            return found.map(|found| (found, Origin::Registry)).map_err(|source| ResolveError::Registry {
+                name: name.familiar(),
+                source: Box::new(source),
+            });
+        }
+        Source::DockerDaemon(name) => {
+            let files = daemon::files(name, store, limits);
+            let found = files.and_then(|files| Ok(docker_archive::candidate(files, Some(name), text)?));
+            return found
+                .map(|found| (found, Origin::Daemon))
+                .map_err(|source| ResolveError::Daemon { name: name.familiar(), source: Box::new(source) });
+        }
+        Source::DockerArchive { file, name } => Files::tar(file, store, limits)
+            .and_then(|files| docker_archive::candidate(files, name.as_ref(), text)),
+        Source::OciLayout { dir, tag } => layout::candidate(Files::dir(dir), tag.as_deref(), text),
+        Source::OciArchive { file, tag } => {
+            Files::tar(file, store, limits).and_then(|files| layout::candidate(files, tag.as_deref(), text))
+        }
+        Source::Bundle(dir) => bundle::candidate(dir, store, limits, progress, text),
+    };
+    found
+        .map(|found| (found, Origin::File))
+        .map_err(|source| ResolveError::Archive { source_name: text.to_owned(), source: Box::new(source) })
+}
+
+/// Whether a full disk is among the causes.
+fn is_disk_full(error: &(dyn Error + 'static)) -> bool {
+    let full =
+        |error: &io::Error| matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded);
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        if error.downcast_ref::<io::Error>().is_some_and(full) {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
 }

@@ -144,7 +144,10 @@ mod tests {
             ("docker://redis", Source::Registry(name("redis"))),
             ("docker-daemon:redis:7", Source::DockerDaemon(name("redis:7"))),
             ("docker-archive:/a/b.tar", Source::DockerArchive { file: "/a/b.tar".into(), name: None }),
-            ("docker-archive:b.tar:a:1", Source::DockerArchive { file: "b.tar".into(), name: Some(name("a:1")) }),
+            (
+                "docker-archive:b.tar:a:1",
+                Source::DockerArchive { file: "b.tar".into(), name: Some(name("a:1")) },
+            ),
             ("oci:/a/b", Source::OciLayout { dir: "/a/b".into(), tag: None }),
             ("oci:b:v1", Source::OciLayout { dir: "b".into(), tag: Some("v1".into()) }),
             ("oci-archive:b.tar:v1", Source::OciArchive { file: "b.tar".into(), tag: Some("v1".into()) }),

@@ -23,7 +23,6 @@ pub use gc::Pruned;
 pub use lock::Lease;
 pub use tag::ImageSummary;
 
-pub(crate) use lock::EntryLock;
 pub(crate) use tag::TagRecord;
 pub(crate) use temp::TempFile;
 

@@ -90,7 +90,8 @@ fn known(names: &[String]) -> Result<Vec<&'static str>, CapabilityError> {
     let mut found = Vec::new();
     for name in names.iter().filter(|name| !name.eq_ignore_ascii_case("ALL")) {
         let upper = name.to_ascii_uppercase();
-        let same = |known: &&&str| known.strip_prefix("CAP_") == Some(upper.strip_prefix("CAP_").unwrap_or(&upper));
+        let same =
+            |known: &&&str| known.strip_prefix("CAP_") == Some(upper.strip_prefix("CAP_").unwrap_or(&upper));
         found.push(*ALL.iter().find(same).ok_or_else(|| CapabilityError(name.clone()))?);
     }
     Ok(found)

@@ -22,7 +22,12 @@ fn overrides() -> ContainerOverrides {
 
 #[test]
 fn commands_are_merged_as_docker_does() {
-    type Case = (&'static [&'static str], &'static [&'static str], Option<&'static [&'static str]>, &'static [&'static str]);
+    type Case = (
+        &'static [&'static str],
+        &'static [&'static str],
+        Option<&'static [&'static str]>,
+        &'static [&'static str],
+    );
     let table: [(Case, &[&str]); 8] = [
         ((&[], &["sh"], None, &[]), &["sh"]),
         ((&["run"], &["a"], None, &[]), &["run", "a"]),
@@ -34,7 +39,8 @@ fn commands_are_merged_as_docker_does() {
         ((&[], &[], None, &["b"]), &["b"]),
     ];
     for ((entrypoint, cmd, new_entrypoint, new_cmd), expected) in table {
-        let config = config(RunConfig { entrypoint: words(entrypoint), cmd: words(cmd), ..RunConfig::default() });
+        let config =
+            config(RunConfig { entrypoint: words(entrypoint), cmd: words(cmd), ..RunConfig::default() });
         let overrides =
             ContainerOverrides { entrypoint: new_entrypoint.map(words), cmd: words(new_cmd), ..overrides() };
         assert_eq!(container_spec(&config, image(), &overrides).unwrap().process.cmd, expected);
@@ -43,7 +49,8 @@ fn commands_are_merged_as_docker_does() {
 
 #[test]
 fn an_image_without_a_command_needs_one() {
-    let config = config(RunConfig { entrypoint: words(&["run"]), cmd: words(&["a"]), ..RunConfig::default() });
+    let config =
+        config(RunConfig { entrypoint: words(&["run"]), cmd: words(&["a"]), ..RunConfig::default() });
     let overrides = ContainerOverrides { entrypoint: Some(words(&[""])), ..overrides() };
     assert_eq!(container_spec(&config, image(), &overrides), Err(ContainerError::NoCommand));
 }
@@ -60,7 +67,10 @@ fn the_images_wishes_stand_until_overridden() {
     let spec = container_spec(&config, image(), &overrides()).unwrap();
     assert_eq!((spec.process.user.as_str(), spec.process.workdir.as_str()), ("www", "/srv/x"));
     assert_eq!((spec.process.stop_signal, spec.process.stop_timeout), (3, STOP_TIMEOUT));
-    assert_eq!((spec.hostname.as_str(), spec.image.writable, spec.shm_size), ("box", Writable::Disk(1), SHM_SIZE));
+    assert_eq!(
+        (spec.hostname.as_str(), spec.image.writable, spec.shm_size),
+        ("box", Writable::Disk(1), SHM_SIZE)
+    );
 
     let wishes = ContainerOverrides {
         user: Some("0:0".into()),

@@ -29,7 +29,8 @@ pub fn parse(text: &str) -> Result<MountSpec, TmpfsError> {
         match option.split_once('=') {
             Some(("size", value)) => size = Some(bytes(value).ok_or_else(invalid)?),
             Some(("mode", value)) => {
-                mode = u32::from_str_radix(value, 8).ok().filter(|mode| *mode <= 0o7777).ok_or_else(invalid)?;
+                mode =
+                    u32::from_str_radix(value, 8).ok().filter(|mode| *mode <= 0o7777).ok_or_else(invalid)?;
             }
             None => match option {
                 "ro" => read_only = true,
@@ -76,7 +77,11 @@ mod tests {
             ("/t:size=65536,exec,noexec", "/t", tmpfs(Some(65536), 0o1777, false), false),
             ("/t:size=1Gb", "/t", tmpfs(Some(1 << 30), 0o1777, false), false),
         ] {
-            assert_eq!(parse(text), Ok(MountSpec { guest_path: guest_path.into(), source, read_only }), "{text}");
+            assert_eq!(
+                parse(text),
+                Ok(MountSpec { guest_path: guest_path.into(), source, read_only }),
+                "{text}"
+            );
         }
     }
 
@@ -85,7 +90,9 @@ mod tests {
         for path in ["", "run", "/", "/a/..", "/a\0"] {
             assert_eq!(parse(path), Err(TmpfsError::Path(path.into())));
         }
-        for option in ["size=", "size=-1", "size=50%", "size=99999999999g", "mode=8", "mode=17777", "uid=1", "x"] {
+        for option in
+            ["size=", "size=-1", "size=50%", "size=99999999999g", "mode=8", "mode=17777", "uid=1", "x"]
+        {
             assert_eq!(parse(&format!("/run:{option}")), Err(TmpfsError::Option(option.into())));
         }
     }

@@ -20,8 +20,16 @@ fn references_are_completed_and_shortened() {
         ("Host/app", "Host/app:latest", "Host/app:latest"),
         ("[::1]:5000/app", "[::1]:5000/app:latest", "[::1]:5000/app:latest"),
         ("a---b", "docker.io/library/a---b:latest", "a---b:latest"),
-        (&format!("redis@{digest}"), &format!("docker.io/library/redis@{digest}"), &format!("redis@{digest}")),
-        (&format!("redis:7@{digest}"), &format!("docker.io/library/redis:7@{digest}"), &format!("redis:7@{digest}")),
+        (
+            &format!("redis@{digest}"),
+            &format!("docker.io/library/redis@{digest}"),
+            &format!("redis@{digest}"),
+        ),
+        (
+            &format!("redis:7@{digest}"),
+            &format!("docker.io/library/redis:7@{digest}"),
+            &format!("redis:7@{digest}"),
+        ),
     ];
     for (text, complete, familiar) in table {
         let reference: Reference = text.parse().unwrap_or_else(|error| panic!("{text}: {error}"));

@@ -28,7 +28,8 @@ pub(crate) struct EntryLock {
 }
 
 fn open(path: &Path) -> Result<File, StoreError> {
-    let opened = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path);
+    let opened =
+        OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path);
     opened.map_err(StoreError::io("open the lock", path))
 }
 

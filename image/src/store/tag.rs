@@ -57,7 +57,8 @@ impl Store {
 
     pub(crate) fn put_tag(&self, record: &TagRecord) -> Result<(), StoreError> {
         let path = self.tag_path(&record.reference);
-        let json = serde_json::to_vec(record).map_err(|error| StoreError::io("write", &path)(error.into()))?;
+        let json =
+            serde_json::to_vec(record).map_err(|error| StoreError::io("write", &path)(error.into()))?;
         TempFile::write(self, &json)?.persist(&path)
     }
 
@@ -82,9 +83,10 @@ impl Store {
         // A digest is found under any name of its repository.
         let same = |tag: &TagRecord| {
             (tag.manifest == Some(digest) || tag.index == Some(digest))
-                && tag.reference.parse::<Reference>().is_ok_and(|other| {
-                    other.domain() == name.domain() && other.path() == name.path()
-                })
+                && tag
+                    .reference
+                    .parse::<Reference>()
+                    .is_ok_and(|other| other.domain() == name.domain() && other.path() == name.path())
         };
         Ok(self.tags()?.into_iter().find(same))
     }
@@ -116,7 +118,9 @@ impl Store {
         for (tag, id) in named.chain(unnamed.map(|id| (None, id))) {
             let Some(config) = self.config(id)? else { continue };
             let familiar = |tag: &TagRecord| {
-                tag.reference.parse::<Reference>().map_or_else(|_| tag.reference.clone(), |name| name.familiar())
+                tag.reference
+                    .parse::<Reference>()
+                    .map_or_else(|_| tag.reference.clone(), |name| name.familiar())
             };
             let users = roots.iter().filter(|root| root.images.contains(&id) && root.is_live());
             let diff_ids = &config.rootfs.diff_ids;

@@ -42,10 +42,6 @@ impl TempFile {
         &self.file
     }
 
-    pub(crate) fn path(&self) -> &Path {
-        &self.path
-    }
-
     /// Gives the file its name, with its content on the disk first: a name must not outlive a power cut that
     /// the content does not.
     pub(crate) fn persist(self, path: &Path) -> Result<(), StoreError> {

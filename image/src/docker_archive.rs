@@ -1,0 +1,101 @@
+//! What `docker save` writes: `manifest.json`, configurations and layers; since Docker 25 an OCI layout as well,
+//! which tells the manifest's digest.
+
+use std::io::{self, Read};
+
+use serde::Deserialize;
+
+use crate::archive::{ArchiveError, Files, blob_name};
+use crate::digest::Digest;
+use crate::install::{Candidate, LayerProgress, Layers};
+use crate::layer::Blob;
+use crate::layout;
+use crate::reference::Reference;
+
+const EXPECTED: &str = "an archive of docker save";
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Item {
+    config: String,
+    #[serde(default)]
+    repo_tags: Option<Vec<String>>,
+    #[serde(default)]
+    layers: Option<Vec<String>>,
+}
+
+impl Item {
+    fn names(&self) -> impl Iterator<Item = Reference> {
+        self.repo_tags.iter().flatten().filter_map(|tag| tag.parse().ok())
+    }
+}
+
+/// The image of that name, or the only one.
+pub(crate) fn candidate(
+    files: Files,
+    wanted: Option<&Reference>,
+    source: &str,
+) -> Result<Candidate<'static>, ArchiveError> {
+    let json = files.document("manifest.json", EXPECTED)?;
+    let items: Vec<Item> =
+        serde_json::from_slice(&json).map_err(|error| ArchiveError::Json("manifest.json".into(), error))?;
+    let item = choose(&items, wanted, &files)?;
+    let config = files.document(&item.config, EXPECTED)?;
+    let id = Digest::of(&config);
+    // The name is the digest wherever it looks like one.
+    let stem = item.config.rsplit('/').next().unwrap_or_default();
+    let named = Digest::from_hex(stem.strip_suffix(".json").unwrap_or(stem));
+    if named.is_ok_and(|named| named != id) {
+        return Err(ArchiveError::Digest { name: item.config.clone(), found: id });
+    }
+    let tags: Vec<_> = wanted.map_or_else(|| item.names().collect(), |wanted| vec![wanted.clone()]);
+    let names = item.layers.clone().unwrap_or_default();
+    Ok(Candidate {
+        name: tags.first().map_or_else(|| source.to_owned(), Reference::familiar),
+        config,
+        manifest: layout::manifest_of(&files, id),
+        index: None,
+        tags,
+        blobs: names.iter().map(|name| blob(&files, name)).collect(),
+        layers: Box::new(ArchiveLayers { files, names }),
+    })
+}
+
+fn choose<'a>(
+    items: &'a [Item],
+    wanted: Option<&Reference>,
+    files: &Files,
+) -> Result<&'a Item, ArchiveError> {
+    let path = files.path().to_owned();
+    let found = || items.iter().flat_map(Item::names).map(|name| name.familiar()).collect::<Vec<_>>();
+    match (wanted, items) {
+        (Some(wanted), _) => {
+            let item = items.iter().find(|item| item.names().any(|name| name == *wanted));
+            item.ok_or_else(|| ArchiveError::NoImage { path, wanted: wanted.familiar(), found: found() })
+        }
+        (None, [only]) => Ok(only),
+        (None, []) => Err(ArchiveError::NoImage { path, wanted: "at all".to_owned(), found: Vec::new() }),
+        (None, _) => Err(ArchiveError::Several { path, found: found() }),
+    }
+}
+
+/// In an OCI layout the layer's name is the digest of its bytes.
+fn blob(files: &Files, name: &str) -> Blob {
+    let size = files.open(name).ok().flatten().map(|(_, len)| len);
+    let digest = name.rsplit('/').next().and_then(|last| Digest::from_hex(last).ok());
+    Blob { digest: digest.filter(|digest| name == blob_name(*digest)), size }
+}
+
+/// Layers that are files of an archive.
+pub(crate) struct ArchiveLayers {
+    pub(crate) files: Files,
+    pub(crate) names: Vec<String>,
+}
+
+impl Layers for ArchiveLayers {
+    fn open<'r>(&'r self, index: usize, _: LayerProgress<'r>) -> io::Result<Box<dyn Read + 'r>> {
+        let name = &self.names[index];
+        let missing = || io::Error::new(io::ErrorKind::NotFound, format!("{name:?} is not in the archive"));
+        Ok(self.files.open(name)?.ok_or_else(missing)?.0)
+    }
+}

@@ -1,0 +1,167 @@
+//! A candidate, found at any source, becomes an image of the store: its layers side by side, then the merge, then
+//! its documents and names, so that a name never stands for half an image.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use crate::config::ImageConfig;
+use crate::digest::Digest;
+use crate::handle::ImageHandle;
+use crate::layer::{self, Blob, LayerError, Way};
+use crate::merge::merge_layers;
+use crate::progress::{Event, Progress};
+use crate::reference::Reference;
+use crate::resolve::{ResolveError, ResolveOptions};
+use crate::store::{Lease, Store, StoreError, TagRecord, TempFile, extent_len};
+
+/// Layers that are transferred and converted at one time.
+const WORKERS: usize = 3;
+
+/// An image at its source.
+pub(crate) struct Candidate<'a> {
+    /// The name for people.
+    pub(crate) name: String,
+    /// The configuration's bytes.
+    pub(crate) config: Vec<u8>,
+    /// The manifest's bytes, where there is one.
+    pub(crate) manifest: Option<Vec<u8>>,
+    /// The digest of the index the manifest was chosen from.
+    pub(crate) index: Option<Digest>,
+    /// The names it gets in the store.
+    pub(crate) tags: Vec<Reference>,
+    /// What is known of its layers, lowest first.
+    pub(crate) blobs: Vec<Blob>,
+    /// Where the layers are read.
+    pub(crate) layers: Box<dyn Layers + 'a>,
+}
+
+/// Reads layers; several at one time.
+pub(crate) trait Layers: Sync {
+    /// Opens the layer of that place in the image.
+    fn open<'r>(&'r self, index: usize, progress: LayerProgress<'r>) -> io::Result<Box<dyn Read + 'r>>;
+}
+
+/// Tells of a layer's broken transfers.
+#[derive(Clone, Copy)]
+pub(crate) struct LayerProgress<'a> {
+    pub(crate) layer: Digest,
+    pub(crate) progress: &'a dyn Progress,
+}
+
+/// Brings what is missing of the candidate into the store.
+pub(crate) fn install(
+    store: &Store,
+    candidate: &Candidate<'_>,
+    options: &ResolveOptions<'_>,
+    progress: &dyn Progress,
+    lease: Lease,
+) -> Result<ImageHandle, ResolveError> {
+    let config: ImageConfig = serde_json::from_slice(&candidate.config).map_err(ResolveError::Config)?;
+    check(&config, candidate, options)?;
+    let diff_ids = &config.rootfs.diff_ids;
+    bring_layers(store, candidate, diff_ids, options, progress)?;
+    merge(store, diff_ids, options, progress)?;
+    let id = store.put_document("images", &candidate.config)?;
+    let manifest =
+        candidate.manifest.as_deref().map(|bytes| store.put_document("manifests", bytes)).transpose()?;
+    for tag in &candidate.tags {
+        let (reference, index) = (tag.to_string(), candidate.index);
+        store.put_tag(&TagRecord { reference, image: id, manifest, index })?;
+    }
+    let name = candidate.name.clone();
+    let handle = store.handle(name, id, manifest, lease)?;
+    progress.event(Event::Ready);
+    handle.ok_or_else(|| StoreError::Damaged(store.layer_path(id)).into())
+}
+
+fn check(
+    config: &ImageConfig,
+    candidate: &Candidate<'_>,
+    options: &ResolveOptions<'_>,
+) -> Result<(), ResolveError> {
+    let fits = |value: &str, wanted: &str| value.is_empty() || value == wanted;
+    if !fits(&config.os, "linux") || !fits(&config.architecture, "amd64") {
+        return Err(ResolveError::Platform(format!("{}/{}", config.os, config.architecture)));
+    }
+    let (layers, diff_ids) = (candidate.blobs.len(), config.rootfs.diff_ids.len());
+    if layers != diff_ids {
+        return Err(ResolveError::LayerCount { layers, diff_ids });
+    }
+    if layers > options.limits.layers {
+        return Err(ResolveError::TooManyLayers { layers, limit: options.limits.layers });
+    }
+    Ok(())
+}
+
+fn bring_layers(
+    store: &Store,
+    candidate: &Candidate<'_>,
+    diff_ids: &[Digest],
+    options: &ResolveOptions<'_>,
+    progress: &dyn Progress,
+) -> Result<(), ResolveError> {
+    let stop = AtomicBool::new(false);
+    let way = Way { store, limits: &options.limits, progress, cancel: options.cancel, stop: &stop };
+    // An image may have one layer twice; it is brought once.
+    let mut todo: Vec<usize> = (0..diff_ids.len()).collect();
+    todo.retain(|index| diff_ids.iter().position(|other| *other == diff_ids[*index]) == Some(*index));
+    let workers = WORKERS.min(todo.len());
+    let queue = Mutex::new(todo.into_iter());
+    let failed: Mutex<Option<ResolveError>> = Mutex::new(None);
+    let work = || {
+        while let Some(index) = queue.lock().ok().and_then(|mut queue| queue.next()) {
+            let layer = diff_ids[index];
+            let on = LayerProgress { layer, progress };
+            let brought =
+                layer::ensure(way, layer, candidate.blobs[index], || candidate.layers.open(index, on));
+            if let Err(source) = brought {
+                stop.store(true, Ordering::Relaxed);
+                if let Ok(mut failed) = failed.lock() {
+                    // The others fail only because this one did.
+                    failed.get_or_insert(ResolveError::Layer { layer, source });
+                }
+                return;
+            }
+        }
+    };
+    std::thread::scope(|scope| {
+        for _ in 0..workers {
+            scope.spawn(work);
+        }
+    });
+    match failed.into_inner() {
+        Ok(Some(ResolveError::Layer { source: LayerError::Cancelled, .. })) => Err(ResolveError::Cancelled),
+        Ok(Some(error)) => Err(error),
+        Ok(None) => Ok(()),
+        Err(_) => Err(ResolveError::Cancelled),
+    }
+}
+
+/// Makes the image's merged metadata if it is not there.
+fn merge(
+    store: &Store,
+    diff_ids: &[Digest],
+    options: &ResolveOptions<'_>,
+    progress: &dyn Progress,
+) -> Result<(), ResolveError> {
+    let path = store.meta_path(diff_ids);
+    if extent_len(&path)?.is_some() {
+        return Ok(());
+    }
+    let _lock = store.entry_lock(&path, || {})?;
+    if extent_len(&path)?.is_some() {
+        return Ok(());
+    }
+    progress.event(Event::Merging);
+    let open = |diff_id: &Digest| {
+        let path = store.layer_path(*diff_id);
+        File::open(&path).map_err(StoreError::io("open", &path))
+    };
+    let layers = diff_ids.iter().map(open).collect::<Result<Vec<_>, _>>()?;
+    let temp = TempFile::new(store)?;
+    merge_layers(&layers.iter().collect::<Vec<_>>(), temp.file(), &options.limits)
+        .map_err(ResolveError::Merge)?;
+    Ok(temp.persist(&path)?)
+}
