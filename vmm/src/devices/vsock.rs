@@ -141,7 +141,10 @@ impl VirtioDevice for Vsock {
 
     fn ready(&mut self, token: u32, events: EventSet) -> Result<(), DeviceError> {
         if token == TIMER {
-            // Edge triggered and never read: a read would block where the timer was stopped meanwhile.
+            // Not read but armed anew: a read would block where the timer was stopped meanwhile.
+            if let Some(active) = &mut self.active {
+                active.timer_runs = false;
+            }
             self.muxer.tick(Instant::now());
         } else if token >= LISTENER {
             self.muxer.accept((token - LISTENER) as usize);
@@ -202,7 +205,7 @@ impl Active {
             return Ok(());
         }
         self.timer_runs = wanted;
-        let result = if wanted { self.timer.reset(RETRY, Some(RETRY)) } else { self.timer.clear() };
+        let result = if wanted { self.timer.reset(RETRY, None) } else { self.timer.clear() };
         result.map_err(|error| DeviceError::Wait { what: "the retry timer", source: error.into() })
     }
 }
@@ -212,3 +215,6 @@ fn split_buffer(mut chain: Chain<'_>) -> Option<(Buffers<'_>, Buffers<'_>)> {
     let header = chain.writable.take_front(header::LEN);
     (chain.readable.is_empty() && !chain.writable.is_empty()).then_some((header, chain.writable))
 }
+
+#[cfg(test)]
+mod tests;

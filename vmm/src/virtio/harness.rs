@@ -282,16 +282,22 @@ impl DeviceHarness {
 
     /// The next entry of the used ring, if there is one.
     pub(crate) fn used(&mut self, queue: usize) -> Option<Used> {
-        let driver = &mut self.queues[queue];
-        let index: u16 = self.memory.read_obj(GuestAddress(driver.used + 2)).unwrap();
-        if u16::from_le(index) == driver.next_used {
+        if !self.has_used(queue) {
             return None;
         }
+        let driver = &mut self.queues[queue];
         let entry = driver.used + 4 + 8 * u64::from(driver.next_used % driver.size);
         driver.next_used = driver.next_used.wrapping_add(1);
         let head: u32 = self.memory.read_obj(GuestAddress(entry)).unwrap();
         let len: u32 = self.memory.read_obj(GuestAddress(entry + 4)).unwrap();
         Some(Used { head: u32::from_le(head), len: u32::from_le(len) })
+    }
+
+    /// Whether [`Self::used`] has an entry.
+    pub(crate) fn has_used(&self, queue: usize) -> bool {
+        let driver = &self.queues[queue];
+        let index: u16 = self.memory.read_obj(GuestAddress(driver.used + 2)).unwrap();
+        u16::from_le(index) != driver.next_used
     }
 
     pub(crate) fn memory_write(&self, address: u64, bytes: &[u8]) {

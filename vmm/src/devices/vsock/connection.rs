@@ -76,6 +76,8 @@ pub(super) struct Connection {
     ended: bool,
     /// The socket takes no more bytes, ever.
     refused: bool,
+    /// The guest's end of data was passed on to the socket.
+    finished: bool,
     /// Shutdown flags that the guest was told.
     told: u32,
     /// Shutdown flags that the guest has sent.
@@ -118,6 +120,7 @@ impl Connection {
             writable: true,
             ended: false,
             refused: false,
+            finished: false,
             told: 0,
             guest_shutdown: 0,
             backlog: Backlog::default(),
@@ -246,7 +249,9 @@ impl Connection {
         if self.guest_shutdown == SHUTDOWN_BOTH {
             return Fate::Reset;
         }
-        if self.guest_shutdown & SHUTDOWN_SEND != 0 {
+        // Once: the socket reports each call as a change of its state.
+        if self.guest_shutdown & SHUTDOWN_SEND != 0 && !self.finished {
+            self.finished = true;
             let _ = self.stream.shutdown(Shutdown::Write);
         }
         Fate::Keep
