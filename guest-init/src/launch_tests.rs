@@ -75,7 +75,7 @@ fn what_makes_no_sense_is_refused() {
         "container a: capability \"CAP_X\""
     );
     assert_eq!(refusal(|s| s.containers[0].lifecycle.before = "x".into()), "container a: before \"x\"");
-    assert_eq!(refusal(|s| s.containers[0].hostname = "x".repeat(65)).len(), 86);
+    assert!(refusal(|s| s.containers[0].hostname = "x".repeat(65)).contains("host name"));
     assert_eq!(
         refusal(|s| s.network.nameservers.push("1.1.1.1\nroot".into())),
         "network entry \"1.1.1.1\\nroot\""
