@@ -9,7 +9,7 @@ use libc::{
     SYS_mmap, SYS_mprotect, SYS_mremap, SYS_munmap, SYS_poll, SYS_ppoll, SYS_pread64, SYS_preadv,
     SYS_pwrite64, SYS_pwritev, SYS_read, SYS_readv, SYS_recvfrom, SYS_recvmsg, SYS_restart_syscall,
     SYS_rt_sigprocmask, SYS_rt_sigreturn, SYS_sched_yield, SYS_sendmsg, SYS_sendto, SYS_shutdown,
-    SYS_sigaltstack, SYS_tgkill, SYS_timerfd_settime, SYS_write, SYS_writev,
+    SYS_sigaltstack, SYS_tgkill, SYS_timerfd_create, SYS_timerfd_settime, SYS_write, SYS_writev,
 };
 use seccompiler::{BackendError, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompRule};
 
@@ -49,7 +49,7 @@ const ALL: [i64; 24] = [
 const DISK: [i64; 6] = [SYS_preadv, SYS_pwritev, SYS_pread64, SYS_pwrite64, SYS_fdatasync, SYS_fallocate];
 
 /// Sockets of the vsock.
-const EVENT_LOOP: [i64; 10] = [
+const EVENT_LOOP: [i64; 11] = [
     SYS_epoll_ctl,
     SYS_accept4,
     SYS_readv,
@@ -59,6 +59,7 @@ const EVENT_LOOP: [i64; 10] = [
     SYS_sendto,
     SYS_sendmsg,
     SYS_shutdown,
+    SYS_timerfd_create,
     SYS_timerfd_settime,
 ];
 

@@ -28,6 +28,16 @@ impl Code {
         self.bytes(&[0xc7, 0x04, 0x25]).bytes(&address.to_le_bytes()).bytes(&value.to_le_bytes())
     }
 
+    /// Stores `bytes` at `address`, zeros up to a multiple of four behind them.
+    pub(crate) fn store_bytes(self, address: u32, bytes: &[u8]) -> Self {
+        let words = bytes.chunks(4).map(|chunk| {
+            let mut word = [0; 4];
+            word[..chunk.len()].copy_from_slice(chunk);
+            u32::from_le_bytes(word)
+        });
+        (0..).zip(words).fold(self, |code, (index, word)| code.store(address + 4 * index, word))
+    }
+
     /// Loops until the byte at `address` is `value`: `cmp byte [address], value; jne`.
     pub(crate) fn wait_for(self, address: u32, value: u8) -> Self {
         self.bytes(&[0x80, 0x3c, 0x25]).bytes(&address.to_le_bytes()).bytes(&[value, 0x75, 0xf6])
@@ -39,7 +49,8 @@ impl Code {
         code.bytes(&[0xb8]).bytes(&value.to_le_bytes()).bytes(&[0x31, 0xd2, 0x0f, 0x30])
     }
 
-    /// A system call of Linux with up to three arguments: `mov eax, number; mov edi/esi/edx, …; syscall`.
+    /// A system call of Linux with up to three arguments: `mov eax, number; mov edi/esi/edx, …; syscall`. Others
+    /// are what they were, at first zero.
     pub(crate) fn system_call(self, number: u32, arguments: [u32; 3]) -> Self {
         let [first, second, third] = arguments.map(u32::to_le_bytes);
         let code = self.bytes(&[0xb8]).bytes(&number.to_le_bytes()).bytes(&[0xbf]).bytes(&first);

@@ -2,10 +2,14 @@
 //! machine: CPUs in its affinity mask, and RAM.
 
 use std::fs::File;
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 
 use spec::Stage;
 use spec::boot::STAGE_PORT;
+use vmm::devices::block::{DiskConfig, Extent};
+use vmm::devices::vsock::VsockConfig;
 use vmm::{InitrdPart, VmConfig, VmExit};
 
 use crate::asm::{Code, initramfs};
@@ -16,6 +20,17 @@ const ADDRESS: u64 = 0x40_0000;
 const MASK: u32 = 0x40_2000;
 const SYSINFO: u32 = 0x40_2100;
 
+/// Where the init keeps strings and data: 256 bytes each.
+const TEXT: [u32; 4] = [0x40_2200, 0x40_2300, 0x40_2400, 0x40_2500];
+
+const SYS_READ: u32 = 0;
+const SYS_WRITE: u32 = 1;
+const SYS_OPEN: u32 = 2;
+const SYS_SOCKET: u32 = 41;
+const SYS_CONNECT: u32 = 42;
+const SYS_FSYNC: u32 = 74;
+const SYS_MKDIR: u32 = 83;
+const SYS_MOUNT: u32 = 165;
 const SYS_SYSINFO: u32 = 99;
 const SYS_IOPL: u32 = 172;
 const SYS_SCHED_GETAFFINITY: u32 = 204;
@@ -95,4 +110,74 @@ fn a_silent_boot_says_nothing_and_a_verbose_one_everything() {
     run(VmConfig { log_level: 8, ..linux(1, 128, init(), &verbose) }).unwrap();
     let said = String::from_utf8_lossy(&content(&verbose)).into_owned();
     assert!(said.contains("Command line: loglevel=8 earlyprintk=ttyS0,115200,keep"), "{said}");
+}
+
+fn file_of(bytes: &[u8]) -> File {
+    let mut file = tempfile::tempfile().unwrap();
+    file.write_all(bytes).unwrap();
+    file
+}
+
+/// An init that copies the start of `/dev/vda` to `/dev/vdb` and to port 2 of the host. It has no descriptors at
+/// first: the initramfs has no console to open.
+fn copying_init() -> Code {
+    let [vda, vdb, dev, data] = TEXT;
+    let address = [&[40, 0, 0, 0][..], &2_u32.to_le_bytes(), &2_u32.to_le_bytes(), &[0; 4]].concat();
+    Code::default()
+        .system_call(SYS_IOPL, [3, 0, 0])
+        .store_bytes(dev, b"/dev\0")
+        .store_bytes(dev + 16, b"devtmpfs\0")
+        .store_bytes(dev + 32, &address)
+        .store_bytes(vda, b"/dev/vda\0")
+        .store_bytes(vdb, b"/dev/vdb\0")
+        .system_call(SYS_MKDIR, [dev, 0o755, 0])
+        // The fourth argument, the flags, is zero still.
+        .system_call(SYS_MOUNT, [dev, dev, dev + 16])
+        .system_call(SYS_OPEN, [vda, 0, 0])
+        .system_call(SYS_OPEN, [vdb, 2, 0])
+        .system_call(SYS_READ, [0, data, 256])
+        .system_call(SYS_WRITE, [1, data, 256])
+        .system_call(SYS_FSYNC, [1, 0, 0])
+        .system_call(SYS_SOCKET, [40, 1, 0])
+        .system_call(SYS_CONNECT, [2, dev + 32, 16])
+        .system_call(SYS_WRITE, [2, data, 256])
+        .out(STAGE_PORT, Stage::PowerOff as u8)
+        .hang()
+}
+
+#[test]
+fn disks_and_vsock_carry_data() {
+    let console = tempfile::tempfile().unwrap();
+    let pattern: Vec<u8> = (0..=255).collect();
+    let (image, scratch) = (file_of(&pattern), file_of(&[0; 1 << 20]));
+    let extent = Extent { file: image, offset: 0, len: 1 << 20 };
+    let (mut host, guest) = UnixStream::pair().unwrap();
+    let config = VmConfig {
+        disks: vec![
+            DiskConfig::image(vec![extent], "image").unwrap(),
+            DiskConfig::writable(scratch.try_clone().unwrap(), "scratch").unwrap(),
+        ],
+        vsock: Some(VsockConfig::new(Vec::new(), vec![(spec::vsock::STDIO_PORT, guest)]).unwrap()),
+        rng: true,
+        ..linux(2, 128, copying_init(), &console)
+    };
+    let exit = run(config).unwrap();
+    assert_eq!(exit, VmExit::PowerOff, "{}", String::from_utf8_lossy(&content(&console)));
+    assert_eq!(content(&scratch)[..256], pattern);
+    let mut sent = Vec::new();
+    host.read_to_end(&mut sent).unwrap();
+    assert_eq!(sent, pattern);
+}
+
+#[test]
+fn every_interrupt_line_works() {
+    let console = tempfile::tempfile().unwrap();
+    let disk = || DiskConfig::writable(file_of(&[0; 1 << 20]), "disk").unwrap();
+    let init = Code::default().system_call(SYS_IOPL, [3, 0, 0]).out(STAGE_PORT, Stage::PowerOff as u8).hang();
+    let disks = (0..18).map(|_| disk()).collect();
+    let exit = run(VmConfig { disks, log_level: 8, ..linux(1, 128, init, &console) }).unwrap();
+    // The kernel reads each disk's first sectors for a partition table before it runs init.
+    let said = String::from_utf8_lossy(&content(&console)).into_owned();
+    assert_eq!(exit, VmExit::PowerOff, "{said}");
+    assert!(said.contains("[vdr] 2048 512-byte logical blocks"), "{said}");
 }

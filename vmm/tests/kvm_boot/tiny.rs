@@ -106,8 +106,7 @@ fn all_vcpus_start() {
     for vcpus in [1, 2, 4, 32] {
         // 16-bit: lock inc byte [0x3100]; hlt; jmp -3
         let start_up = [0xf0, 0xfe, 0x06, 0x00, 0x31, 0xf4, 0xeb, 0xfd];
-        let words = start_up.chunks(4).map(|word| u32::from_le_bytes(word.try_into().unwrap()));
-        let code = (0..).zip(words).fold(Code::default(), |code, (n, word)| code.store(0x3000 + 4 * n, word));
+        let code = Code::default().store_bytes(0x3000, &start_up);
         let code = code
             // APIC base: enabled, x2APIC, boot processor.
             .write_msr(0x1b, 0xfee0_0d00)
