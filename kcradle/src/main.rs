@@ -1,3 +1,58 @@
-//! The command line.
+//! `kcradle`: summons container images into pod directories and runs them in microVMs.
 #![forbid(unsafe_code)]
-fn main() {}
+
+mod atomic_file;
+mod check;
+mod cli;
+mod clock;
+mod failure;
+mod hint;
+mod home;
+mod image_commands;
+mod ls;
+mod package;
+mod pod;
+mod progress;
+mod rm;
+mod run;
+mod size;
+mod stop;
+mod summon;
+mod table;
+
+use std::process::ExitCode;
+use std::time::Instant;
+
+use clap::{CommandFactory as _, Parser as _};
+
+use cli::{Cli, Command};
+use failure::Failure;
+
+fn main() -> ExitCode {
+    let origin = Instant::now();
+    let cli = Cli::parse();
+    match dispatch(cli.command, origin) {
+        Ok(code) => ExitCode::from(code),
+        Err(failure) => {
+            failure.print();
+            ExitCode::from(failure.exit_code())
+        }
+    }
+}
+
+/// Runs a command and answers the process's exit code; `origin` is when the program began.
+fn dispatch(command: Command, origin: Instant) -> Result<u8, Failure> {
+    match command {
+        Command::Summon(args) => summon::run(&args),
+        Command::Run(args) => run::run(&args, origin),
+        Command::Ls(args) => ls::run(&args),
+        Command::Stop(args) => stop::run(&args),
+        Command::Rm(args) => rm::run(&args),
+        Command::Image(command) => image_commands::run(&command),
+        Command::Check(args) => check::run(&args),
+        Command::Completions(args) => {
+            clap_complete::generate(args.shell, &mut Cli::command(), "kcradle", &mut std::io::stdout());
+            Ok(0)
+        }
+    }
+}

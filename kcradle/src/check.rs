@@ -1,0 +1,140 @@
+//! `kcradle check`: what this host lacks to make and run pods, and how to mend it. Boots nothing.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use serde::Serialize;
+
+use crate::cli::CheckArgs;
+use crate::failure::Failure;
+use crate::home::Home;
+use crate::package::Package;
+use crate::size::human;
+
+/// Free space under which a pull of an ordinary image is likely to fail, in bytes.
+const LITTLE_SPACE: u64 = 2 << 30;
+
+/// What was found about one need.
+#[derive(Debug, Serialize)]
+struct Finding {
+    /// The need.
+    name: &'static str,
+    /// Whether it is met.
+    level: Level,
+    /// What is there, or what is missing.
+    detail: String,
+    /// How to mend it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    remedy: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum Level {
+    Ok,
+    Warning,
+    /// A pod cannot run.
+    Missing,
+}
+
+/// Prints what was found. The exit code is 1 if a pod cannot run.
+pub(crate) fn run(args: &CheckArgs) -> Result<u8, Failure> {
+    let findings = [kvm(), package(), mkfs(), space()];
+    let fit = findings.iter().all(|finding| finding.level != Level::Missing);
+    if args.json {
+        let report = serde_json::json!({ "fit": fit, "findings": findings });
+        println!("{}", serde_json::to_string_pretty(&report).context("cannot print the findings")?);
+    } else {
+        for finding in &findings {
+            let mark = match finding.level {
+                Level::Ok => "ok     ",
+                Level::Warning => "warning",
+                Level::Missing => "MISSING",
+            };
+            println!("{mark}  {:16}{}", finding.name, finding.detail);
+            if let Some(remedy) = &finding.remedy {
+                println!("{:25}-> {remedy}", "");
+            }
+        }
+        println!("{}", if fit { "pods can run on this host" } else { "pods cannot run on this host" });
+    }
+    Ok(u8::from(!fit))
+}
+
+fn ok(name: &'static str, detail: impl Into<String>) -> Finding {
+    Finding { name, level: Level::Ok, detail: detail.into(), remedy: None }
+}
+
+fn lacking(
+    name: &'static str,
+    level: Level,
+    detail: impl Into<String>,
+    remedy: impl Into<String>,
+) -> Finding {
+    Finding { name, level, detail: detail.into(), remedy: Some(remedy.into()) }
+}
+
+fn kvm() -> Finding {
+    match vmm::host::check() {
+        Ok(_) => ok("KVM", "/dev/kvm works (no vhost, vsock or tun device is needed)"),
+        Err(error) => {
+            let remedy = error.remedy();
+            lacking("KVM", Level::Missing, Failure::from(anyhow::Error::from(error)).line(), remedy)
+        }
+    }
+}
+
+fn package() -> Finding {
+    match Package::find() {
+        Ok(package) => ok(
+            "runtime package",
+            format!("{}, Linux {}", package.path.display(), package.spec.kernel.release),
+        ),
+        Err(failure) => {
+            let remedy = "build one with `make`, install one with `make install`, or name one in CRADLE_PKG";
+            lacking("runtime package", Level::Missing, failure.line(), remedy)
+        }
+    }
+}
+
+/// Templates of writable disks are made with it, once a size.
+fn mkfs() -> Finding {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let places = std::env::split_paths(&path).chain(["/usr/sbin", "/sbin"].map(PathBuf::from));
+    match places.map(|folder| folder.join("mkfs.ext4")).find(|program| program.is_file()) {
+        Some(program) => ok("mkfs.ext4", program.display().to_string()),
+        None => lacking(
+            "mkfs.ext4",
+            Level::Missing,
+            "not found in PATH",
+            "install e2fsprogs: apt-get install e2fsprogs",
+        ),
+    }
+}
+
+fn space() -> Finding {
+    let home = match Home::from_environment() {
+        Ok(home) => home.path().to_owned(),
+        Err(failure) => return lacking("disk space", Level::Missing, failure.line(), "set CRADLE_HOME"),
+    };
+    let existing = home.ancestors().find(|path| path.exists()).unwrap_or(Path::new("/"));
+    match rustix::fs::statvfs(existing) {
+        Ok(found) => {
+            let free = found.f_bavail.saturating_mul(found.f_frsize);
+            let detail = format!("{} free for images in {}", human(free), home.display());
+            let remedy =
+                "`kcradle image prune` removes images that nothing uses; CRADLE_HOME names another place";
+            if free < LITTLE_SPACE {
+                lacking("disk space", Level::Warning, detail, remedy)
+            } else {
+                ok("disk space", detail)
+            }
+        }
+        Err(error) => lacking(
+            "disk space",
+            Level::Warning,
+            format!("cannot examine {}: {error}", existing.display()),
+            "set CRADLE_HOME to another place",
+        ),
+    }
+}

@@ -1,0 +1,334 @@
+//! The grammar of the command line: every command, its arguments and its examples.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+use clap_complete::Shell;
+
+use crate::pod::RestartPolicy;
+
+/// Runs container images in microVMs of their own.
+#[derive(Debug, Parser)]
+#[command(
+    name = "kcradle",
+    version,
+    about = "Runs any OCI or Docker image, unchanged, in a microVM of its own",
+    disable_help_subcommand = true,
+    after_help = "Examples:\n  \
+        kcradle summon ./hello busybox echo hello   # make a pod of an image\n  \
+        kcradle run ./hello                         # boot it; its exit code is the container's\n  \
+        kcradle ls\n  \
+        kcradle check                               # what this host lacks\n\n\
+        Images and the list of pods are kept in $CRADLE_HOME: /var/lib/cradle for root,\n\
+        ~/.local/share/cradle for others."
+)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Make a pod directory of an image
+    Summon(Box<SummonArgs>),
+    /// Boot a pod and attach to it until it ends
+    Run(RunArgs),
+    /// List pods
+    Ls(LsArgs),
+    /// Stop running pods
+    Stop(StopArgs),
+    /// Remove pods
+    Rm(RmArgs),
+    /// Look after the images in the store
+    #[command(subcommand)]
+    Image(ImageCommand),
+    /// Say what this host lacks to run pods, and how to mend it
+    Check(CheckArgs),
+    /// Print a completion script for a shell
+    Completions(CompletionsArgs),
+}
+
+/// `kcradle summon`.
+#[derive(Debug, Args)]
+#[command(after_help = "Images:\n  \
+        redis:7, docker://redis:7              from the store or a registry; from a registry\n  \
+        docker-archive:FILE[:NAME]             what `docker save` wrote\n  \
+        oci:DIR[:TAG], oci-archive:FILE[:TAG]  an OCI image layout\n  \
+        docker-daemon:NAME                     from the local Docker daemon\n  \
+        bundle:DIR                             an unpacked image: rootfs and config.json\n\n\
+        Examples:\n  \
+        kcradle summon ./web --memory 256m -e TZ=UTC nginx:1.27\n  \
+        kcradle summon ./sh -it debian bash\n  \
+        kcradle summon ./db --disk-size 20g --restart on-failure:3 docker-archive:mariadb.tar\n  \
+        kcradle summon ./shop --file shop.yaml")]
+pub(crate) struct SummonArgs {
+    /// The pod directory to make; it must not exist, or be empty
+    pub(crate) dir: PathBuf,
+    /// The image
+    #[arg(required_unless_present = "file", conflicts_with = "file")]
+    pub(crate) image: Option<String>,
+    /// The command and its arguments, in place of the image's
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    pub(crate) command: Vec<String>,
+    /// Make a pod of several containers as this JSON or YAML file says
+    #[arg(long, short, value_name = "POD", conflicts_with_all = CONTAINER_ARGS)]
+    pub(crate) file: Option<PathBuf>,
+    /// CPUs, as in 2 or 1.5 [default: 1]
+    #[arg(long, value_name = "NUMBER")]
+    pub(crate) cpus: Option<String>,
+    /// Memory of the virtual machine, as in 512m or 2g [default: 512m]
+    #[arg(long, short, value_name = "SIZE")]
+    pub(crate) memory: Option<String>,
+    /// The most that the pod can write, as in 10g; the disk is sparse [default: 10g]
+    #[arg(long, value_name = "SIZE")]
+    pub(crate) disk_size: Option<String>,
+    /// What `run` does when the pod has ended: no, on-failure[:N], always, unless-stopped [default: no]
+    #[arg(long, value_name = "POLICY")]
+    pub(crate) restart: Option<RestartPolicy>,
+    /// Give the pod a label
+    #[arg(long, short, value_name = "NAME[=VALUE]")]
+    pub(crate) label: Vec<String>,
+    /// Name the container; its name in the output of several and in logs
+    #[arg(long)]
+    pub(crate) name: Option<String>,
+    /// Set an environment variable; NAME alone takes this environment's value
+    #[arg(long, short, value_name = "NAME[=VALUE]")]
+    pub(crate) env: Vec<String>,
+    /// Set the environment variables of a file, NAME=VALUE a line
+    #[arg(long, value_name = "FILE")]
+    pub(crate) env_file: Vec<PathBuf>,
+    /// Replace the image's entry point
+    #[arg(long, value_name = "PROGRAM")]
+    pub(crate) entrypoint: Option<String>,
+    /// Run as this user
+    #[arg(long, short, value_name = "USER[:GROUP]")]
+    pub(crate) user: Option<String>,
+    /// Start in this directory
+    #[arg(long, short, value_name = "DIR")]
+    pub(crate) workdir: Option<String>,
+    /// The host name inside
+    #[arg(long, value_name = "NAME")]
+    pub(crate) hostname: Option<String>,
+    /// Give the container a terminal
+    #[arg(long, short)]
+    pub(crate) tty: bool,
+    /// Keep standard input open
+    #[arg(long, short)]
+    pub(crate) interactive: bool,
+    /// Make the root file system read-only
+    #[arg(long)]
+    pub(crate) read_only: bool,
+    /// Mount a memory file system, as in /run:size=64m,mode=755,exec
+    #[arg(long, value_name = "PATH[:OPTIONS]")]
+    pub(crate) tmpfs: Vec<String>,
+    /// Seconds between the stop signal and the kill [default: 10]
+    #[arg(long, value_name = "SECONDS")]
+    pub(crate) stop_timeout: Option<u32>,
+    /// Print nothing but errors
+    #[arg(long, short)]
+    pub(crate) quiet: bool,
+    /// Print the finished pod as JSON on standard output
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// The arguments of `summon` that speak of one container.
+const CONTAINER_ARGS: [&str; 11] = [
+    "name",
+    "env",
+    "env_file",
+    "entrypoint",
+    "user",
+    "workdir",
+    "hostname",
+    "tty",
+    "interactive",
+    "read_only",
+    "tmpfs",
+];
+
+/// `kcradle run`.
+#[derive(Debug, Args)]
+#[command(after_help = "Exit codes:\n  \
+        the container's own; 128 + N where signal N ended it; 125 where kcradle or the virtual\n  \
+        machine failed; 126 where the command cannot be executed; 127 where it is not found\n\n\
+        Examples:\n  \
+        kcradle run ./hello\n  \
+        kcradle run --timeline ./hello     # where the time of the boot went\n  \
+        kcradle run --console ./hello      # with the kernel's messages\n  \
+        kcradle run --restart always ./web")]
+pub(crate) struct RunArgs {
+    /// The pod directory
+    pub(crate) dir: PathBuf,
+    /// Print the time of each stage of the boot to standard error
+    #[arg(long)]
+    pub(crate) timeline: bool,
+    /// Print the timeline as JSON, on one line of standard error
+    #[arg(long, requires = "timeline")]
+    pub(crate) json: bool,
+    /// Copy the kernel's messages to standard error
+    #[arg(long)]
+    pub(crate) console: bool,
+    /// In place of the pod's restart policy: no, on-failure[:N], always, unless-stopped
+    #[arg(long, value_name = "POLICY")]
+    pub(crate) restart: Option<RestartPolicy>,
+    /// How often the parent process, which holds the pod's lock, has started the pod again.
+    #[arg(long, hide = true)]
+    pub(crate) supervised: Option<u32>,
+}
+
+/// `kcradle ls`.
+#[derive(Debug, Args)]
+#[command(
+    visible_alias = "ps",
+    after_help = "Examples:\n  kcradle ls\n  kcradle ls --json | jq -r '.[].dir'"
+)]
+pub(crate) struct LsArgs {
+    /// Print the directories alone
+    #[arg(long, short)]
+    pub(crate) quiet: bool,
+    /// Print JSON
+    #[arg(long, conflicts_with = "quiet")]
+    pub(crate) json: bool,
+}
+
+/// `kcradle stop`.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  kcradle stop ./web\n  kcradle stop -t 30 ./db ./web")]
+pub(crate) struct StopArgs {
+    /// The pod directories
+    #[arg(required = true)]
+    pub(crate) dirs: Vec<PathBuf>,
+    /// Seconds between the stop signal and the kill, in place of the containers' own
+    #[arg(long, short = 't', value_name = "SECONDS")]
+    pub(crate) time: Option<u32>,
+}
+
+/// `kcradle rm`.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  kcradle rm ./hello\n  kcradle rm -f ./web    # also while it runs")]
+pub(crate) struct RmArgs {
+    /// The pod directories
+    #[arg(required = true)]
+    pub(crate) dirs: Vec<PathBuf>,
+    /// Kill running pods first, and pass over what is not there
+    #[arg(long, short)]
+    pub(crate) force: bool,
+}
+
+/// `kcradle image`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum ImageCommand {
+    /// List the images in the store
+    #[command(after_help = "Examples:\n  kcradle image ls\n  kcradle image ls --json")]
+    Ls(ImageLsArgs),
+    /// Remove images from the store
+    #[command(after_help = "Examples:\n  kcradle image rm redis:7")]
+    Rm(ImageRmArgs),
+    /// Remove what no pod and no name uses
+    #[command(after_help = "Examples:\n  kcradle image prune\n  kcradle image prune --all")]
+    Prune(ImagePruneArgs),
+}
+
+/// `kcradle image ls`.
+#[derive(Debug, Args)]
+pub(crate) struct ImageLsArgs {
+    /// Print the names alone
+    #[arg(long, short)]
+    pub(crate) quiet: bool,
+    /// Print JSON
+    #[arg(long, conflicts_with = "quiet")]
+    pub(crate) json: bool,
+}
+
+/// `kcradle image rm`.
+#[derive(Debug, Args)]
+pub(crate) struct ImageRmArgs {
+    /// The images' names
+    #[arg(required = true)]
+    pub(crate) images: Vec<String>,
+}
+
+/// `kcradle image prune`.
+#[derive(Debug, Args)]
+pub(crate) struct ImagePruneArgs {
+    /// Also the named images that no pod uses
+    #[arg(long, short)]
+    pub(crate) all: bool,
+    /// Print what was removed as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// `kcradle check`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Exits with 1 if a pod cannot run here.\n\nExamples:\n  kcradle check\n  kcradle check --json"
+)]
+pub(crate) struct CheckArgs {
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// `kcradle completions`.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  source <(kcradle completions bash)\n  \
+        kcradle completions zsh >~/.zfunc/_kcradle")]
+pub(crate) struct CompletionsArgs {
+    /// The shell
+    pub(crate) shell: Shell,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    fn summon(arguments: &[&str]) -> SummonArgs {
+        let all = ["kcradle", "summon"].iter().chain(arguments);
+        match Cli::try_parse_from(all).unwrap().command {
+            Command::Summon(args) => *args,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn the_grammar_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn what_follows_the_image_is_the_commands() {
+        let args = summon(&["-it", "-e", "A=1", "d", "debian", "bash", "-c", "-e", "--memory", "--", "x"]);
+        assert!(args.tty && args.interactive);
+        assert_eq!(args.env, ["A=1"]);
+        assert_eq!(args.command, ["bash", "-c", "-e", "--memory", "--", "x"]);
+        assert_eq!(summon(&["d", "debian", "-e", "x"]).command, ["-e", "x"]);
+        let args = summon(&["d", "--user", "root", "debian", "id"]);
+        assert_eq!((args.image.as_deref(), args.user.as_deref()), (Some("debian"), Some("root")));
+    }
+
+    #[test]
+    fn a_file_stands_in_for_image_and_container_arguments() {
+        assert!(summon(&["d", "--file", "p.yaml", "--memory", "1g"]).image.is_none());
+        for wrong in [&["d"][..], &["d", "i", "--file", "p"], &["d", "--file", "p", "-e", "A=1"]] {
+            assert!(Cli::try_parse_from(["kcradle", "summon"].iter().chain(wrong)).is_err(), "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn every_command_has_an_example() {
+        fn visit(command: &clap::Command) {
+            if command.has_subcommands() {
+                command.get_subcommands().for_each(visit);
+            } else {
+                let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+                assert!(help.contains("Examples:"), "{}", command.get_name());
+            }
+        }
+        visit(&Cli::command());
+    }
+}

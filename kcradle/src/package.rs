@@ -1,0 +1,165 @@
+//! The runtime package of a pod: kernel, initramfs and `cradle.json`. Found by `summon`, read by `run` through the
+//! pod's `cradle` link.
+
+use std::io;
+use std::path::{Component, Path, PathBuf};
+
+use spec::PackageSpec;
+use thiserror::Error;
+
+use crate::failure::Failure;
+use crate::pod::read_bounded;
+
+/// The folder's name where it is looked for.
+const NAME: &str = "pkg-default";
+
+/// Why a folder is no runtime package.
+#[derive(Debug, Error)]
+pub(crate) enum PackageError {
+    /// A file of it could not be read.
+    #[error("cannot read the runtime package's {}", .path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// `cradle.json` is not what it should be.
+    #[error("{} is no runtime package that this kcradle reads", .path.display())]
+    Parse {
+        /// The file.
+        path: PathBuf,
+        /// Where and why.
+        #[source]
+        source: serde_json::Error,
+    },
+    /// Another version.
+    #[error("{} has version {found}, this kcradle reads {known}", .path.display(), known = spec::package::VERSION)]
+    Version {
+        /// The file.
+        path: PathBuf,
+        /// Its version.
+        found: u64,
+    },
+    /// A file name with a folder in it.
+    #[error("{} names \"{name}\", which is not a file name inside the package", .path.display())]
+    Name {
+        /// The file.
+        path: PathBuf,
+        /// The name.
+        name: String,
+    },
+}
+
+/// A runtime package that has been read.
+#[derive(Clone, Debug)]
+pub(crate) struct Package {
+    /// The folder, without links.
+    pub(crate) path: PathBuf,
+    /// What `cradle.json` says.
+    pub(crate) spec: PackageSpec,
+}
+
+impl Package {
+    /// Reads the package in a folder, or behind a link to one.
+    pub(crate) fn open(folder: &Path) -> Result<Self, PackageError> {
+        let read = |path: &Path, source| PackageError::Read { path: path.to_owned(), source };
+        let path = folder.canonicalize().map_err(|source| read(folder, source))?;
+        let file = path.join("cradle.json");
+        let bytes = read_bounded(&file, 1 << 20).map_err(|source| read(&file, source))?;
+        let parse = |source| PackageError::Parse { path: file.clone(), source };
+        let value: serde_json::Value = serde_json::from_slice(&bytes).map_err(parse)?;
+        let found = value.get("version").and_then(serde_json::Value::as_u64).unwrap_or(0);
+        if found != u64::from(spec::package::VERSION) {
+            return Err(PackageError::Version { path: file, found });
+        }
+        let spec: PackageSpec = serde_json::from_value(value).map_err(parse)?;
+        for name in [&spec.kernel.kernel, &spec.kernel.initrd] {
+            if !is_file_name(name) {
+                return Err(PackageError::Name { path: file, name: name.clone() });
+            }
+            std::fs::metadata(path.join(name)).map_err(|source| read(&path.join(name), source))?;
+        }
+        Ok(Self { path, spec })
+    }
+
+    /// The kernel's path.
+    pub(crate) fn kernel(&self) -> PathBuf {
+        self.path.join(&self.spec.kernel.kernel)
+    }
+
+    /// The initramfs's path.
+    pub(crate) fn initramfs(&self) -> PathBuf {
+        self.path.join(&self.spec.kernel.initrd)
+    }
+
+    /// Finds the package for new pods: `$CRADLE_PKG`, beside the executable, installed.
+    pub(crate) fn find() -> Result<Self, Failure> {
+        let places = places(std::env::var_os("CRADLE_PKG").map(PathBuf::from), std::env::current_exe().ok());
+        let Some(folder) = places.iter().find(|folder| folder.join("cradle.json").exists()) else {
+            let looked: Vec<_> = places.iter().map(|place| place.display().to_string()).collect();
+            return Err(Failure::new(format!("there is no runtime package at {}", looked.join(" or ")))
+                .hint("build one with `make`, install one with `make install`, or name one in CRADLE_PKG"));
+        };
+        Self::open(folder).map_err(|error| Failure::from(anyhow::Error::from(error)))
+    }
+}
+
+/// Where a package can be. A named one is the only place, so that a wrong name is not passed over.
+fn places(named: Option<PathBuf>, executable: Option<PathBuf>) -> Vec<PathBuf> {
+    if let Some(named) = named.filter(|named| !named.as_os_str().is_empty()) {
+        return vec![named];
+    }
+    let folder = executable.as_deref().and_then(Path::parent).unwrap_or(Path::new("/usr/local/bin"));
+    let mut places = vec![folder.join(NAME)];
+    // target/release/kcradle, with the packages in target/.
+    places.extend(folder.parent().map(|target| target.join(NAME)));
+    places.extend(folder.parent().map(|prefix| prefix.join("lib/cradle").join(NAME)));
+    places
+}
+
+fn is_file_name(name: &str) -> bool {
+    let mut components = Path::new(name).components();
+    matches!((components.next(), components.next()), (Some(Component::Normal(_)), None))
+        && !name.contains('/')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn places_in_order() {
+        assert_eq!(places(Some("/x".into()), Some("/a/bin/kcradle".into())), [PathBuf::from("/x")]);
+        let found = places(None, Some("/w/target/release/kcradle".into()));
+        assert_eq!(
+            found,
+            ["/w/target/release/pkg-default", "/w/target/pkg-default", "/w/target/lib/cradle/pkg-default"]
+                .map(PathBuf::from)
+        );
+    }
+
+    #[test]
+    fn a_package_names_files_of_its_own_only() {
+        let dir = tempfile::tempdir().unwrap();
+        let write = |version: u32, kernel: &str| {
+            let json = format!(
+                r#"{{"version":{version},"machine":"default","kernel":{{"kernel":"{kernel}","initrd":"i","release":"6"}}}}"#
+            );
+            std::fs::write(dir.path().join("cradle.json"), json).unwrap();
+        };
+        std::fs::write(dir.path().join("i"), "").unwrap();
+        std::fs::write(dir.path().join("k"), "").unwrap();
+        write(spec::package::VERSION, "k");
+        assert!(Package::open(dir.path()).is_ok());
+        write(2, "k");
+        assert!(matches!(Package::open(dir.path()), Err(PackageError::Version { found: 2, .. })));
+        for name in ["../k", "/etc/passwd", ".", "..", "k/", ""] {
+            write(spec::package::VERSION, name);
+            assert!(matches!(Package::open(dir.path()), Err(PackageError::Name { .. })), "{name}");
+        }
+        write(spec::package::VERSION, "gone");
+        assert!(matches!(Package::open(dir.path()), Err(PackageError::Read { .. })));
+    }
+}

@@ -1,0 +1,206 @@
+//! The pod directory: what `summon` makes and every other command reads.
+//!
+//! | file | written by | holds |
+//! |---|---|---|
+//! | `launch.json` | summon | [`spec::LaunchSpec`], what the guest is told |
+//! | `pod.json` | summon, last | [`PodRecord`], what only the host needs; a directory without it is no pod |
+//! | `cradle` | summon | link to the runtime package |
+//! | `scratch.ext4` | summon | the writable disk |
+//! | `lock` | summon | empty; locked by the VM's process as long as it lives |
+//! | `state.json`, `pid`, `console.log`, `control.sock` | run | [`PodState`] and the rest of the run |
+
+pub(crate) mod lock;
+pub(crate) mod record;
+pub(crate) mod state;
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use serde::de::DeserializeOwned;
+use spec::LaunchSpec;
+use thiserror::Error;
+
+pub(crate) use lock::{LockError, PodLock};
+pub(crate) use record::{DiskRecord, Extent, ImageRecord, PodRecord, RestartPolicy};
+pub(crate) use state::{PodState, StateFile, Status};
+
+/// The largest JSON file of a pod directory that is read, in bytes.
+const MAX_JSON: u64 = 16 << 20;
+
+/// Why a directory could not be read as a pod.
+#[derive(Debug, Error)]
+pub(crate) enum PodError {
+    /// Nothing is there.
+    #[error("there is no pod at {}", .0.display())]
+    Missing(PathBuf),
+    /// Something else is there, or the rest of a summon that did not end.
+    #[error("{} is no pod: it has no {file}", .dir.display())]
+    NotAPod {
+        /// The directory.
+        dir: PathBuf,
+        /// The file that every pod has.
+        file: &'static str,
+    },
+    /// A pod of another version of this program.
+    #[error("{} was made by another version of kcradle ({file} has version {found}, this kcradle reads {known})", .dir.display())]
+    Version {
+        /// The directory.
+        dir: PathBuf,
+        /// The file whose version differs.
+        file: &'static str,
+        /// Its version.
+        found: u64,
+        /// The version of this program.
+        known: u32,
+    },
+    /// A file could not be read.
+    #[error("cannot read {}", .path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// A file is not what it should be.
+    #[error("{} is damaged", .path.display())]
+    Parse {
+        /// The file.
+        path: PathBuf,
+        /// Where and why.
+        #[source]
+        source: serde_json::Error,
+    },
+}
+
+/// A pod directory, not yet read.
+#[derive(Clone, Debug)]
+pub(crate) struct PodDir {
+    path: PathBuf,
+}
+
+impl PodDir {
+    /// The pod at `path`, which is made absolute; nothing is looked at yet.
+    pub(crate) fn new(path: &Path) -> io::Result<Self> {
+        Ok(Self { path: std::path::absolute(path)?.components().collect() })
+    }
+
+    /// The directory itself, absolute.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(crate) fn launch(&self) -> PathBuf {
+        self.path.join("launch.json")
+    }
+
+    pub(crate) fn record(&self) -> PathBuf {
+        self.path.join("pod.json")
+    }
+
+    pub(crate) fn package(&self) -> PathBuf {
+        self.path.join("cradle")
+    }
+
+    pub(crate) fn scratch(&self) -> PathBuf {
+        self.path.join("scratch.ext4")
+    }
+
+    pub(crate) fn lock(&self) -> PathBuf {
+        self.path.join("lock")
+    }
+
+    pub(crate) fn state(&self) -> PathBuf {
+        self.path.join("state.json")
+    }
+
+    pub(crate) fn pid(&self) -> PathBuf {
+        self.path.join("pid")
+    }
+
+    pub(crate) fn console(&self) -> PathBuf {
+        self.path.join("console.log")
+    }
+
+    pub(crate) fn control(&self) -> PathBuf {
+        self.path.join("control.sock")
+    }
+
+    /// Reads `pod.json`.
+    pub(crate) fn read_record(&self) -> Result<PodRecord, PodError> {
+        self.read_versioned("pod.json", record::VERSION)
+    }
+
+    /// Reads `launch.json`.
+    pub(crate) fn read_launch(&self) -> Result<LaunchSpec, PodError> {
+        self.read_versioned("launch.json", spec::launch::VERSION)
+    }
+
+    /// Reads `state.json`; a pod that never ran has none.
+    pub(crate) fn read_state(&self) -> Result<Option<PodState>, PodError> {
+        match self.read_versioned("state.json", state::VERSION) {
+            Ok(state) => Ok(Some(state)),
+            Err(PodError::NotAPod { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The version is looked at before anything else, so that another version's file is not called damaged.
+    fn read_versioned<T: DeserializeOwned>(&self, file: &'static str, known: u32) -> Result<T, PodError> {
+        let path = self.path.join(file);
+        let bytes = match read_bounded(&path, MAX_JSON) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == io::ErrorKind::NotFound && !self.path.exists() => {
+                return Err(PodError::Missing(self.path.clone()));
+            }
+            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+                return Err(PodError::NotAPod { dir: self.path.clone(), file });
+            }
+            Err(source) => return Err(PodError::Read { path, source }),
+        };
+        let parse = |source| PodError::Parse { path: path.clone(), source };
+        let value: serde_json::Value = serde_json::from_slice(&bytes).map_err(parse)?;
+        let found = value.get("version").and_then(serde_json::Value::as_u64).unwrap_or(0);
+        if found != u64::from(known) {
+            return Err(PodError::Version { dir: self.path.clone(), file, found, known });
+        }
+        serde_json::from_value(value).map_err(parse)
+    }
+}
+
+/// Reads a file of at most `limit` bytes.
+pub(crate) fn read_bounded(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
+    use std::io::Read as _;
+    let mut bytes = Vec::new();
+    std::fs::File::open(path)?.take(limit + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > limit {
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, format!("longer than {limit} bytes")));
+    }
+    Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn says_what_is_wrong_with_a_directory() {
+        let dir = tempfile::tempdir().unwrap();
+        let gone = PodDir::new(&dir.path().join("gone")).unwrap();
+        assert!(matches!(gone.read_record(), Err(PodError::Missing(_))));
+        let pod = PodDir::new(dir.path()).unwrap();
+        assert!(matches!(pod.read_record(), Err(PodError::NotAPod { file: "pod.json", .. })));
+        std::fs::write(pod.record(), "{\"version\": 99, \"new\": true}").unwrap();
+        assert!(matches!(pod.read_record(), Err(PodError::Version { found: 99, .. })));
+        std::fs::write(pod.record(), "{").unwrap();
+        assert!(matches!(pod.read_record(), Err(PodError::Parse { .. })));
+        std::fs::write(pod.record(), format!("{{\"version\": {}}}", record::VERSION)).unwrap();
+        assert!(matches!(pod.read_record(), Err(PodError::Parse { .. })));
+        assert!(pod.read_state().unwrap().is_none());
+    }
+
+    #[test]
+    fn relative_paths_become_absolute() {
+        assert!(PodDir::new(Path::new("x/./y")).unwrap().path().is_absolute());
+    }
+}

@@ -1,0 +1,94 @@
+//! The lock of a pod: held by the VM's process from before the boot to its end, however it ends.
+//!
+//! An open file description lock (fcntl(2), `F_OFD_SETLK`): the kernel drops it with the last descriptor, and
+//! asking who holds it takes nothing, so a look by `ls` never makes a `run` fail.
+
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use nix::fcntl::{FcntlArg, fcntl};
+use nix::libc;
+use thiserror::Error;
+
+/// Why a pod's lock was not taken.
+#[derive(Debug, Error)]
+pub(crate) enum LockError {
+    /// Another process runs the pod.
+    #[error("the pod is running already")]
+    Held,
+    /// The lock file is missing or unreadable.
+    #[error("cannot lock {}", .path.display())]
+    Lock {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+}
+
+/// A lock that is held; dropped with its last descriptor.
+#[derive(Debug)]
+pub(crate) struct PodLock {
+    file: File,
+}
+
+impl PodLock {
+    /// Takes the lock of an existing lock file, without waiting.
+    pub(crate) fn take(path: &Path) -> Result<Self, LockError> {
+        let failed = |source: io::Error| LockError::Lock { path: path.to_owned(), source };
+        let file = File::options().read(true).write(true).open(path).map_err(failed)?;
+        match fcntl(&file, FcntlArg::F_OFD_SETLK(&whole_file(libc::F_WRLCK))) {
+            Ok(_) => Ok(Self { file }),
+            Err(nix::Error::EAGAIN | nix::Error::EACCES) => Err(LockError::Held),
+            Err(error) => Err(failed(error.into())),
+        }
+    }
+
+    /// Whether somebody holds the lock. A missing file is not held.
+    pub(crate) fn is_held(path: &Path) -> io::Result<bool> {
+        let file = match File::open(path) {
+            Ok(file) => file,
+            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+                return Ok(false);
+            }
+            Err(error) => return Err(error),
+        };
+        let mut lock = whole_file(libc::F_WRLCK);
+        fcntl(&file, FcntlArg::F_OFD_GETLK(&mut lock))?;
+        Ok(i32::from(lock.l_type) != libc::F_UNLCK)
+    }
+
+    /// The file whose descriptor holds the lock.
+    pub(crate) fn file(&self) -> &File {
+        &self.file
+    }
+}
+
+fn whole_file(kind: i32) -> libc::flock {
+    #[expect(clippy::cast_possible_truncation, reason = "lock kinds and SEEK_SET are 0 to 2")]
+    libc::flock { l_type: kind as i16, l_whence: libc::SEEK_SET as i16, l_start: 0, l_len: 0, l_pid: 0 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_holder_at_a_time_and_looking_takes_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("lock");
+        assert!(!PodLock::is_held(&path).unwrap());
+        assert!(matches!(PodLock::take(&path), Err(LockError::Lock { .. })));
+        File::create(&path).unwrap();
+        assert!(!PodLock::is_held(&path).unwrap());
+        let held = PodLock::take(&path).unwrap();
+        assert!(PodLock::is_held(&path).unwrap());
+        assert!(matches!(PodLock::take(&path), Err(LockError::Held)));
+        assert!(held.file().metadata().is_ok());
+        drop(held);
+        assert!(!PodLock::is_held(&path).unwrap());
+        PodLock::take(&path).unwrap();
+    }
+}

@@ -1,0 +1,188 @@
+//! `pod.json`: what the host keeps about a pod and the guest is not told. Written by `summon`.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+/// The version of [`PodRecord`].
+pub(crate) const VERSION: u32 = 1;
+
+/// The content of `pod.json`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub(crate) struct PodRecord {
+    /// [`VERSION`].
+    pub(crate) version: u32,
+    /// The pod's id, as in launch.json.
+    pub(crate) id: String,
+    /// Seconds since 1970 at which the pod was summoned.
+    pub(crate) created: u64,
+    /// The state directory whose store holds the images.
+    pub(crate) home: PathBuf,
+    /// The pod's labels.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) labels: BTreeMap<String, String>,
+    /// What `run` does when the virtual machine has ended.
+    pub(crate) restart: RestartPolicy,
+    /// The images, one a container.
+    pub(crate) images: Vec<ImageRecord>,
+    /// The disks, in the order of launch.json.
+    pub(crate) disks: Vec<DiskRecord>,
+}
+
+/// The image of a container.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub(crate) struct ImageRecord {
+    /// As the user wrote it.
+    pub(crate) reference: String,
+    /// The manifest's digest; empty where the source had none.
+    pub(crate) digest: String,
+}
+
+/// A disk of the virtual machine.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase", tag = "kind")]
+pub(crate) enum DiskRecord {
+    /// Files of the store, one behind the other, read-only.
+    Image {
+        /// The files.
+        extents: Vec<Extent>,
+    },
+    /// `scratch.ext4` of the pod directory.
+    Scratch,
+}
+
+/// A file that is a part of a disk.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub(crate) struct Extent {
+    /// The file.
+    pub(crate) path: PathBuf,
+    /// Its length in bytes when the pod was summoned; another length is refused at run.
+    pub(crate) length: u64,
+}
+
+/// What `kcradle run` does when the virtual machine has ended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
+pub(crate) enum RestartPolicy {
+    /// It ends too.
+    #[default]
+    No,
+    /// It starts the machine again after a failure, so many times at most; 0: without end.
+    OnFailure(u32),
+    /// It starts the machine again until it is stopped.
+    Always,
+    /// As `Always`; they differ only where something starts pods at boot.
+    UnlessStopped,
+}
+
+impl RestartPolicy {
+    /// Whether to start again after an end with `code`, `restarts` restarts having been made.
+    pub(crate) fn restarts(self, code: u8, restarts: u32) -> bool {
+        match self {
+            Self::No => false,
+            Self::OnFailure(limit) => code != 0 && (limit == 0 || restarts < limit),
+            Self::Always | Self::UnlessStopped => true,
+        }
+    }
+}
+
+impl fmt::Display for RestartPolicy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::No => f.write_str("no"),
+            Self::OnFailure(0) => f.write_str("on-failure"),
+            Self::OnFailure(limit) => write!(f, "on-failure:{limit}"),
+            Self::Always => f.write_str("always"),
+            Self::UnlessStopped => f.write_str("unless-stopped"),
+        }
+    }
+}
+
+impl FromStr for RestartPolicy {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wrong =
+            || format!("\"{text}\" is no restart policy; write no, on-failure[:N], always or unless-stopped");
+        match text.split_once(':') {
+            None => match text {
+                "" | "no" => Ok(Self::No),
+                "on-failure" => Ok(Self::OnFailure(0)),
+                "always" => Ok(Self::Always),
+                "unless-stopped" => Ok(Self::UnlessStopped),
+                _ => Err(wrong()),
+            },
+            Some(("on-failure", count)) => Ok(Self::OnFailure(count.parse().map_err(|_| wrong())?)),
+            Some(_) => Err(wrong()),
+        }
+    }
+}
+
+impl From<RestartPolicy> for String {
+    fn from(policy: RestartPolicy) -> Self {
+        policy.to_string()
+    }
+}
+
+impl TryFrom<String> for RestartPolicy {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn policies_survive_their_text() {
+        for text in ["no", "on-failure", "on-failure:3", "always", "unless-stopped"] {
+            assert_eq!(text.parse::<RestartPolicy>().unwrap().to_string(), text);
+        }
+        for text in ["never", "always:1", "on-failure:x", "on-failure:-1"] {
+            assert!(text.parse::<RestartPolicy>().unwrap_err().contains(text));
+        }
+    }
+
+    #[test]
+    fn policies_decide() {
+        assert!(!RestartPolicy::No.restarts(1, 0));
+        assert!(!RestartPolicy::OnFailure(0).restarts(0, 0));
+        assert!(RestartPolicy::OnFailure(0).restarts(1, 1000));
+        assert!(RestartPolicy::OnFailure(2).restarts(1, 1));
+        assert!(!RestartPolicy::OnFailure(2).restarts(1, 2));
+        assert!(RestartPolicy::Always.restarts(0, 7));
+    }
+
+    #[test]
+    fn the_record_has_this_form() {
+        let record = PodRecord {
+            version: VERSION,
+            id: "ab".into(),
+            created: 1,
+            home: "/var/lib/cradle".into(),
+            labels: BTreeMap::from([("a".into(), "b".into())]),
+            restart: RestartPolicy::OnFailure(3),
+            images: vec![ImageRecord { reference: "busybox".into(), digest: String::new() }],
+            disks: vec![
+                DiskRecord::Image { extents: vec![Extent { path: "/x".into(), length: 4096 }] },
+                DiskRecord::Scratch,
+            ],
+        };
+        let golden = concat!(
+            r#"{"version":1,"id":"ab","created":1,"home":"/var/lib/cradle","labels":{"a":"b"},"#,
+            r#""restart":"on-failure:3","images":[{"reference":"busybox","digest":""}],"#,
+            r#""disks":[{"kind":"image","extents":[{"path":"/x","length":4096}]},{"kind":"scratch"}]}"#,
+        );
+        assert_eq!(serde_json::to_string(&record).unwrap(), golden);
+        assert_eq!(serde_json::from_str::<PodRecord>(golden).unwrap(), record);
+    }
+}

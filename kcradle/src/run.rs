@@ -1,0 +1,245 @@
+//! `kcradle run`: this process is the virtual machine. The recipe reads top to bottom in [`boot_and_attach`].
+
+mod archive;
+mod boot;
+mod console;
+pub(crate) mod control;
+mod event;
+mod frames;
+mod input;
+mod outcome;
+mod output;
+mod pump;
+mod session;
+pub(crate) mod signals;
+mod supervise;
+mod terminal;
+mod timeline;
+
+use std::io::{IsTerminal as _, Write as _};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::sync::{Arc, mpsc};
+use std::time::Instant;
+
+use anyhow::Context as _;
+use spec::LaunchSpec;
+use vmm::Vm;
+use vmm::seccomp::{Filter, Mode, Role};
+
+use crate::atomic_file;
+use crate::cli::RunArgs;
+use crate::clock;
+use crate::failure::{CODE_RUN_FAILED, Failure, HintExt as _};
+use crate::pod::{PodDir, PodLock, PodRecord, PodState, RestartPolicy, StateFile, Status, state};
+
+use console::Console;
+use event::{Event, QUEUE};
+use input::Window;
+use outcome::Outcome;
+use output::Output;
+use pump::Demultiplexer;
+use session::Session;
+use signals::Signals;
+use terminal::RawTerminal;
+
+/// Runs a pod; `origin` is when the program began.
+pub(crate) fn run(args: &RunArgs, origin: Instant) -> Result<u8, Failure> {
+    let context = || format!("cannot run {}", args.dir.display());
+    prepare_and_run(args, origin)
+        .map_err(|failure| failure.code(CODE_RUN_FAILED).context(context()))?
+        .finish(args)
+}
+
+/// How `kcradle run` ends.
+enum End {
+    /// With this exit code; everything was said.
+    Code(u8),
+    /// With what a machine of this process came to.
+    Machine(Box<Outcome>),
+}
+
+impl End {
+    fn finish(self, args: &RunArgs) -> Result<u8, Failure> {
+        let outcome = match self {
+            Self::Code(code) => return Ok(code),
+            Self::Machine(outcome) => outcome,
+        };
+        for message in outcome.messages() {
+            eprintln!("kcradle: {message}");
+        }
+        outcome.failure(&args.dir).map_or(Ok(outcome.code()), Err)
+    }
+}
+
+fn prepare_and_run(args: &RunArgs, origin: Instant) -> Result<End, Failure> {
+    let dir = PodDir::new(&args.dir).context("cannot name the pod directory")?;
+    let record = dir.read_record().map_err(anyhow::Error::from)?;
+    let launch = dir.read_launch().map_err(anyhow::Error::from)?;
+    let lock = match args.supervised {
+        Some(_) => None,
+        None => Some(PodLock::take(&dir.lock()).map_err(anyhow::Error::from)?),
+    };
+    let policy = args.restart.unwrap_or(record.restart);
+    match lock {
+        Some(lock) if policy != RestartPolicy::No => {
+            supervise::supervise(args, &dir, &lock, policy).map(End::Code)
+        }
+        lock => {
+            if lock.is_none() {
+                supervise::join_parent(&dir)?;
+            }
+            let outcome = boot_and_attach(args, origin, &dir, &record, launch)?;
+            drop(lock);
+            Ok(End::Machine(Box::new(outcome)))
+        }
+    }
+}
+
+/// Boots the pod's machine, attaches to its containers and waits for the end.
+fn boot_and_attach(
+    args: &RunArgs,
+    origin: Instant,
+    dir: &PodDir,
+    record: &PodRecord,
+    mut launch: LaunchSpec,
+) -> Result<Outcome, Failure> {
+    resolve_environment(&mut launch, &|name| std::env::var(name).ok())?;
+    let attached = Attached::of(&launch)?;
+
+    // Everything that this process will ever use is opened here.
+    let (stream, guest_stream) = UnixStream::pair().context("cannot make the stdio stream")?;
+    let console = Console::create(dir, args.console).context("cannot write console.log")?;
+    let (early_console, console_reader) = console.sink().context("cannot make the console")?;
+    let parts = boot::Parts { stdio: guest_stream, console: early_console, verbose: args.console, origin };
+    let config = boot::config(dir, record, &launch, parts)?;
+    let machine = Vm::build(config).map_err(anyhow::Error::from)?;
+    let handle = machine.handle();
+    let listener = control::bind(dir).context("cannot make control.sock")?;
+    let signals = Signals::block().context("cannot watch for signals")?;
+    let filter = Filter::compile(Role::Stdio, Mode::Enforce).map_err(anyhow::Error::from)?;
+    let pid = std::process::id();
+    atomic_file::write(&dir.pid(), format!("{pid}\n").as_bytes(), 0o600).context("cannot write pid")?;
+    let running = PodState {
+        version: state::VERSION,
+        status: Status::Running,
+        pid,
+        started: clock::now(),
+        restarts: args.supervised.unwrap_or(0),
+        stopped: false,
+    };
+    let state = StateFile::begin(dir, running).context("cannot write state.json")?;
+    let terminal =
+        if attached.raw { RawTerminal::enter().context("cannot set up the terminal")? } else { None };
+
+    // From here on nothing is opened, and the threads inherit that this one has no rights left.
+    vmm::sandbox::drop_privileges().map_err(anyhow::Error::from)?;
+    let (events, received) = mpsc::sync_channel(QUEUE);
+    let (frames, to_write) = mpsc::channel();
+    let window = Arc::new(Window::default());
+    let names: Vec<_> = launch.containers.iter().map(|container| container.name.as_str()).collect();
+    let demultiplexer = Demultiplexer {
+        containers: names.len(),
+        stdout: Output::new(std::io::stdout(), &names),
+        stderr: Output::new(std::io::stderr(), &names),
+        window: Arc::clone(&window),
+        events: events.clone(),
+    };
+    let session = Session {
+        machine: handle.clone(),
+        events: received,
+        frames: frames.clone(),
+        console: console.try_clone().context("cannot keep console.log open")?,
+        state,
+        terminal,
+        tty: attached.tty,
+        pids: vec![None; names.len()],
+    };
+    let spawned = (|| {
+        let to_guest = stream.try_clone()?;
+        if let Some(reader) = console_reader {
+            let mut console = console;
+            pump::spawn("console", &filter, &handle, move || console.tee(reader))?;
+        }
+        pump::spawn("output", &filter, &handle, move || demultiplexer.pump(stream))?;
+        pump::spawn("frames", &filter, &handle, move || pump::write_frames(&to_guest, &to_write))?;
+        if let Some(container) = attached.stdin {
+            let send = move |frame| frames.send(frame).is_ok();
+            pump::spawn("input", &filter, &handle, move || {
+                input::pump(std::io::stdin(), container, &window, send);
+            })?;
+        }
+        let (to_session, also_to_session) = (events.clone(), events.clone());
+        pump::spawn("signals", &filter, &handle, move || pump::watch_signals(&signals, &to_session))?;
+        pump::spawn("control", &filter, &handle, move || pump::serve_control(&listener, &also_to_session))?;
+        pump::spawn("session", &filter, &handle, move || session.run())
+    })();
+    let session = spawned.context("cannot start a thread")?;
+
+    let end = machine.run().map_err(|error| Failure::from(anyhow::Error::from(error)).line());
+    // Where the session panicked it hears nothing more.
+    let _ = events.send(Event::MachineEnded(end));
+    let outcome = session.join().ok().flatten().ok_or_else(|| Failure::new("the session's thread failed"))?;
+    if args.timeline {
+        let table = timeline::render(&handle.timeline().marks(), args.json);
+        let _ = std::io::stderr().write_all(table.as_bytes());
+    }
+    Ok(outcome)
+}
+
+/// Which containers the user's terminal and standard input belong to.
+struct Attached {
+    /// The first container that keeps standard input open.
+    stdin: Option<u8>,
+    /// The first container with a terminal.
+    tty: Option<u8>,
+    /// Whether what is typed goes to a terminal in the guest, key by key.
+    raw: bool,
+}
+
+impl Attached {
+    fn of(launch: &LaunchSpec) -> Result<Self, Failure> {
+        let position = |wanted: fn(&spec::launch::ProcessSpec) -> bool| {
+            let index = launch.containers.iter().position(|container| wanted(&container.process));
+            index.and_then(|index| u8::try_from(index).ok())
+        };
+        let (stdin, tty) = (position(|process| process.stdin), position(|process| process.tty));
+        let raw = stdin.is_some_and(|index| launch.containers[usize::from(index)].process.tty);
+        if raw && !std::io::stdin().is_terminal() {
+            return Err(Failure::new("the input device is not a TTY"))
+                .hint("run it from a terminal, or summon the pod without -t");
+        }
+        Ok(Self { stdin, tty, raw })
+    }
+}
+
+/// Gives the variables their values that are taken from this process's environment.
+fn resolve_environment(
+    launch: &mut LaunchSpec,
+    host: &dyn Fn(&str) -> Option<String>,
+) -> Result<(), Failure> {
+    for container in &mut launch.containers {
+        for variable in &mut container.process.env {
+            let Some(from) = variable.value_from.take() else { continue };
+            let missing = || {
+                Failure::new(format!(
+                    "variable {} of container {} comes from {}, which is not set",
+                    variable.name, container.name, from.pod_env
+                ))
+            };
+            variable.value = host(&from.pod_env)
+                .ok_or_else(missing)
+                .hint(format!("set it for the run: {}=… kcradle run DIR", from.pod_env))?;
+        }
+    }
+    Ok(())
+}
+
+/// Whether a process is at work as this pod.
+pub(crate) fn is_running(dir: &PodDir) -> Result<bool, Failure> {
+    let wrong = |path: &Path| format!("cannot see whether {} runs", path.display());
+    Ok(PodLock::is_held(&dir.lock()).with_context(|| wrong(dir.path()))?)
+}
+
+#[cfg(test)]
+mod tests;

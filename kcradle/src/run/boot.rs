@@ -1,0 +1,115 @@
+//! From a pod directory to a [`vmm::VmConfig`]: every file is opened here, before the guest runs.
+
+use std::fs::File;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::net::UnixStream;
+use std::time::Instant;
+
+use anyhow::Context as _;
+use spec::LaunchSpec;
+use spec::launch::DiskSpec;
+use vmm::devices::block::{self, DiskConfig};
+use vmm::devices::vsock::VsockConfig;
+use vmm::{InitrdPart, VmConfig};
+
+use crate::failure::{Failure, HintExt as _};
+use crate::package::Package;
+use crate::pod::{DiskRecord, Extent, PodDir, PodRecord};
+
+use super::archive;
+
+/// Kernel messages up to this severity are shown with `--console`: all but those for debugging.
+const CONSOLE_LOG_LEVEL: u8 = 7;
+
+/// What a machine is made of besides the pod's own files.
+pub(crate) struct Parts {
+    /// The host's end of the stdio stream goes elsewhere; this is the guest's.
+    pub(crate) stdio: UnixStream,
+    /// Where the early console writes.
+    pub(crate) console: File,
+    /// Whether the user wants to see the kernel's messages.
+    pub(crate) verbose: bool,
+    /// What the timeline counts from.
+    pub(crate) origin: Instant,
+}
+
+/// The machine of a pod. `launch` has no variables left that are to be taken from elsewhere.
+pub(crate) fn config(
+    dir: &PodDir,
+    record: &PodRecord,
+    launch: &LaunchSpec,
+    parts: Parts,
+) -> Result<VmConfig, Failure> {
+    let package = Package::open(&dir.package())
+        .map_err(anyhow::Error::from)
+        .hint(format!("point {} at a runtime package: ln -sfn PACKAGE {0}", dir.package().display()))?;
+    let open = |path: std::path::PathBuf| {
+        File::open(&path).with_context(|| format!("cannot open {}", path.display()))
+    };
+    let json = serde_json::to_vec(launch).context("cannot write the launch specification")?;
+    let name = spec::LAUNCH_PATH.trim_start_matches('/');
+    let archive = archive::with_file(name, &json).context("the launch specification is too large")?;
+
+    let mut config = VmConfig::new(open(package.kernel())?);
+    config.vcpus = u8::try_from(launch.resources.cpu).context("too many vCPUs")?;
+    config.memory_mib = launch.resources.mem;
+    config.initrd = vec![InitrdPart::File(open(package.initramfs())?), InitrdPart::Bytes(archive)];
+    config.disks = disks(dir, record, launch)?;
+    config.vsock = Some(
+        VsockConfig::new(Vec::new(), vec![(spec::vsock::STDIO_PORT, parts.stdio)])
+            .context("cannot set up the stdio stream")?,
+    );
+    config.early_console = Some(parts.console);
+    config.origin = parts.origin;
+    if parts.verbose {
+        config.log_level = CONSOLE_LOG_LEVEL;
+    }
+    Ok(config)
+}
+
+/// The disks in the order of launch.json, which `pod.json` must have too.
+fn disks(dir: &PodDir, record: &PodRecord, launch: &LaunchSpec) -> Result<Vec<DiskConfig>, Failure> {
+    let same = |(spec, record): (&DiskSpec, &DiskRecord)| {
+        matches!(
+            (spec, record),
+            (DiskSpec::Image, DiskRecord::Image { .. }) | (DiskSpec::Scratch, DiskRecord::Scratch)
+        )
+    };
+    if launch.disks.len() != record.disks.len() || !launch.disks.iter().zip(&record.disks).all(same) {
+        return Err(
+            Failure::new("launch.json and pod.json name different disks").hint("summon the pod again")
+        );
+    }
+    let disk = |(index, record): (usize, &DiskRecord)| match record {
+        DiskRecord::Image { extents } => image_disk(extents, &format!("image{index}")),
+        DiskRecord::Scratch => scratch_disk(dir),
+    };
+    record.disks.iter().enumerate().map(disk).collect()
+}
+
+fn image_disk(extents: &[Extent], serial: &str) -> Result<DiskConfig, Failure> {
+    let open = |extent: &Extent| {
+        let path = extent.path.display();
+        let file =
+            File::open(&extent.path).with_context(|| format!("cannot open the image's file {path}"))?;
+        let length = file.metadata().with_context(|| format!("cannot examine {path}"))?.len();
+        if length != extent.length {
+            return Err(Failure::new(format!(
+                "the image's file {path} has {length} bytes, not {}",
+                extent.length
+            )));
+        }
+        Ok(block::Extent { file, offset: 0, len: length })
+    };
+    let extents: Result<Vec<_>, Failure> = extents.iter().map(open).collect();
+    let extents = extents.hint("summon the pod again: the image store has changed under it")?;
+    Ok(DiskConfig::image(extents, serial).context("cannot make the image's disk")?)
+}
+
+fn scratch_disk(dir: &PodDir) -> Result<DiskConfig, Failure> {
+    let path = dir.scratch();
+    let wrong = || format!("cannot use the writable disk {}", path.display());
+    let flags = nix::libc::O_NOFOLLOW | nix::libc::O_CLOEXEC;
+    let file = File::options().read(true).write(true).custom_flags(flags).open(&path).with_context(wrong)?;
+    Ok(DiskConfig::writable(file, "scratch").with_context(wrong)?)
+}

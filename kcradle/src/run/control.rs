@@ -1,0 +1,152 @@
+//! `control.sock`: the VM's process answers `stop`, `ls` and `rm` on it. See [`spec::control`].
+//!
+//! The socket is bound, and reached, through a descriptor of the pod directory: a socket's path has 108 bytes, a
+//! directory's may have thousands.
+
+use std::io::{self, Read as _, Write as _};
+use std::os::fd::{AsRawFd as _, OwnedFd};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::{Mode, OFlags};
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
+use spec::control::{MAX_LINE, Reply, Request, VERSION, Verb};
+
+use crate::pod::PodDir;
+
+/// The longest that a peer may take to write its line.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Binds the socket in the pod directory, in place of one that an earlier run left. The pod's lock must be held.
+pub(crate) fn bind(dir: &PodDir) -> io::Result<UnixListener> {
+    let (folder, path) = short_path(dir)?;
+    match std::fs::remove_file(dir.control()) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let socket =
+        rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
+    // The file takes the socket's mode when it is bound: there is no moment at which others can connect.
+    rustix::fs::fchmod(&socket, Mode::RUSR | Mode::WUSR)?;
+    rustix::net::bind(&socket, &SocketAddrUnix::new(path)?)?;
+    rustix::net::listen(&socket, 16)?;
+    drop(folder);
+    Ok(UnixListener::from(socket))
+}
+
+/// Sends a request to the pod's VM process and reads the answer.
+pub(crate) fn ask(dir: &PodDir, verb: Verb) -> io::Result<Reply> {
+    let (_folder, path) = short_path(dir)?;
+    let mut stream = UnixStream::connect(path)?;
+    let mut line = serde_json::to_vec(&Request { version: VERSION, verb })?;
+    line.push(b'\n');
+    stream.write_all(&line)?;
+    serde_json::from_slice(&read_line(&stream)?).map_err(io::Error::from)
+}
+
+/// Answers one connection: reads its request and writes what `answer` says.
+pub(crate) fn serve(stream: &UnixStream, answer: impl FnOnce(Verb) -> Reply) -> io::Result<()> {
+    let reply = match serde_json::from_slice::<Request>(&read_line(stream)?) {
+        Ok(request) if request.version == VERSION => answer(request.verb),
+        Ok(request) => Reply::Error(format!("version {} is not {VERSION}", request.version)),
+        Err(error) => Reply::Error(format!("malformed request: {error}")),
+    };
+    let mut line = serde_json::to_vec(&reply)?;
+    line.push(b'\n');
+    (&*stream).write_all(&line)
+}
+
+/// Reads up to the line feed, which is taken off. What follows it is thrown away: there is one line each way.
+fn read_line(mut stream: &UnixStream) -> io::Result<Vec<u8>> {
+    let deadline = Instant::now() + PATIENCE;
+    let mut line = Vec::new();
+    let mut buffer = [0; 4096];
+    while line.len() <= MAX_LINE {
+        wait(stream, deadline)?;
+        let count = stream.read(&mut buffer)?;
+        if count == 0 {
+            break;
+        }
+        match buffer[..count].iter().position(|byte| *byte == b'\n') {
+            Some(end) => {
+                line.extend_from_slice(&buffer[..end]);
+                return Ok(line);
+            }
+            None => line.extend_from_slice(&buffer[..count]),
+        }
+    }
+    Err(io::Error::new(io::ErrorKind::InvalidData, "a control message without an end"))
+}
+
+/// Waits for bytes. By poll(2): the VM's process may not change options of sockets any more.
+fn wait(stream: &UnixStream, deadline: Instant) -> io::Result<()> {
+    let rest = deadline.saturating_duration_since(Instant::now());
+    let timeout = Timespec::try_from(rest).map_err(io::Error::other)?;
+    let mut descriptors = [PollFd::new(stream, PollFlags::IN)];
+    match poll(&mut descriptors, Some(&timeout)) {
+        Ok(0) => Err(io::ErrorKind::TimedOut.into()),
+        Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// A path to the socket that fits a socket address, good as long as the descriptor is open.
+fn short_path(dir: &PodDir) -> io::Result<(OwnedFd, PathBuf)> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let folder = rustix::fs::open(dir.path(), flags, Mode::empty())?;
+    let path = format!("/proc/self/fd/{}/control.sock", folder.as_raw_fd()).into();
+    Ok((folder, path))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    #[test]
+    fn a_request_is_answered_in_a_directory_of_200_bytes() {
+        let dir = tempfile::tempdir().unwrap();
+        let long = dir.path().join("d".repeat(200));
+        std::fs::create_dir(&long).unwrap();
+        let pod = PodDir::new(&long).unwrap();
+        std::fs::write(pod.control(), "left behind").unwrap();
+        let listener = bind(&pod).unwrap();
+        assert_eq!(std::fs::metadata(pod.control()).unwrap().permissions().mode() & 0o777, 0o600);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                let (stream, _) = listener.accept().unwrap();
+                serve(&stream, |verb| match verb {
+                    Verb::Stop { grace_seconds: Some(3) } => Reply::Ok,
+                    other => Reply::Error(format!("{other:?}")),
+                })
+                .unwrap();
+            });
+            assert_eq!(ask(&pod, Verb::Stop { grace_seconds: Some(3) }).unwrap(), Reply::Ok);
+        });
+    }
+
+    #[test]
+    fn nonsense_gets_an_error_and_a_flood_is_cut() {
+        let (near, far) = UnixStream::pair().unwrap();
+        (&far).write_all(b"{\"version\":9,\"verb\":{\"name\":\"kill\"}}\nrest").unwrap();
+        serve(&near, |_| Reply::Ok).unwrap();
+        assert!(String::from_utf8(read_line(&far).unwrap()).unwrap().contains("version 9"));
+
+        let (near, far) = UnixStream::pair().unwrap();
+        (&far).write_all(b"hello\n").unwrap();
+        serve(&near, |_| Reply::Ok).unwrap();
+        assert!(String::from_utf8(read_line(&far).unwrap()).unwrap().contains("malformed"));
+
+        let (near, far) = UnixStream::pair().unwrap();
+        let writer = std::thread::spawn(move || {
+            let _ = (&far).write_all(&vec![b'x'; MAX_LINE + 1]);
+            far
+        });
+        assert_eq!(serve(&near, |_| Reply::Ok).unwrap_err().kind(), io::ErrorKind::InvalidData);
+        drop(near);
+        writer.join().unwrap();
+    }
+}

@@ -1,0 +1,43 @@
+//! What happens to a running pod, as the session hears it from the threads around it.
+
+use std::sync::mpsc::SyncSender;
+
+use spec::ExitRecord;
+use spec::control::{Reply, Verb};
+use vmm::VmExit;
+
+use super::signals::Arrival;
+
+/// Events that may wait for the session; a guest that makes more of them waits too.
+pub(crate) const QUEUE: usize = 64;
+
+/// Something that happened.
+#[derive(Debug)]
+pub(crate) enum Event {
+    /// A container's process was started.
+    Started {
+        /// The container's index, below the number of containers.
+        container: usize,
+        /// The process's pid in the guest.
+        pid: u32,
+    },
+    /// A container's process ended.
+    Exited {
+        /// The container's index, below the number of containers.
+        container: usize,
+    },
+    /// A line of guest-init's own.
+    Log(Vec<u8>),
+    /// The guest's last word.
+    Final(ExitRecord),
+    /// No more output comes, with the reason where the stream did not simply end.
+    OutputEnded(Option<String>),
+    /// Nobody reads this process's output any more.
+    OutputClosed,
+    /// A signal arrived.
+    Signal(Arrival),
+    /// A request came on the control socket; the answer goes back on the channel.
+    Control(Verb, SyncSender<Reply>),
+    /// The virtual machine has ended, or failed with this cause.
+    MachineEnded(Result<VmExit, String>),
+}

@@ -1,0 +1,164 @@
+//! A running pod as seen from the host: one loop over all [`Event`]s, from the boot to the exit record.
+//!
+//! Runs in a thread of its own: the main thread is the virtual machine's. It owns the user's terminal and
+//! `state.json`.
+
+use std::sync::mpsc::{Receiver, Sender};
+
+use spec::ExitRecord;
+use spec::control::{Reply, Verb};
+use vmm::{VmExit, VmHandle};
+
+use crate::clock;
+use crate::pod::{StateFile, Status};
+
+use super::console::Console;
+use super::event::Event;
+use super::frames::Frame;
+use super::outcome::Outcome;
+use super::signals::{Arrival, is_termination};
+use super::terminal::{self, RawTerminal};
+
+/// What a session works with.
+pub(crate) struct Session {
+    pub(crate) machine: VmHandle,
+    pub(crate) events: Receiver<Event>,
+    pub(crate) frames: Sender<Frame>,
+    pub(crate) console: Console,
+    pub(crate) state: StateFile,
+    /// The user's terminal, raw; put back when the session ends.
+    pub(crate) terminal: Option<RawTerminal>,
+    /// The container whose terminal follows the size of the user's.
+    pub(crate) tty: Option<u8>,
+    /// The pid of each container's process in the guest, while it runs.
+    pub(crate) pids: Vec<Option<u32>>,
+}
+
+/// What the loop learns.
+#[derive(Default)]
+struct Progress {
+    started: bool,
+    record: Option<ExitRecord>,
+    machine: Option<Result<VmExit, String>>,
+    signal: Option<u32>,
+    stopped: bool,
+    breach: Option<String>,
+    output_ended: bool,
+}
+
+impl Session {
+    /// Handles events until the machine has ended and its output is written, and keeps how it ended.
+    pub(crate) fn run(mut self) -> Outcome {
+        let mut progress = Progress::default();
+        self.send_size();
+        while !(progress.output_ended && progress.machine.is_some()) {
+            let Ok(event) = self.events.recv() else { break };
+            if !self.handle(event, &mut progress) {
+                break;
+            }
+        }
+        let outcome = Outcome {
+            record: progress.record,
+            machine: progress.machine.unwrap_or_else(|| Err("its threads have gone".to_owned())),
+            signal: progress.signal,
+            stopped: progress.stopped,
+            breach: progress.breach,
+            last_lines: self.console.last_lines(),
+        };
+        self.keep(&outcome.record, outcome.code(), outcome.error(), outcome.stopped);
+        drop(self.terminal);
+        outcome
+    }
+
+    /// Handles an event; false where the session is to end at once.
+    fn handle(&mut self, event: Event, progress: &mut Progress) -> bool {
+        match event {
+            Event::Started { container, pid } => {
+                progress.started = true;
+                self.pids[container] = Some(pid);
+                self.send_size();
+            }
+            Event::Exited { container } => self.pids[container] = None,
+            Event::Log(line) => self.console.line(&line),
+            Event::Final(record) => {
+                // The guest powers off once this is on the disk.
+                self.keep(&Some(record.clone()), record.code, None, progress.stopped);
+                progress.record = Some(record);
+                self.send(Frame::final_ack());
+            }
+            Event::OutputEnded(breach) => {
+                progress.output_ended = true;
+                if breach.is_some() {
+                    progress.breach = breach;
+                    self.machine.kill();
+                }
+            }
+            Event::OutputClosed => self.send(Frame::stop(None)),
+            Event::Signal(Arrival::Resized) => self.send_size(),
+            Event::Signal(Arrival::Forward { number, .. }) => return self.forward(number, progress),
+            Event::Control(verb, reply) => {
+                // The session outlives the request, or the asker has gone.
+                let _ = reply.send(self.answer(&verb, progress));
+            }
+            Event::MachineEnded(end) => progress.machine = Some(end),
+        }
+        true
+    }
+
+    /// A signal for the pod. Before there is a process to get it, one that asks for the end ends the machine; after
+    /// the machine's end it ends the wait for whoever does not read the rest of the output.
+    fn forward(&mut self, number: u32, progress: &mut Progress) -> bool {
+        if progress.machine.is_some() {
+            return !is_termination(number);
+        }
+        if is_termination(number) {
+            progress.stopped = true;
+        }
+        if !progress.started && is_termination(number) {
+            progress.signal = Some(number);
+            self.machine.kill();
+        } else if self.pids.len() > 1 && is_termination(number) {
+            self.send(Frame::stop(None));
+        } else {
+            self.send(Frame::signal(0, number));
+        }
+        true
+    }
+
+    fn answer(&mut self, verb: &Verb, progress: &mut Progress) -> Reply {
+        match verb {
+            Verb::Stop { grace_seconds } => {
+                progress.stopped = true;
+                self.send(Frame::stop(*grace_seconds));
+            }
+            Verb::Kill => {
+                progress.stopped = true;
+                self.machine.kill();
+            }
+            Verb::Signal { number } if (1..=64).contains(number) => self.send(Frame::signal(0, *number)),
+            Verb::Signal { number } => return Reply::Error(format!("{number} is no signal")),
+            Verb::State => {
+                return Reply::State { pid: std::process::id(), containers: self.pids.clone() };
+            }
+        }
+        Reply::Ok
+    }
+
+    fn send_size(&self) {
+        if let (Some(container), Some((rows, columns))) = (self.tty, terminal::size()) {
+            self.send(Frame::resize(container, rows, columns));
+        }
+    }
+
+    fn send(&self, frame: Frame) {
+        // Where the guest takes no frames any more, the machine's end is on its way.
+        let _ = self.frames.send(frame);
+    }
+
+    fn keep(&mut self, record: &Option<ExitRecord>, code: u8, error: Option<String>, stopped: bool) {
+        let status = Status::Exited { finished: clock::now(), code, record: record.clone(), error };
+        if let Err(error) = self.state.end(status, stopped) {
+            eprintln!("kcradle: cannot write how the pod ended: {error}");
+        }
+    }
+}

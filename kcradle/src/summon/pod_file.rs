@@ -1,0 +1,230 @@
+//! From a pod file to a [`Plan`]: each field is converted, ignored or refused as docs/pod-file.md lists.
+
+use std::path::Path;
+
+use anyhow::Context as _;
+use image::container::{ContainerOverrides, EnvChange};
+use spec::PodFile;
+use spec::launch::{EnvFrom, EnvSpec, LifecycleSpec};
+use spec::pod::{INTENT_API_VERSION, INTENT_KIND, LaunchIntent, PodContainer, PodEnv, PodLifecycle};
+use thiserror::Error;
+
+use crate::failure::Failure;
+use crate::pod::read_bounded;
+use crate::size::{Cpus, parse_bytes};
+
+use super::plan::{ContainerPlan, Plan};
+
+/// The largest pod file, in bytes.
+const MAX_FILE: u64 = 1 << 20;
+
+/// The label that keeps the id of the original's files.
+const ID_LABEL: &str = "cradle.kraudcloud.com/id";
+
+/// Why a pod file is not understood.
+#[derive(Debug, Error)]
+pub(crate) enum PodFileError {
+    /// Not JSON of the expected form.
+    #[error("not a pod file")]
+    Json(#[source] serde_json::Error),
+    /// Not YAML of the expected form.
+    #[error("not a pod file")]
+    Yaml(#[source] serde_norway::Error),
+    /// A Kubernetes object of another kind.
+    #[error("apiVersion {version:?}, kind {kind:?} is not {INTENT_API_VERSION:?}, {INTENT_KIND:?}")]
+    Kind {
+        /// Its `apiVersion`.
+        version: String,
+        /// Its `kind`.
+        kind: String,
+    },
+    /// A field that cannot be obeyed.
+    #[error("{field}: {why}")]
+    Field {
+        /// The field's path, as in `containers[0].volumeMounts`.
+        field: String,
+        /// What is wrong with it.
+        why: String,
+    },
+}
+
+/// Reads the pod file at `path` into `plan`.
+pub(crate) fn read(path: &Path, plan: &mut Plan) -> Result<(), Failure> {
+    let wrong = || format!("cannot read pod file {}", path.display());
+    let bytes = read_bounded(path, MAX_FILE).with_context(wrong)?;
+    let pod = parse(&bytes).with_context(wrong)?;
+    convert(pod, plan).with_context(wrong)?;
+    Ok(())
+}
+
+/// JSON where the first character is a brace, else YAML; with or without the wrapping of a Kubernetes object.
+fn parse(bytes: &[u8]) -> Result<PodFile, PodFileError> {
+    let json = bytes.trim_ascii_start().starts_with(b"{");
+    // The wrapping is looked for first: the error of the wrong one of two types would mislead.
+    let probe: serde_json::Value = if json {
+        serde_json::from_slice(bytes).map_err(PodFileError::Json)?
+    } else {
+        serde_norway::from_slice(bytes).map_err(PodFileError::Yaml)?
+    };
+    let text = |name: &str| probe.get(name).and_then(|value| value.as_str()).map(str::to_owned);
+    if probe.get("apiVersion").is_none() && probe.get("kind").is_none() {
+        return if json {
+            serde_json::from_slice(bytes).map_err(PodFileError::Json)
+        } else {
+            serde_norway::from_slice(bytes).map_err(PodFileError::Yaml)
+        };
+    }
+    let (version, kind) = (text("apiVersion").unwrap_or_default(), text("kind").unwrap_or_default());
+    if version != INTENT_API_VERSION || kind != INTENT_KIND {
+        return Err(PodFileError::Kind { version, kind });
+    }
+    let intent: LaunchIntent = if json {
+        serde_json::from_slice(bytes).map_err(PodFileError::Json)?
+    } else {
+        serde_norway::from_slice(bytes).map_err(PodFileError::Yaml)?
+    };
+    Ok(intent.spec)
+}
+
+fn field(field: impl Into<String>, why: impl Into<String>) -> PodFileError {
+    PodFileError::Field { field: field.into(), why: why.into() }
+}
+
+fn convert(pod: PodFile, plan: &mut Plan) -> Result<(), PodFileError> {
+    const NO_VOLUMES: &str = "block volumes are not supported yet";
+    const NO_ADDRESSES: &str = "pods have no network interface yet";
+    for (name, given, why) in [
+        ("volumes", !pod.volumes.is_empty(), NO_VOLUMES),
+        ("volumeDevices", !pod.volume_devices.is_empty(), NO_VOLUMES),
+        ("network.fip6", !pod.network.fip6.is_empty(), NO_ADDRESSES),
+        ("network.fgw6", !pod.network.fgw6.is_empty(), NO_ADDRESSES),
+        ("network.tip4", !pod.network.tip4.is_empty(), NO_ADDRESSES),
+        ("network.tgw4", !pod.network.tgw4.is_empty(), NO_ADDRESSES),
+    ] {
+        if given {
+            return Err(field(name, why));
+        }
+    }
+    plan.labels = pod.labels;
+    if is_id(&pod.id) {
+        plan.id = Some(pod.id);
+    } else if !pod.id.is_empty() {
+        plan.labels.insert(ID_LABEL.to_owned(), pod.id);
+    }
+    if pod.resources.cpu > 32 {
+        return Err(field("resources.cpu", format!("{} is over the limit of 32", pod.resources.cpu)));
+    }
+    if pod.resources.cpu > 0 {
+        plan.cpus = Cpus { count: pod.resources.cpu, millis: None };
+    }
+    if pod.resources.mem > 0 {
+        plan.memory = pod.resources.mem;
+    }
+    if !pod.disk_size.is_empty() {
+        plan.disk_size = parse_bytes(&pod.disk_size).map_err(|error| field("diskSize", error.to_string()))?;
+    }
+    plan.restart = pod.restart.parse().map_err(|why: String| field("restart", why))?;
+    plan.network.nameservers = pod.network.nameservers;
+    plan.network.search_domain = pod.network.search_domain;
+    for (index, container) in pod.containers.into_iter().enumerate() {
+        plan.containers.push(convert_container(&format!("containers[{index}]"), container)?);
+    }
+    Ok(())
+}
+
+fn convert_container(path: &str, container: PodContainer) -> Result<ContainerPlan, PodFileError> {
+    for (name, given, why) in [
+        ("volumeMounts", !container.volume_mounts.is_empty(), "block volumes are not supported yet"),
+        (
+            "kernelMounts",
+            !container.kernel_mounts.is_empty(),
+            "mounts of the guest's own files are not supported yet",
+        ),
+        (
+            "bindMounts",
+            !container.bind_mounts.is_empty(),
+            "mounts of the guest's own files are not supported yet",
+        ),
+    ] {
+        if given {
+            return Err(field(format!("{path}.{name}"), why));
+        }
+    }
+    // `layers` names files of the original's cache; the reference says the same.
+    if container.image.reference.is_empty() {
+        let why = if container.image.layers.is_empty() {
+            "missing"
+        } else {
+            "missing; layers alone are not enough"
+        };
+        return Err(field(format!("{path}.image.ref"), why));
+    }
+    let process = container.process;
+    let env = process.env.into_iter().enumerate();
+    let env = env.map(|(index, env)| convert_env(&format!("{path}.process.env[{index}]"), env));
+    let some = |text: String| (!text.is_empty()).then_some(text);
+    Ok(ContainerPlan {
+        overrides: ContainerOverrides {
+            name: container.name,
+            // The original's `cmd` stands for entry point and command together.
+            entrypoint: (!process.cmd.is_empty()).then(Vec::new),
+            cmd: process.cmd,
+            env: env.collect::<Result<_, _>>()?,
+            user: some(process.user),
+            workdir: some(process.workdir),
+            hostname: container.hostname,
+            tty: process.tty,
+            stdin: process.stdin,
+            read_only: container.read_only,
+            tmpfs: container.tmpfs,
+            stop_timeout: process.stop_timeout,
+            lifecycle: convert_lifecycle(path, &container.lifecycle)?,
+            ..ContainerOverrides::default()
+        },
+        image: container.image.reference,
+    })
+}
+
+fn convert_env(path: &str, env: PodEnv) -> Result<EnvChange, PodFileError> {
+    if env.name.is_empty() {
+        return Err(field(format!("{path}.name"), "missing"));
+    }
+    let from = env.value_from.map(|from| from.pod_env).unwrap_or_default();
+    let from = match (from.is_empty(), env.from_pod_env.is_empty()) {
+        (false, false) if from != env.from_pod_env => {
+            return Err(field(format!("{path}.fromPodEnv"), "differs from valueFrom.podEnv"));
+        }
+        (true, _) => env.from_pod_env,
+        _ => from,
+    };
+    let value_from = (!from.is_empty()).then_some(EnvFrom { pod_env: from });
+    Ok(EnvChange::Set(EnvSpec { name: env.name, value: env.value, value_from }))
+}
+
+fn convert_lifecycle(path: &str, lifecycle: &PodLifecycle) -> Result<LifecycleSpec, PodFileError> {
+    let before = match lifecycle.before.as_str() {
+        "" | "volumes" => lifecycle.before.clone(),
+        // The original's own example has this slip, and never starts the container.
+        "volume" => "volumes".to_owned(),
+        other => {
+            let why = format!("\"{other}\" is no step of the boot; the only one is \"volumes\"");
+            return Err(field(format!("{path}.lifecycle.before"), why));
+        }
+    };
+    Ok(LifecycleSpec {
+        before,
+        restart_on_success: lifecycle.restart_on_success,
+        restart_on_failure: lifecycle.restart_on_failure,
+        restart_delay: lifecycle.restart_delay,
+        max_restarts: lifecycle.max_restarts,
+        critical: lifecycle.critical,
+    })
+}
+
+/// Whether a text is an id of our own form.
+fn is_id(text: &str) -> bool {
+    text.len() == 64 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+}
+
+#[cfg(test)]
+mod tests;
