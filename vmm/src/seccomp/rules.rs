@@ -89,8 +89,18 @@ const KVM_RUN: u64 = 0xae80;
 const KVM_GET_REGS: u64 = 0x8090_ae81;
 const VCPU_IOCTLS: [u64; 2] = [KVM_RUN, KVM_GET_REGS];
 const EVENT_LOOP_IOCTLS: [u64; 1] = [libc::FIONBIO];
-const STDIO_IOCTLS: [u64; 6] =
-    [libc::FIONBIO, libc::TCGETS, libc::TCSETS, libc::TCSETSW, libc::TCSETSF, libc::TIOCGWINSZ];
+const STDIO_IOCTLS: [u64; 10] = [
+    libc::FIONBIO,
+    libc::TCGETS,
+    libc::TCSETS,
+    libc::TCSETSW,
+    libc::TCSETSF,
+    libc::TCGETS2,
+    libc::TCSETS2,
+    libc::TCSETSW2,
+    libc::TCSETSF2,
+    libc::TIOCGWINSZ,
+];
 
 /// The rules of a role: a call without conditions is always allowed, one with conditions where one holds.
 pub(super) fn of(role: Role) -> Result<BTreeMap<i64, Vec<SeccompRule>>, BackendError> {
