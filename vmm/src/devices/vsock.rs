@@ -18,6 +18,7 @@ use std::time::{Duration, Instant};
 use vmm_sys_util::epoll::EventSet;
 use vmm_sys_util::timerfd::TimerFd;
 
+use crate::event_loop::Sources;
 use crate::memory::GuestMemory;
 use crate::virtio::{ActivationContext, Buffers, Chain, DeviceError, VirtioDevice, Virtqueue};
 use header::Header;
@@ -36,11 +37,11 @@ const RETRY: Duration = Duration::from_millis(10);
 const HOLD: Duration = Duration::from_secs(30);
 
 /// What a vsock device connects.
-#[derive(Debug)]
 pub struct VsockConfig {
     listeners: Vec<(UnixListener, u32)>,
     host_ports: HashMap<u32, UnixStream>,
     hold: Duration,
+    timer: TimerFd,
 }
 
 impl VsockConfig {
@@ -49,33 +50,35 @@ impl VsockConfig {
     /// non-blocking mode.
     ///
     /// # Errors
-    /// A descriptor refuses non-blocking mode.
+    /// A descriptor refuses non-blocking mode, or the kernel a timer.
     pub fn new(listeners: Vec<(UnixListener, u32)>, host_ports: Vec<(u32, UnixStream)>) -> io::Result<Self> {
         listeners.iter().try_for_each(|(listener, _)| listener.set_nonblocking(true))?;
         host_ports.iter().try_for_each(|(_, stream)| stream.set_nonblocking(true))?;
-        Ok(Self { listeners, host_ports: host_ports.into_iter().collect(), hold: HOLD })
+        let timer = TimerFd::new()?;
+        Ok(Self { listeners, host_ports: host_ports.into_iter().collect(), hold: HOLD, timer })
     }
 }
 
 /// A vsock device.
 pub struct Vsock {
     muxer: Muxer,
+    timer: TimerFd,
+    timer_runs: bool,
     active: Option<Active>,
 }
 
 struct Active {
     memory: GuestMemory,
     queues: Vec<Virtqueue>,
-    timer: TimerFd,
-    timer_runs: bool,
+    sources: Sources,
 }
 
 impl Vsock {
     /// A device that connects what `config` says.
     #[must_use]
     pub fn new(config: VsockConfig) -> Self {
-        let VsockConfig { listeners, host_ports, hold } = config;
-        Self { muxer: Muxer::new(listeners, host_ports, hold), active: None }
+        let VsockConfig { listeners, host_ports, hold, timer } = config;
+        Self { muxer: Muxer::new(listeners, host_ports, hold), timer, timer_runs: false, active: None }
     }
 
     /// Gives the guest what is there for it, into the buffers it has given, and keeps the timer in step.
@@ -86,7 +89,16 @@ impl Vsock {
         if stuck && self.muxer.can_receive() {
             active.queues[TX].kick_again()?;
         }
-        active.set_timer(self.muxer.is_connecting())
+        self.set_timer(self.muxer.is_connecting())
+    }
+
+    fn set_timer(&mut self, wanted: bool) -> Result<(), DeviceError> {
+        if wanted == self.timer_runs {
+            return Ok(());
+        }
+        self.timer_runs = wanted;
+        let result = if wanted { self.timer.reset(RETRY, None) } else { self.timer.clear() };
+        result.map_err(|error| DeviceError::Wait { what: "the retry timer", source: error.into() })
     }
 }
 
@@ -112,10 +124,10 @@ impl VirtioDevice for Vsock {
         if queues.len() != self.queue_sizes().len() {
             return Err(DeviceError::QueueMissing(queues.len()));
         }
-        let wait = |source| DeviceError::Wait { what: "the retry timer", source };
-        let timer = TimerFd::new().map_err(|error| wait(error.into()))?;
-        sources.add(&timer, EventSet::IN | EventSet::EDGE_TRIGGERED, TIMER).map_err(wait)?;
-        self.active = Some(Active { memory, queues, timer, timer_runs: false });
+        sources
+            .add(&self.timer, EventSet::IN | EventSet::EDGE_TRIGGERED, TIMER)
+            .map_err(|source| DeviceError::Wait { what: "the retry timer", source })?;
+        self.active = Some(Active { memory, queues, sources: sources.clone() });
         self.muxer.start(sources)
     }
 
@@ -142,9 +154,7 @@ impl VirtioDevice for Vsock {
     fn ready(&mut self, token: u32, events: EventSet) -> Result<(), DeviceError> {
         if token == TIMER {
             // Not read but armed anew: a read would block where the timer was stopped meanwhile.
-            if let Some(active) = &mut self.active {
-                active.timer_runs = false;
-            }
+            self.timer_runs = false;
             self.muxer.tick(Instant::now());
         } else if token >= LISTENER {
             self.muxer.accept((token - LISTENER) as usize);
@@ -156,7 +166,10 @@ impl VirtioDevice for Vsock {
 
     fn reset(&mut self) {
         self.muxer.stop();
-        self.active = None;
+        if let Some(active) = self.active.take() {
+            active.sources.remove(&self.timer);
+        }
+        self.timer_runs = false;
     }
 }
 
@@ -198,15 +211,6 @@ impl Active {
             }
         }
         if used { queue.notify(memory) } else { Ok(()) }
-    }
-
-    fn set_timer(&mut self, wanted: bool) -> Result<(), DeviceError> {
-        if wanted == self.timer_runs {
-            return Ok(());
-        }
-        self.timer_runs = wanted;
-        let result = if wanted { self.timer.reset(RETRY, None) } else { self.timer.clear() };
-        result.map_err(|error| DeviceError::Wait { what: "the retry timer", source: error.into() })
     }
 }
 

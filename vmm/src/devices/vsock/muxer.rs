@@ -59,12 +59,12 @@ impl Muxer {
 
     /// Begins to listen: the guest's driver is there.
     pub(super) fn start(&mut self, sources: Sources) -> Result<(), DeviceError> {
+        let sources = self.sources.insert(sources);
         for ((listener, _), token) in self.listeners.iter().zip(LISTENER..) {
             sources
                 .add(listener, EventSet::IN | EventSet::EDGE_TRIGGERED, token)
                 .map_err(|source| DeviceError::Wait { what: "a listening socket", source })?;
         }
-        self.sources = Some(sources);
         Ok(())
     }
 
