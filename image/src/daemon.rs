@@ -46,8 +46,13 @@ pub enum DaemonError {
 }
 
 /// Fetches the archive of an image.
-pub(crate) fn files(name: &Reference, store: &Store, limits: &Limits) -> Result<Files, DaemonError> {
-    let socket = socket()?;
+pub(crate) fn files(
+    name: &Reference,
+    host: Option<String>,
+    store: &Store,
+    limits: &Limits,
+) -> Result<Files, DaemonError> {
+    let socket = socket(host)?;
     let config = Agent::config_builder()
         .http_status_as_error(false)
         .proxy(None)
@@ -71,9 +76,9 @@ pub(crate) fn files(name: &Reference, store: &Store, limits: &Limits) -> Result<
     Ok(Files::spool(&socket, body, store, limits)?)
 }
 
-fn socket() -> Result<PathBuf, DaemonError> {
-    match env::var("DOCKER_HOST") {
-        Ok(host) if !host.is_empty() => match host.strip_prefix("unix://") {
+fn socket(host: Option<String>) -> Result<PathBuf, DaemonError> {
+    match host.or_else(|| env::var("DOCKER_HOST").ok()) {
+        Some(host) if !host.is_empty() => match host.strip_prefix("unix://") {
             Some(path) => Ok(PathBuf::from(path)),
             None => Err(DaemonError::Host(host)),
         },

@@ -70,7 +70,9 @@ fn choose<'a>(
     let found = || items.iter().flat_map(Item::names).map(|name| name.familiar()).collect::<Vec<_>>();
     match (wanted, items) {
         (Some(wanted), _) => {
-            let item = items.iter().find(|item| item.names().any(|name| name == *wanted));
+            let named = items.iter().find(|item| item.names().any(|name| name == *wanted));
+            // Saved by its digest, an image has no name in the archive.
+            let item = named.or(items.first().filter(|_| items.len() == 1 && wanted.digest().is_some()));
             item.ok_or_else(|| ArchiveError::NoImage { path, wanted: wanted.familiar(), found: found() })
         }
         (None, [only]) => Ok(only),

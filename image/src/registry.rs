@@ -18,6 +18,7 @@ use crate::layer::Blob;
 use crate::manifest::{self, Descriptor, Document, MAX_DOCUMENT, Manifest, ManifestError};
 use crate::progress::Progress;
 use crate::reference::Reference;
+use crate::resolve::ResolveOptions;
 use blob::BlobReader;
 use client::Client;
 
@@ -63,13 +64,8 @@ pub enum RegistryError {
         source: Box<ureq::Error>,
     },
     /// The registry does not know the image.
-    #[error("manifest unknown: the registry {host} has no image {name}")]
-    NotFound {
-        /// The registry.
-        host: String,
-        /// The image.
-        name: String,
-    },
+    #[error("manifest unknown: the registry {0} has no such image")]
+    NotFound(String),
     /// The registry knows the image but a part of it is missing there.
     #[error("the registry {host} does not have the blob {digest}")]
     NoBlob {
@@ -159,10 +155,15 @@ impl RegistryError {
     fn is_transient(&self) -> bool {
         match self {
             Self::Transport { source, .. } => match &**source {
-                ureq::Error::Timeout(_) | ureq::Error::ConnectionFailed | ureq::Error::Protocol(_) => true,
-                ureq::Error::Io(error) => {
-                    !matches!(error.kind(), io::ErrorKind::ConnectionRefused | io::ErrorKind::InvalidData)
-                }
+                ureq::Error::Timeout(_) | ureq::Error::BodyStalled | ureq::Error::Protocol(_) => true,
+                ureq::Error::Io(error) => matches!(
+                    error.kind(),
+                    io::ErrorKind::ConnectionReset
+                        | io::ErrorKind::ConnectionAborted
+                        | io::ErrorKind::BrokenPipe
+                        | io::ErrorKind::UnexpectedEof
+                        | io::ErrorKind::TimedOut
+                ),
                 _ => false,
             },
             Self::Status { status, .. } => matches!(status, 408 | 429 | 500..=599),
@@ -174,10 +175,10 @@ impl RegistryError {
 /// Finds the image of a reference.
 pub(crate) fn candidate(
     name: &Reference,
-    patience: &Patience,
+    options: &ResolveOptions<'_>,
     progress: &dyn Progress,
 ) -> Result<Candidate<'static>, RegistryError> {
-    let client = Client::connect(name, patience)?;
+    let client = Client::connect(name, options)?;
     let (bytes, manifest, index) = find_manifest(&client, name, progress)?;
     let config = document(&client, "blobs", &manifest.config, progress)?;
     let blob = |layer: &Descriptor| Blob { digest: Some(layer.digest), size: Some(layer.size) };

@@ -40,6 +40,10 @@ pub struct ResolveOptions<'a> {
     pub limits: Limits,
     /// How long a registry is given.
     pub patience: Patience,
+    /// The directory with Docker's `config.json`; `None`: `$DOCKER_CONFIG`, else `~/.docker`.
+    pub docker_config: Option<PathBuf>,
+    /// The address of the Docker daemon; `None`: `$DOCKER_HOST`, else its usual socket.
+    pub docker_host: Option<String>,
     /// Set from elsewhere, it ends the work soon, with [`ResolveError::Cancelled`].
     pub cancel: Option<&'a AtomicBool>,
 }
@@ -195,14 +199,14 @@ fn candidate(
     let limits = &options.limits;
     let found = match source {
         Source::Name(name) | Source::Registry(name) => {
-            let found = registry::candidate(name, &options.patience, progress);
+            let found = registry::candidate(name, options, progress);
             return found.map(|found| (found, Origin::Registry)).map_err(|source| ResolveError::Registry {
                 name: name.familiar(),
                 source: Box::new(source),
             });
         }
         Source::DockerDaemon(name) => {
-            let files = daemon::files(name, store, limits);
+            let files = daemon::files(name, options.docker_host.clone(), store, limits);
             let found = files.and_then(|files| Ok(docker_archive::candidate(files, Some(name), text)?));
             return found
                 .map(|found| (found, Origin::Daemon))

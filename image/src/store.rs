@@ -55,7 +55,7 @@ pub enum StoreError {
         source: io::Error,
     },
     /// A file of the store does not hold what its name says.
-    #[error("{} is damaged: remove it and pull the image again", .0.display())]
+    #[error("{} is damaged: remove it and try again", .0.display())]
     Damaged(PathBuf),
     /// No image of that name or id.
     #[error("no such image: {0}")]
@@ -119,18 +119,18 @@ impl Store {
     pub(crate) fn put_document(&self, dir: &str, bytes: &[u8]) -> Result<Digest, StoreError> {
         let digest = Digest::of(bytes);
         let path = self.dir(dir).join(format!("{}.json", digest.hex()));
-        if !path.exists() {
+        if self.document(dir, digest)?.is_none() {
             TempFile::write(self, bytes)?.persist(&path)?;
         }
         Ok(digest)
     }
 
-    /// Reads a manifest or configuration back, if it is there and whole.
+    /// Reads a manifest or configuration back, if it is there and whole; a damaged one is made anew like a
+    /// missing one.
     pub(crate) fn document(&self, dir: &str, digest: Digest) -> Result<Option<Vec<u8>>, StoreError> {
         let path = self.dir(dir).join(format!("{}.json", digest.hex()));
         match read_bounded(&path) {
-            Ok(bytes) if Digest::of(&bytes) == digest => Ok(Some(bytes)),
-            Ok(_) => Err(StoreError::Damaged(path)),
+            Ok(bytes) => Ok((Digest::of(&bytes) == digest).then_some(bytes)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(StoreError::io("read", &path)(error)),
         }
@@ -162,13 +162,13 @@ impl Store {
     }
 }
 
-/// The length of a layer or metadata file, if it is there.
+/// The length of a layer or metadata file, if it is there and may be whole.
 pub(crate) fn extent_len(path: &Path) -> Result<Option<u64>, StoreError> {
     match fs::metadata(path) {
         Ok(found) if found.is_file() && found.len() > 0 && found.len().is_multiple_of(EXTENT_ALIGN) => {
             Ok(Some(found.len()))
         }
-        Ok(_) => Err(StoreError::Damaged(path.to_owned())),
+        Ok(_) => Ok(None),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(StoreError::io("examine", path)(error)),
     }

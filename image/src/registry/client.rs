@@ -1,6 +1,7 @@
 //! Requests to one repository of one registry: scheme, login, retries, errors.
 
 use std::io::Read;
+use std::path::PathBuf;
 use std::sync::Mutex;
 
 use serde::Deserialize;
@@ -14,6 +15,7 @@ use crate::digest::Digest;
 use crate::manifest::{ACCEPT, MAX_DOCUMENT};
 use crate::progress::{Event, Progress};
 use crate::reference::Reference;
+use crate::resolve::ResolveOptions;
 
 const USER_AGENT: &str = concat!("cradle/", env!("CARGO_PKG_VERSION"));
 
@@ -26,20 +28,22 @@ pub(super) struct Client {
     base: String,
     name: Reference,
     authorization: Mutex<Option<String>>,
+    docker_config: Option<PathBuf>,
     pub(super) patience: Patience,
 }
 
 impl Client {
     /// Finds out how to speak to the reference's registry: TLS, or plain HTTP to this machine where TLS fails.
-    pub(super) fn connect(name: &Reference, patience: &Patience) -> Result<Self, RegistryError> {
+    pub(super) fn connect(name: &Reference, options: &ResolveOptions<'_>) -> Result<Self, RegistryError> {
         let host = name.api_host();
         let loopback = name.is_loopback();
         let client = Self {
-            agent: agent(host, loopback, patience),
+            agent: agent(host, loopback, &options.patience),
             base: format!("https://{host}"),
             name: name.clone(),
             authorization: Mutex::new(None),
-            patience: patience.clone(),
+            docker_config: options.docker_config.clone(),
+            patience: options.patience.clone(),
         };
         if !loopback || client.agent.get(format!("{}/v2/", client.base)).call().is_ok() {
             return Ok(client);
@@ -125,7 +129,7 @@ impl Client {
         let challenges = response.headers().get_all(header::WWW_AUTHENTICATE);
         let challenge = Challenge::choose(challenges.iter().filter_map(|value| value.to_str().ok()))
             .ok_or_else(|| RegistryError::Challenge(self.host().to_owned()))?;
-        let stored = credentials::find(self.name.domain())?;
+        let stored = credentials::find(self.docker_config.as_deref(), self.name.domain())?;
         let value = auth::authorization(self, &challenge, stored.as_ref())?;
         if let Ok(mut authorization) = self.authorization.lock() {
             *authorization = value;
@@ -146,9 +150,7 @@ impl Client {
                 let name = self.name.familiar();
                 RegistryError::Denied { host, name, status: status.as_u16(), message }
             }
-            StatusCode::NOT_FOUND if kind == "manifests" => {
-                RegistryError::NotFound { host, name: self.name.familiar() }
-            }
+            StatusCode::NOT_FOUND if kind == "manifests" => RegistryError::NotFound(host),
             StatusCode::NOT_FOUND => RegistryError::NoBlob { host, digest: what.to_owned() },
             status => RegistryError::Status { host, status: status.as_u16(), message },
         }

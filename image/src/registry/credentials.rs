@@ -68,10 +68,11 @@ struct Auth {
     identitytoken: String,
 }
 
-/// The login for a registry, if there is one.
-pub(super) fn find(domain: &str) -> Result<Option<Credentials>, CredentialsError> {
+/// The login for a registry, if there is one; `dir` stands in for `$DOCKER_CONFIG`.
+pub(super) fn find(dir: Option<&Path>, domain: &str) -> Result<Option<Credentials>, CredentialsError> {
     let home = || Some(PathBuf::from(env::var_os("HOME")?).join(".docker"));
-    let dir = env::var_os("DOCKER_CONFIG").filter(|dir| !dir.is_empty()).map(PathBuf::from).or_else(home);
+    let told = || env::var_os("DOCKER_CONFIG").filter(|dir| !dir.is_empty()).map(PathBuf::from);
+    let dir = dir.map(Path::to_owned).or_else(told).or_else(home);
     dir.map_or(Ok(None), |dir| find_in(&dir.join("config.json"), domain))
 }
 
