@@ -70,7 +70,7 @@ pub fn lower() -> Vec<u8> {
         Item::file("empty", ""),
         Item::file("tail", [b'q'; 5000]),
         Item::file("block", [b'q'; 4096]),
-        Item::file("to-directory/./x/../y", "x"),
+        Item::file("to-directory/.//x/y", "x"),
     ]);
     Tarball::of(Dialect::Pax, items)
 }
@@ -96,8 +96,8 @@ pub fn upper() -> Vec<u8> {
     Tarball::of(Dialect::Pax, items)
 }
 
-fn compare(bench: &Bench, mounted: &Path, reference: &Path) {
-    let implicit = forget_implicit(&["to-directory"]);
+fn compare(bench: &Bench, mounted: &Path, reference: &Path, changed: &[&str]) {
+    let implicit = forget_implicit(&[&["to-directory", "to-directory/x"], changed].concat());
     assert_same(&implicit(take(mounted)), &implicit(take(reference)));
     assert!(fs::metadata(mounted.join("both/a")).is_ok(), "the mount is empty: {}", bench.path("").display());
 }
@@ -110,9 +110,9 @@ fn mount_edge_lower_layer() {
     let bench = Bench::new();
     bench.layer("layer", &lower());
     let reference = bench.untar("reference", &lower(), &[]);
-    compare(&bench, &bench.mount("layer", "single"), &reference);
+    compare(&bench, &bench.mount("layer", "single"), &reference, &[]);
     let layer = fs::File::open(bench.path("layer")).unwrap();
-    compare(&bench, &bench.mount_merged("merged", &[layer]), &reference);
+    compare(&bench, &bench.mount_merged("merged", &[layer]), &reference, &[]);
 }
 
 #[test]
@@ -123,5 +123,6 @@ fn mount_edge_image() {
     let bench = Bench::new();
     let layers = [bench.layer("lower", &lower()), bench.layer("upper", &upper())];
     let reference = apply_reference(&bench, "reference", &[lower(), upper()]);
-    compare(&bench, &bench.mount_merged("merged", &layers), &reference);
+    // The upper layer changes these and names no time for them: tar leaves the time of unpacking.
+    compare(&bench, &bench.mount_merged("merged", &layers), &reference, &["", "sub"]);
 }

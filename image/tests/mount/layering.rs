@@ -55,14 +55,15 @@ fn names(archive: &[u8]) -> Vec<Vec<u8>> {
     output.stdout.split(|&byte| byte == b'\n').map(<[u8]>::to_vec).collect()
 }
 
-/// Takes the times of directories that no entry names (and of the root) out of a comparison: tar gives them the time
-/// of unpacking.
+/// Takes out of a comparison what differs by design in directories that no entry names: tar gives them the time of
+/// unpacking, and a layer's own file marks them.
 pub fn forget_implicit(paths: &[&str]) -> impl Fn(Snapshot) -> Snapshot + use<> {
     let paths: Vec<Vec<u8>> = paths.iter().map(|path| path.as_bytes().to_vec()).collect();
     move |mut snapshot| {
         for path in &paths {
             if let Some(seen) = snapshot.get_mut(path) {
                 seen.mtime = (0, 0);
+                seen.xattrs.remove(&b"trusted.cradle.implicit"[..]);
             }
         }
         snapshot

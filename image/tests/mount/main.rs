@@ -9,6 +9,7 @@ mod edge;
 mod layering;
 mod oracle;
 mod random;
+mod scratch;
 mod snapshot;
 mod sparse;
 mod tarball;

@@ -103,7 +103,16 @@ impl Bench {
         fs::create_dir_all(&point).unwrap();
         let mut tar = Command::new("sh")
             .args(["-c", "umask 022; exec tar \"$@\"", "tar"])
-            .args(["--numeric-owner", "-p", "--xattrs", "--xattrs-include=*", "-x", "-C"])
+            .args([
+                "--numeric-owner",
+                "-p",
+                "--xattrs",
+                "--xattrs-include=*",
+                "--delay-directory-restore",
+                "--warning=no-timestamp",
+                "-x",
+                "-C",
+            ])
             .arg(&point)
             .args(more)
             .stdin(Stdio::piped())

@@ -21,7 +21,7 @@ impl Random {
 
     fn name(&mut self) -> Vec<u8> {
         let length = match self.below(10) {
-            0 => 200 + self.below(56),
+            0 => 200 + self.below(50),
             1 => 1,
             _ => 3 + self.below(12),
         };
