@@ -65,12 +65,15 @@ pub(crate) enum Command {
 pub(crate) struct SummonArgs {
     /// The pod directory to make; it must not exist, or be empty
     pub(crate) dir: PathBuf,
-    /// The image
-    #[arg(required_unless_present = "file", conflicts_with = "file")]
-    pub(crate) image: Option<String>,
-    /// The command and its arguments, in place of the image's
-    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
-    pub(crate) command: Vec<String>,
+    /// The image, and a command with its arguments in place of the image's
+    // One argument of many values: clap then takes what follows the first one, the image, as it is.
+    #[arg(
+        required_unless_present = "file",
+        conflicts_with = "file",
+        trailing_var_arg = true,
+        value_names = ["IMAGE", "COMMAND"]
+    )]
+    pub(crate) image: Vec<String>,
     /// Make a pod of several containers as this JSON or YAML file says
     #[arg(long, short, value_name = "POD", conflicts_with_all = CONTAINER_ARGS)]
     pub(crate) file: Option<PathBuf>,
@@ -305,16 +308,17 @@ mod tests {
         let args = summon(&["-it", "-e", "A=1", "d", "debian", "bash", "-c", "-e", "--memory", "--", "x"]);
         assert!(args.tty && args.interactive);
         assert_eq!(args.env, ["A=1"]);
-        assert_eq!(args.command, ["bash", "-c", "-e", "--memory", "--", "x"]);
-        assert_eq!(summon(&["d", "debian", "-e", "x"]).command, ["-e", "x"]);
+        assert_eq!(args.image, ["debian", "bash", "-c", "-e", "--memory", "--", "x"]);
+        assert_eq!(summon(&["d", "debian", "-e", "x"]).image, ["debian", "-e", "x"]);
         let args = summon(&["d", "--user", "root", "debian", "id"]);
-        assert_eq!((args.image.as_deref(), args.user.as_deref()), (Some("debian"), Some("root")));
+        assert_eq!(args.image, ["debian", "id"]);
+        assert_eq!(args.user.as_deref(), Some("root"));
     }
 
     #[test]
     fn a_file_stands_in_for_image_and_container_arguments() {
-        assert!(summon(&["d", "--file", "p.yaml", "--memory", "1g"]).image.is_none());
-        for wrong in [&["d"][..], &["d", "i", "--file", "p"], &["d", "--file", "p", "-e", "A=1"]] {
+        assert!(summon(&["d", "--file", "p.yaml", "--memory", "1g"]).image.is_empty());
+        for wrong in [&["d"][..], &["--file", "p", "d", "i"], &["d", "--file", "p", "-e", "A=1"]] {
             assert!(Cli::try_parse_from(["kcradle", "summon"].iter().chain(wrong)).is_err(), "{wrong:?}");
         }
     }

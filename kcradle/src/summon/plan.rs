@@ -64,10 +64,11 @@ impl Plan {
             network: NetworkSpec::default(),
             containers: Vec::new(),
         };
-        match (&args.file, &args.image) {
+        match (&args.file, args.image.split_first()) {
             (Some(path), _) => pod_file::read(path, &mut plan)?,
-            (None, Some(image)) => {
-                plan.containers.push(ContainerPlan { image: image.clone(), overrides: overrides(args)? });
+            (None, Some((image, command))) => {
+                plan.containers
+                    .push(ContainerPlan { image: image.clone(), overrides: overrides(args, command)? });
             }
             (None, None) => return Err(Failure::new("no image given")),
         }
@@ -139,11 +140,11 @@ impl Plan {
 }
 
 /// The wishes of the command line about its one container.
-fn overrides(args: &SummonArgs) -> Result<ContainerOverrides, Failure> {
+fn overrides(args: &SummonArgs, command: &[String]) -> Result<ContainerOverrides, Failure> {
     Ok(ContainerOverrides {
         name: args.name.clone().unwrap_or_default(),
         entrypoint: args.entrypoint.clone().map(|program| vec![program]),
-        cmd: args.command.clone(),
+        cmd: command.to_vec(),
         env: environment(args)?,
         user: args.user.clone(),
         workdir: args.workdir.clone(),
