@@ -127,7 +127,7 @@ fn run_mkfs(path: &Path, size: u64) -> Result<(), Ext4Error> {
         return Ok(());
     }
     let words = String::from_utf8_lossy(&output.stderr);
-    let message = words.lines().map(str::trim).filter(|line| !line.is_empty()).next_back();
+    let message = words.lines().map(str::trim).rfind(|line| !line.is_empty());
     let message = message.map_or_else(|| output.status.to_string(), str::to_owned);
     Err(Ext4Error::Mkfs { path: path.to_path_buf(), message })
 }

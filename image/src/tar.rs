@@ -16,6 +16,9 @@ use crate::limits::Limits;
 use header::{BLOCK, Header};
 use pax::Records;
 
+/// Bytes of all global extended headers: each entry pays for them again.
+const GLOBAL_MAX: u64 = 64 << 10;
+
 /// Why an archive cannot be read. Offsets count bytes from the archive's beginning.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -111,7 +114,8 @@ impl<'a> Archive<'a> {
                 }
                 b'g' => {
                     let payload = self.payload(&header, "a global extended header")?;
-                    self.globals.extend(&payload, self.limits, self.offset)?;
+                    let limits = Limits { pax_bytes: GLOBAL_MAX.min(self.limits.pax_bytes), ..*self.limits };
+                    self.globals.extend(&payload, &limits, self.offset)?;
                 }
                 b'L' => long_name = Some(header::until_nul(&self.payload(&header, "a long name")?).to_vec()),
                 b'K' => long_link = Some(header::until_nul(&self.payload(&header, "a long link")?).to_vec()),

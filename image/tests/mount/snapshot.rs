@@ -98,16 +98,15 @@ fn xattrs(path: &Path) -> BTreeMap<Vec<u8>, Vec<u8>> {
 fn hash(path: &Path) -> u64 {
     let mut file = File::open(path).unwrap();
     let mut hasher = std::hash::DefaultHasher::new();
-    let mut buffer = vec![0; 1 << 20];
+    let mut buffer = Vec::new();
     loop {
-        let read = file.read(&mut buffer).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-        if read == 0 {
+        buffer.clear();
+        let piece = file.by_ref().take(1 << 20).read_to_end(&mut buffer);
+        piece.unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        if buffer.is_empty() {
             return hasher.finish();
         }
-        // Bytes one by one would hash alike however they are cut; slices need equal cuts.
-        for &byte in &buffer[..read] {
-            hasher.write_u8(byte);
-        }
+        hasher.write(&buffer);
     }
 }
 
