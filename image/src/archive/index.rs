@@ -7,6 +7,8 @@ use std::os::unix::fs::FileExt;
 
 const BLOCK: u64 = 512;
 
+type Header = [u8; 512];
+
 /// No image archive has more files: two a layer and some documents.
 const MAX_ENTRIES: usize = 100_000;
 
@@ -43,7 +45,7 @@ impl Index {
         let mut extended = Extended::default();
         let mut at = 0;
         while at + BLOCK <= end {
-            let mut header = [0; BLOCK as usize];
+            let mut header: Header = [0; 512];
             file.read_exact_at(&mut header, at).map_err(IndexError::Read)?;
             if header.iter().all(|byte| *byte == 0) {
                 break;
@@ -113,7 +115,7 @@ impl Extended {
         Ok(())
     }
 
-    fn entry(self, header: &[u8; BLOCK as usize], kind: u8, offset: u64, len: u64) -> (String, Entry) {
+    fn entry(self, header: &Header, kind: u8, offset: u64, len: u64) -> (String, Entry) {
         let path = self.path.unwrap_or_else(|| {
             let (prefix, name) = (text(&header[345..500]), text(&header[..100]));
             // Only ustar has the prefix; GNU keeps times there.
@@ -187,7 +189,7 @@ fn number(field: &[u8]) -> Result<u64, IndexError> {
     u64::from_str_radix(digits.trim_matches(' '), 8).map_err(|_| bad)
 }
 
-fn check_sum(header: &[u8; BLOCK as usize]) -> Result<(), IndexError> {
+fn check_sum(header: &Header) -> Result<(), IndexError> {
     let blanked = |at: usize, byte: u8| if (148..156).contains(&at) { b' ' } else { byte };
     let sum: u64 = header.iter().enumerate().map(|(at, byte)| u64::from(blanked(at, *byte))).sum();
     let told = number(&header[148..156]).ok();

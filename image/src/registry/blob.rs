@@ -61,11 +61,9 @@ impl<'a> BlobReader<'a> {
             return Err(io::Error::other(error));
         }
         if self.failures >= self.client.patience.attempts {
-            let source = match error {
-                RegistryError::Transport { source, .. } => source.into_io(),
-                error => io::Error::other(error),
-            };
+            let RegistryError::Transport { source, .. } = error else { return Err(io::Error::other(error)) };
             let (digest, done, size, attempts) = (self.digest, self.done, self.size, self.failures);
+            let source = source.into_io();
             return Err(io::Error::other(RegistryError::Truncated { digest, done, size, attempts, source }));
         }
         let cause = chain(&error);
