@@ -104,7 +104,7 @@ fn names_and_counts_are_bounded() {
     refused(items([Item::file("ab/".repeat(1400), "")]), "is too long");
     refused(items([Item::file("a/".repeat(101), "")]), "directories deep");
     let nested = (0..101).map(|n| Item::symlink(format!("{}l", "l/".repeat(n)), "x"));
-    refused(items(nested), "directories deep");
+    refused(items(nested), "symbolic links");
     refused(items((0..10_001).map(|n| Item::file(n.to_string(), ""))), "more than 10000 entries");
     let fat = |n: u32| Item::file(n.to_string(), "").xattr("user.fat", [1; 60_000]);
     refused(items((0..300).map(fat)), "need more than");
