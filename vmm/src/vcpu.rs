@@ -12,7 +12,7 @@ use std::sync::Arc;
 use kvm_bindings::{CpuId, kvm_run};
 use kvm_ioctls::{VcpuExit, VcpuFd, VmFd};
 use libc::{c_int, c_void, siginfo_t};
-use vmm_sys_util::signal::{SIGRTMIN, register_signal_handler};
+use vmm_sys_util::signal::{self, SIGRTMIN, register_signal_handler, unblock_signal};
 
 use crate::boot::long_mode;
 use crate::bus::MmioBus;
@@ -38,6 +38,9 @@ pub enum VcpuError {
     /// KVM_GET_SREGS, KVM_SET_SREGS or KVM_SET_REGS.
     #[error("cannot set the vCPU's registers")]
     Registers(#[source] kvm_ioctls::Error),
+    /// pthread_sigmask(3).
+    #[error("cannot unblock the signal that stops the vCPU: {0}")]
+    UnblockSignal(signal::Error),
     /// KVM_RUN failed.
     #[error("cannot run the vCPU")]
     Run(#[source] kvm_ioctls::Error),
@@ -114,6 +117,11 @@ impl Vcpu {
 
     /// Runs until the machine's end, and says it where this vCPU is the cause.
     pub(crate) fn run(mut self, machine: &Machine) {
+        // The thread that started this one may block all signals.
+        if let Err(source) = unblock_signal(stop_signal()) {
+            let source = VcpuError::UnblockSignal(source);
+            return machine.end.reach(Err(RunError::Vcpu { vcpu: self.id, source }));
+        }
         let _running = Running::announce(self.fd.get_kvm_run());
         while !machine.end.is_reached() {
             match self.step(machine) {

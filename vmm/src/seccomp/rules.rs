@@ -9,15 +9,15 @@ use libc::{
     SYS_mmap, SYS_mprotect, SYS_mremap, SYS_munmap, SYS_poll, SYS_ppoll, SYS_pread64, SYS_preadv,
     SYS_pwrite64, SYS_pwritev, SYS_read, SYS_readv, SYS_recvfrom, SYS_recvmsg, SYS_restart_syscall,
     SYS_rt_sigprocmask, SYS_rt_sigreturn, SYS_sched_yield, SYS_sendmsg, SYS_sendto, SYS_shutdown,
-    SYS_sigaltstack, SYS_tgkill, SYS_timerfd_create, SYS_timerfd_settime, SYS_write, SYS_writev,
+    SYS_sigaltstack, SYS_tgkill, SYS_timerfd_settime, SYS_write, SYS_writev,
 };
 use seccompiler::{BackendError, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompRule};
 
 use super::Role;
 
-/// Calls of every thread: memory of the allocator (never executable, see [`of`]), locks, time, its own end, and
-/// descriptors it has.
-const ALL: [i64; 24] = [
+/// Calls of every thread: memory of the allocator (never executable, see [`of`]), locks, time, signals, its own
+/// end, and descriptors it has.
+const ALL: [i64; 20] = [
     SYS_brk,
     SYS_munmap,
     SYS_mremap,
@@ -25,8 +25,8 @@ const ALL: [i64; 24] = [
     SYS_futex,
     SYS_sched_yield,
     SYS_clock_gettime,
-    SYS_clock_nanosleep,
     SYS_getrandom,
+    // abort(3), and the signal that stops vCPUs.
     SYS_getpid,
     SYS_gettid,
     SYS_restart_syscall,
@@ -34,54 +34,76 @@ const ALL: [i64; 24] = [
     SYS_rt_sigreturn,
     SYS_sigaltstack,
     SYS_exit,
-    SYS_exit_group,
     SYS_read,
     SYS_write,
-    SYS_close,
-    // The early console: emptied at its limit by a vCPU, flushed at the end.
-    SYS_lseek,
-    SYS_ftruncate,
-    SYS_epoll_wait,
-    SYS_epoll_pwait,
-];
-
-/// Requests, and only on descriptors that the device was given.
-const DISK: [i64; 6] = [SYS_preadv, SYS_pwritev, SYS_pread64, SYS_pwrite64, SYS_fdatasync, SYS_fallocate];
-
-/// Sockets of the vsock.
-const EVENT_LOOP: [i64; 11] = [
-    SYS_epoll_ctl,
-    SYS_accept4,
     SYS_readv,
     SYS_writev,
+    SYS_close,
+];
+
+/// The early console, which is started over at its limit.
+const VCPU: [i64; 2] = [SYS_lseek, SYS_ftruncate];
+
+/// Requests, and only on descriptors that the device was given.
+const DISK: [i64; 8] = [
+    SYS_epoll_wait,
+    SYS_epoll_pwait,
+    SYS_preadv,
+    SYS_pwritev,
+    SYS_pread64,
+    SYS_pwrite64,
+    SYS_fdatasync,
+    SYS_fallocate,
+];
+
+/// Sockets of the vsock and its timer.
+const EVENT_LOOP: [i64; 10] = [
+    SYS_epoll_wait,
+    SYS_epoll_pwait,
+    SYS_epoll_ctl,
+    SYS_accept4,
     SYS_recvfrom,
     SYS_recvmsg,
     SYS_sendto,
     SYS_sendmsg,
     SYS_shutdown,
-    SYS_timerfd_create,
     SYS_timerfd_settime,
 ];
 
-/// Writing down the end, on files that are open.
-const MAIN: [i64; 5] = [SYS_pwrite64, SYS_fsync, SYS_fdatasync, SYS_fstat, SYS_shutdown];
+/// Writing down the end, on files that are open, and ending the process.
+const MAIN: [i64; 9] = [
+    SYS_lseek,
+    SYS_ftruncate,
+    SYS_pwrite64,
+    SYS_fsync,
+    SYS_fdatasync,
+    SYS_fstat,
+    SYS_shutdown,
+    SYS_clock_nanosleep,
+    SYS_exit_group,
+];
 
-/// Descriptors of terminals, pipes and sockets.
-const STDIO: [i64; 14] = [
+/// Descriptors of terminals, pipes and sockets, and files that are open.
+const STDIO: [i64; 19] = [
+    SYS_epoll_wait,
+    SYS_epoll_pwait,
+    SYS_epoll_ctl,
     SYS_poll,
     SYS_ppoll,
-    SYS_epoll_ctl,
     SYS_accept4,
-    SYS_readv,
-    SYS_writev,
     SYS_recvfrom,
     SYS_recvmsg,
     SYS_sendto,
     SYS_sendmsg,
     SYS_shutdown,
+    SYS_lseek,
+    SYS_ftruncate,
+    SYS_pwrite64,
     SYS_fsync,
     SYS_fdatasync,
     SYS_fstat,
+    SYS_clock_nanosleep,
+    SYS_exit_group,
 ];
 
 /// ioctl(2) requests. KVM_GET_REGS names the instruction of an internal error.
@@ -105,7 +127,7 @@ const STDIO_IOCTLS: [u64; 10] = [
 /// The rules of a role: a call without conditions is always allowed, one with conditions where one holds.
 pub(super) fn of(role: Role) -> Result<BTreeMap<i64, Vec<SeccompRule>>, BackendError> {
     let (calls, ioctls): (&[i64], &[u64]) = match role {
-        Role::Vcpu => (&[], &VCPU_IOCTLS),
+        Role::Vcpu => (&VCPU, &VCPU_IOCTLS),
         Role::EventLoop => (&EVENT_LOOP, &EVENT_LOOP_IOCTLS),
         Role::Disk => (&DISK, &[]),
         Role::Main => (&MAIN, &[]),
