@@ -13,6 +13,9 @@ pub(crate) fn of(error: &anyhow::Error) -> Option<String> {
         if let Some(error) = cause.downcast_ref::<PodError>() {
             return of_pod(error);
         }
+        if let Some(error) = cause.downcast_ref::<vmm::HostError>() {
+            return Some(error.remedy().to_owned());
+        }
         if let Some(LockError::Held) = cause.downcast_ref::<LockError>() {
             return Some(
                 "stop it with `kcradle stop DIR`, or summon a second pod of the same image".to_owned(),

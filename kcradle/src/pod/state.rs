@@ -5,8 +5,7 @@
 //! once the guest runs, and the end is written over the beginning. Readers that meet half of that go by the lock.
 
 use std::fs::File;
-use std::io;
-use std::os::unix::fs::FileExt as _;
+use std::io::{self, Seek as _, Write as _};
 
 use serde::{Deserialize, Serialize};
 use spec::ExitRecord;
@@ -84,7 +83,9 @@ impl StateFile {
         self.state.status = status;
         self.state.stopped = stopped;
         let bytes = serde_json::to_vec(&self.state)?;
-        self.file.write_all_at(&bytes, 0)?;
+        // By the calls that a confined thread has.
+        self.file.rewind()?;
+        self.file.write_all(&bytes)?;
         self.file.set_len(bytes.len() as u64)?;
         self.file.sync_all()
     }

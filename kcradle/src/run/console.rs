@@ -1,8 +1,8 @@
 //! `console.log`: the kernel's last words and guest-init's own lines, bounded, and shown where a pod failed.
 
 use std::fs::File;
-use std::io::{self, Read, Write as _};
-use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
+use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 
 use crate::failure::push_visible;
 use crate::pod::PodDir;
@@ -68,10 +68,12 @@ impl Console {
 
     /// The last lines, with control characters made visible.
     pub(crate) fn last_lines(&self) -> Vec<String> {
-        let length = self.file.metadata().map_or(0, |found| found.len());
+        let mut file = &self.file;
+        let length = file.seek(SeekFrom::End(0)).unwrap_or(0);
         let start = length.saturating_sub(LAST_BYTES);
         let mut bytes = vec![0; usize::try_from(length - start).unwrap_or(0)];
-        let count = self.file.read_at(&mut bytes, start).unwrap_or(0);
+        // By the calls that a confined thread has; what is written goes to the end wherever the position is.
+        let count = file.seek(SeekFrom::Start(start)).and_then(|_| file.read(&mut bytes)).unwrap_or(0);
         let text = String::from_utf8_lossy(&bytes[..count]);
         let visible = |line: &str| {
             let mut visible = String::new();
@@ -84,7 +86,7 @@ impl Console {
     }
 
     fn append(&mut self, bytes: &[u8]) {
-        if self.file.metadata().is_ok_and(|found| found.len() < LIMIT) {
+        if self.file.seek(SeekFrom::End(0)).is_ok_and(|length| length < LIMIT) {
             // A full disk must not end the pod.
             let _ = self.file.write_all(bytes);
         }
