@@ -14,6 +14,10 @@ use std::io;
 /// Open files a process may have at most, as under Docker.
 const MAX_OPEN_FILES: u64 = 1 << 20;
 
+/// What Docker sets in each container's network: any user may bind low ports and ping.
+const NETWORK_SETTINGS: [(&str, &str); 2] =
+    [("ip_unprivileged_port_start", "0"), ("ping_group_range", "0 2147483647")];
+
 /// A step of the boot that failed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum BootError {
@@ -90,6 +94,10 @@ pub(crate) fn boot() -> Result<Booted, BootError> {
 
 fn prepare(spec: &LaunchSpec) -> Result<(Disks, ChildSignal), BootError> {
     loopback::bring_up().map_err(BootError::Loopback)?;
+    for (name, value) in NETWORK_SETTINGS {
+        // A kernel without the setting has nothing to open up.
+        let _absent = std::fs::write(format!("/proc/sys/net/ipv4/{name}"), value);
+    }
     let children = ChildSignal::open().map_err(BootError::Signals)?;
     Ok((Disks::mount(spec)?, children))
 }

@@ -1,6 +1,7 @@
 //! A container's processes: how they are made, what they see, what they may do.
 
 pub(crate) mod cgroup;
+mod devices;
 mod enter;
 mod environment;
 pub(crate) mod etc;

@@ -24,6 +24,8 @@ impl MountFd {
         attributes: MountAttrFlags,
     ) -> io::Result<Self> {
         let context = fsopen(kind, FsOpenFlags::FSOPEN_CLOEXEC)?;
+        // What mount(8) shows as the device.
+        fsconfig_set_string(context.as_fd(), "source", kind)?;
         for (key, value) in options {
             if value.is_empty() {
                 fsconfig_set_flag(context.as_fd(), *key)?;

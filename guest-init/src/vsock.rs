@@ -15,10 +15,10 @@ pub(crate) fn connect_stdio() -> io::Result<OwnedFd> {
         rustix::net::socket_with(AddressFamily::VSOCK, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
     // SAFETY: sockaddr_vm is plain integers, for which zero is a valid value.
     let mut address: libc::sockaddr_vm = unsafe { std::mem::zeroed() };
-    address.svm_family = libc::AF_VSOCK as libc::sa_family_t;
+    address.svm_family = AddressFamily::VSOCK.as_raw();
     address.svm_cid = u32::try_from(HOST_CID).unwrap_or(libc::VMADDR_CID_HOST);
     address.svm_port = STDIO_PORT;
-    let length = size_of::<libc::sockaddr_vm>() as libc::socklen_t;
+    let length = libc::socklen_t::try_from(size_of::<libc::sockaddr_vm>()).unwrap_or(0);
     // SAFETY: `address` is a sockaddr_vm of `length` bytes that outlives the call.
     let done = unsafe { libc::connect(socket.as_raw_fd(), (&raw const address).cast(), length) };
     if done != 0 {
