@@ -19,6 +19,8 @@ use crate::resolve::ResolveOptions;
 
 const USER_AGENT: &str = concat!("cradle/", env!("CARGO_PKG_VERSION"));
 
+const MAX_REDIRECTS: u32 = 5;
+
 /// Bytes of an error's body that are looked at.
 const MAX_ERROR: u64 = 64 << 10;
 
@@ -104,17 +106,7 @@ impl Client {
     pub(super) fn get(&self, kind: &str, what: &str, from: u64) -> Result<Response<Body>, RegistryError> {
         let url = format!("{}/v2/{}/{kind}/{what}", self.base, self.name.path());
         for attempt in 0..2 {
-            let mut request = self.agent.get(&url);
-            if kind == "manifests" {
-                request = request.header(header::ACCEPT, ACCEPT);
-            }
-            if from > 0 {
-                request = request.header(header::RANGE, format!("bytes={from}-"));
-            }
-            if let Some(value) = self.authorization.lock().ok().and_then(|value| value.clone()) {
-                request = request.header(header::AUTHORIZATION, value);
-            }
-            let response = request.call().map_err(|error| self.transport(error))?;
+            let response = self.follow(&url, kind == "manifests", from)?;
             match response.status() {
                 StatusCode::OK | StatusCode::PARTIAL_CONTENT => return Ok(response),
                 StatusCode::UNAUTHORIZED if attempt == 0 => self.login(&response)?,
@@ -122,6 +114,46 @@ impl Client {
             }
         }
         Err(RegistryError::Challenge(self.host().to_owned()))
+    }
+
+    /// One request and its redirects. The login goes to the registry itself and to nobody it points to, not even
+    /// another port of its host: that may be somebody else's.
+    fn follow(&self, url: &str, manifest: bool, from: u64) -> Result<Response<Body>, RegistryError> {
+        let mut url = url.to_owned();
+        for _ in 0..=MAX_REDIRECTS {
+            let mut request = self.agent.get(&url);
+            if manifest {
+                request = request.header(header::ACCEPT, ACCEPT);
+            }
+            if from > 0 {
+                request = request.header(header::RANGE, format!("bytes={from}-"));
+            }
+            let own = url.strip_prefix(&self.base).is_some_and(|path| path.starts_with('/'));
+            let login = self.authorization.lock().ok().and_then(|value| value.clone());
+            if let Some(login) = login.filter(|_| own) {
+                request = request.header(header::AUTHORIZATION, login);
+            }
+            let request = request.config().max_redirects(0).max_redirects_will_error(false).build();
+            let response = request.call().map_err(|error| self.transport(error))?;
+            let location = response.headers().get(header::LOCATION).and_then(|value| value.to_str().ok());
+            let Some(location) = location.filter(|_| response.status().is_redirection()) else {
+                return Ok(response);
+            };
+            url = self.resolve(&url, location)?;
+        }
+        Err(self.transport(ureq::Error::TooManyRedirects))
+    }
+
+    /// The address that a redirect means.
+    fn resolve(&self, url: &str, location: &str) -> Result<String, RegistryError> {
+        if location.starts_with("https://") || location.starts_with("http://") {
+            return Ok(location.to_owned());
+        }
+        let origin = url.splitn(4, '/').take(3).collect::<Vec<_>>().join("/");
+        if location.starts_with('/') && !location.starts_with("//") {
+            return Ok(format!("{origin}{location}"));
+        }
+        Err(self.transport(ureq::Error::BadUri(location.escape_debug().to_string())))
     }
 
     /// Obeys the challenge of a response.
@@ -172,8 +204,8 @@ fn agent(host: &str, loopback: bool, patience: &Patience) -> Agent {
     let mut config = Agent::config_builder()
         .http_status_as_error(false)
         .user_agent(AutoHeaderValue::Provided(USER_AGENT.to_owned().into()))
-        .redirect_auth_headers(RedirectAuthHeaders::SameHost)
-        .max_redirects(5)
+        .redirect_auth_headers(RedirectAuthHeaders::Never)
+        .max_redirects(MAX_REDIRECTS)
         .timeout_connect(Some(patience.idle))
         .timeout_per_read(Some(patience.idle))
         .timeout_per_write(Some(patience.idle))

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
 use std::sync::{Mutex, Once};
 use std::thread;
+use std::time::Duration;
 
 use image::{Event, Origin, Progress, PullPolicy, ResolveOptions, Source, resolve};
 use serde_json::json;
@@ -119,6 +120,49 @@ fn a_broken_transfer_goes_on_where_it_broke() {
     let last = server.requests().pop().unwrap();
     let from: usize = last.header("range")[6..].trim_end_matches('-').parse().unwrap();
     assert!((1..=40_000).contains(&from), "{from}");
+}
+
+#[test]
+fn a_silent_transfer_is_begun_again() {
+    let archive = tar(&[("big", &[9; 100_000])]);
+    let sample = Sample::with_layers(std::slice::from_ref(&archive), vec![archive.clone()]);
+    let layer = archive.clone();
+    let server = Server::with(&sample, move |request| {
+        let first = request.is_blob(&layer) && request.header("range").is_empty();
+        first.then(|| Answer::ok(&layer).stall(40_000))
+    });
+    let (_dir, store) = store();
+    let mut hasty = options();
+    hasty.patience.idle = Duration::from_millis(100);
+    get_with(&store, &format!("{}/silent", server.host), &hasty).unwrap();
+    assert_eq!(server.transfers(&archive), 2);
+}
+
+#[test]
+fn redirected_transfers_resume_and_keep_the_login_to_themselves() {
+    let archive = tar(&[("big", &[9; 100_000])]);
+    let sample = Sample::with_layers(std::slice::from_ref(&archive), vec![archive.clone()]);
+    let stored = archive.clone();
+    let storage = Server::new(move |request| match request.header("range") {
+        "" => Answer::ok(&stored).cut(40_000),
+        _ => Answer::range(request, &stored),
+    });
+    let (layer, elsewhere) = (archive.clone(), format!("http://{}/elsewhere", storage.host));
+    let server = Server::with(&sample, move |request| {
+        if request.header("authorization") != "Basic YTpi" {
+            return Some(Answer::status(401).header("WWW-Authenticate", "Basic realm=\"x\""));
+        }
+        request.is_blob(&layer).then(|| Answer::status(307).header("Location", &elsewhere))
+    });
+    let config = tempfile::tempdir().unwrap();
+    let json = json!({"auths": {&server.host: {"auth": "YTpi"}}}).to_string();
+    fs::write(config.path().join("config.json"), json).unwrap();
+    let known = ResolveOptions { docker_config: Some(config.path().into()), ..options() };
+    let (_dir, store) = store();
+    get_with(&store, &format!("{}/a", server.host), &known).unwrap();
+    let requests = storage.requests();
+    assert_eq!(requests.len(), 2);
+    assert!(requests.iter().all(|request| request.header("authorization").is_empty()));
 }
 
 #[test]

@@ -180,7 +180,7 @@ pub(crate) fn chain(error: &dyn Error) -> String {
 
 /// The causes of a failure that left nothing half-made in the store.
 pub(crate) fn failure(store: &Store, resolved: Result<Resolved, ResolveError>) -> String {
-    let error = resolved.err().expect("a failure");
+    let error = resolved.expect_err("a failure");
     assert_eq!(names(&store.root().join("tmp")), [""; 0], "temporary files");
     assert_eq!(names(&store.root().join("tags")), [""; 0], "names");
     chain(&error)

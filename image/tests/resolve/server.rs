@@ -37,11 +37,13 @@ pub(crate) struct Answer {
     pub(crate) body: Vec<u8>,
     /// Another length than the body's.
     pub(crate) length: Option<usize>,
+    /// Whether the connection stays open and silent afterwards.
+    pub(crate) stall: bool,
 }
 
 impl Answer {
     pub(crate) fn ok(body: &[u8]) -> Self {
-        Self { status: 200, headers: Vec::new(), body: body.to_vec(), length: None }
+        Self { status: 200, headers: Vec::new(), body: body.to_vec(), length: None, stall: false }
     }
 
     pub(crate) fn status(status: u16) -> Self {
@@ -59,6 +61,11 @@ impl Answer {
         self.length = Some(self.body.len());
         self.body.truncate(after);
         self
+    }
+
+    /// Says nothing more after some bytes of the body.
+    pub(crate) fn stall(self, after: usize) -> Self {
+        Self { stall: true, ..self.cut(after) }
     }
 
     /// From a byte on, as `Range` asks.
@@ -143,6 +150,9 @@ fn serve(mut stream: TcpStream, handler: &Handler, log: &Mutex<Vec<Request>>) {
     }
     // The other side may have gone: that is its right.
     let _ = stream.write_all(format!("{head}\r\n").as_bytes()).and_then(|()| stream.write_all(&answer.body));
+    while answer.stall {
+        thread::park();
+    }
 }
 
 /// Reads one request; `None` for a TLS handshake.
