@@ -192,6 +192,17 @@ mod tests {
     }
 
     #[test]
+    fn credentials_need_tls_where_the_registry_has_it() {
+        let name = "registry.example/a".parse().unwrap();
+        let client = Client::connect(&name, &crate::ResolveOptions::default()).unwrap();
+        for realm in ["http://registry.example/token", "file:///etc/passwd", ""] {
+            let challenge = Challenge::Bearer { realm: realm.into(), service: None };
+            let refused = authorization(&client, &challenge, None);
+            assert!(matches!(refused, Err(RegistryError::Unprotected(_))), "{realm}");
+        }
+    }
+
+    #[test]
     fn queries_are_encoded() {
         assert_eq!(encode("repository:a/b:pull é"), "repository%3Aa%2Fb%3Apull%20%C3%A9");
     }

@@ -62,6 +62,18 @@ fn layers_come_gzipped_in_zstd_or_plain_whatever_their_type_says() {
 }
 
 #[test]
+fn an_image_may_have_one_layer_twice() {
+    let (twice, other) = (tar(&[("a", b"1")]), tar(&[("b", b"2")]));
+    let sample = Sample::new(&[twice.clone(), other, twice]);
+    let server = Server::with(&sample, |_| None);
+    let (_dir, store) = store();
+    let image = get(&store, &format!("{}/twice", server.host)).unwrap().image;
+    assert_eq!(image.extents().len(), 4);
+    assert_eq!(image.extents()[1], image.extents()[3]);
+    assert_eq!(server.transfers(&sample.layers[0]), 1);
+}
+
+#[test]
 fn docker_manifests_and_indexes_are_read_like_ocis() {
     let mut sample = Sample::of("docker");
     let text = String::from_utf8(sample.manifest).unwrap();

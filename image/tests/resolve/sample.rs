@@ -12,6 +12,7 @@ use flate2::write::GzEncoder;
 use image::{
     Digest, Event, Patience, Progress, ResolveError, ResolveOptions, Resolved, Source, Store, resolve,
 };
+use ruzstd::encoding::{CompressionLevel, compress_to_vec};
 use serde_json::{Value, json};
 
 pub(crate) const OCI_LAYER: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
@@ -52,16 +53,11 @@ pub(crate) fn gzip(bytes: &[u8]) -> Vec<u8> {
     encoder.finish().unwrap()
 }
 
-/// A zstd stream of one raw block, behind a skippable frame.
+/// A zstd stream of several frames behind a skippable one (RFC 8878, 3.1.2).
 pub(crate) fn zstd(bytes: &[u8]) -> Vec<u8> {
     let mut stream = vec![0x50, 0x2a, 0x4d, 0x18, 3, 0, 0, 0, 1, 2, 3];
     for chunk in bytes.chunks(100_000) {
-        // Magic, single segment with a size of four bytes, then one last raw block (RFC 8878, 3.1.1).
-        stream.extend([0x28, 0xb5, 0x2f, 0xfd, 0xa0]);
-        let len = u32::try_from(chunk.len()).unwrap();
-        stream.extend(len.to_le_bytes());
-        stream.extend(&(len << 3 | 1).to_le_bytes()[..3]);
-        stream.extend(chunk);
+        stream.extend(compress_to_vec(chunk, CompressionLevel::Fastest));
     }
     stream
 }

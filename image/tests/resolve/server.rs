@@ -150,8 +150,10 @@ fn serve(mut stream: TcpStream, handler: &Handler, log: &Mutex<Vec<Request>>) {
     }
     // The other side may have gone: that is its right.
     let _ = stream.write_all(format!("{head}\r\n").as_bytes()).and_then(|()| stream.write_all(&answer.body));
-    while answer.stall {
-        thread::park();
+    if answer.stall {
+        loop {
+            thread::park();
+        }
     }
 }
 
