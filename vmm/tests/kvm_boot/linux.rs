@@ -2,7 +2,7 @@
 //! machine: CPUs in its affinity mask, and RAM.
 
 use std::fs::File;
-use std::io::{Read, Write};
+use std::io::Read;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 
@@ -13,7 +13,7 @@ use vmm::devices::vsock::VsockConfig;
 use vmm::{InitrdPart, VmConfig, VmExit};
 
 use crate::asm::{Code, initramfs};
-use crate::{content, marks, run, start};
+use crate::{content, file_of, marks, run, start};
 
 /// Where the init keeps what the kernel tells it.
 const ADDRESS: u64 = 0x40_0000;
@@ -110,12 +110,6 @@ fn a_silent_boot_says_nothing_and_a_verbose_one_everything() {
     run(VmConfig { log_level: 8, ..linux(1, 128, init(), &verbose) }).unwrap();
     let said = String::from_utf8_lossy(&content(&verbose)).into_owned();
     assert!(said.contains("Command line: loglevel=8 earlyprintk=ttyS0,115200,keep"), "{said}");
-}
-
-fn file_of(bytes: &[u8]) -> File {
-    let mut file = tempfile::tempfile().unwrap();
-    file.write_all(bytes).unwrap();
-    file
 }
 
 /// An init that copies the start of `/dev/vda` to `/dev/vdb` and to port 2 of the host. It has no descriptors at

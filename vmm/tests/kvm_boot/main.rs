@@ -5,11 +5,12 @@
 #![expect(clippy::unwrap_used, reason = "a failed test should end there")]
 
 mod asm;
+mod confinement;
 mod linux;
 mod tiny;
 
 use std::fs::File;
-use std::io::{Read, Seek};
+use std::io::{Read, Seek, Write};
 use std::thread;
 
 use vmm::{RunError, Vm, VmConfig, VmExit, VmHandle};
@@ -23,7 +24,8 @@ fn run(config: VmConfig) -> Result<VmExit, RunError> {
 /// As [`run`], but returns while the guest runs.
 fn start(config: VmConfig) -> (VmHandle, thread::JoinHandle<Result<VmExit, RunError>>) {
     let vm = Vm::build(config).unwrap_or_else(|error| panic!("{}", chain(&error)));
-    (vm.handle(), thread::spawn(move || vm.run()))
+    let machine = thread::Builder::new().name("machine".to_owned());
+    (vm.handle(), machine.spawn(move || vm.run()).unwrap())
 }
 
 fn chain(error: &dyn std::error::Error) -> String {
@@ -41,4 +43,10 @@ fn content(mut file: &File) -> Vec<u8> {
     file.rewind().unwrap();
     file.read_to_end(&mut bytes).unwrap();
     bytes
+}
+
+fn file_of(bytes: &[u8]) -> File {
+    let mut file = tempfile::tempfile().unwrap();
+    file.write_all(bytes).unwrap();
+    file
 }
