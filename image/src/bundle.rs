@@ -12,8 +12,8 @@ use serde_json::json;
 
 use crate::archive::{ArchiveError, Files, digest_of};
 use crate::erofs::convert_directory;
-use crate::install::{Candidate, LayerProgress, Layers};
-use crate::layer::Blob;
+use crate::install::{Candidate, Layers};
+use crate::layer::{At, Blob};
 use crate::limits::Limits;
 use crate::progress::{Event, Progress};
 use crate::store::{Store, TempFile, extent_len};
@@ -106,7 +106,7 @@ pub(crate) fn candidate(
 struct Converted;
 
 impl Layers for Converted {
-    fn open<'r>(&'r self, _: usize, _: LayerProgress<'r>) -> io::Result<Box<dyn Read + 'r>> {
+    fn open<'r>(&'r self, _: usize, _: At<'r>) -> io::Result<Box<dyn Read + 'r>> {
         Err(io::ErrorKind::NotFound.into())
     }
 }

@@ -7,8 +7,8 @@ use serde::Deserialize;
 
 use crate::archive::{ArchiveError, Files, blob_name};
 use crate::digest::Digest;
-use crate::install::{Candidate, LayerProgress, Layers};
-use crate::layer::Blob;
+use crate::install::{Candidate, Layers};
+use crate::layer::{At, Blob};
 use crate::layout;
 use crate::reference::Reference;
 
@@ -95,7 +95,7 @@ pub(crate) struct ArchiveLayers {
 }
 
 impl Layers for ArchiveLayers {
-    fn open<'r>(&'r self, index: usize, _: LayerProgress<'r>) -> io::Result<Box<dyn Read + 'r>> {
+    fn open<'r>(&'r self, index: usize, _: At<'r>) -> io::Result<Box<dyn Read + 'r>> {
         let name = &self.names[index];
         let missing = || io::Error::new(io::ErrorKind::NotFound, format!("{name:?} is not in the archive"));
         Ok(self.files.open(name)?.ok_or_else(missing)?.0)

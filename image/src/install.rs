@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use crate::config::ImageConfig;
 use crate::digest::Digest;
 use crate::handle::ImageHandle;
-use crate::layer::{self, Blob, LayerError, Way};
+use crate::layer::{self, At, Blob, LayerError, Way};
 use crate::merge::merge_layers;
 use crate::progress::{Event, Progress};
 use crate::reference::Reference;
@@ -40,14 +40,7 @@ pub(crate) struct Candidate<'a> {
 /// Reads layers; several at one time.
 pub(crate) trait Layers: Sync {
     /// Opens the layer of that place in the image.
-    fn open<'r>(&'r self, index: usize, progress: LayerProgress<'r>) -> io::Result<Box<dyn Read + 'r>>;
-}
-
-/// Tells of a layer's broken transfers.
-#[derive(Clone, Copy)]
-pub(crate) struct LayerProgress<'a> {
-    pub(crate) layer: Digest,
-    pub(crate) progress: &'a dyn Progress,
+    fn open<'r>(&'r self, index: usize, at: At<'r>) -> io::Result<Box<dyn Read + 'r>>;
 }
 
 /// Brings what is missing of the candidate into the store.
@@ -113,15 +106,15 @@ fn bring_layers(
     let work = || {
         while let Some(index) = queue.lock().ok().and_then(|mut queue| queue.next()) {
             let layer = diff_ids[index];
-            let on = LayerProgress { layer, progress };
-            let brought =
-                layer::ensure(way, layer, candidate.blobs[index], || candidate.layers.open(index, on));
+            let brought = layer::ensure(way, layer, candidate.blobs[index], || {
+                candidate.layers.open(index, At { way, layer })
+            });
             if let Err(source) = brought {
-                stop.store(true, Ordering::Relaxed);
                 if let Ok(mut failed) = failed.lock() {
-                    // The others fail only because this one did.
                     failed.get_or_insert(ResolveError::Layer { layer, source });
                 }
+                // Only now: the others fail because of this, and must not be first with it.
+                stop.store(true, Ordering::Relaxed);
                 return;
             }
         }
@@ -150,7 +143,8 @@ fn merge(
     if extent_len(&path)?.is_some() {
         return Ok(());
     }
-    let _lock = store.entry_lock(&path, || {})?;
+    let cancelled = || options.cancel.is_some_and(|cancel| cancel.load(Ordering::Relaxed));
+    let _lock = store.entry_lock(&path, || {}, cancelled)?.ok_or(ResolveError::Cancelled)?;
     if extent_len(&path)?.is_some() {
         return Ok(());
     }

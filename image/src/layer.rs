@@ -39,8 +39,16 @@ pub(crate) struct Way<'a> {
     pub(crate) stop: &'a AtomicBool,
 }
 
+/// The layer that is read.
+#[derive(Clone, Copy)]
+pub(crate) struct At<'a> {
+    pub(crate) way: Way<'a>,
+    /// Its diff_id.
+    pub(crate) layer: Digest,
+}
+
 impl Way<'_> {
-    fn stopped(&self) -> bool {
+    pub(crate) fn stopped(&self) -> bool {
         self.stop.load(Ordering::Relaxed) || self.cancel.is_some_and(|cancel| cancel.load(Ordering::Relaxed))
     }
 }
@@ -106,7 +114,8 @@ pub(crate) fn ensure<'r>(
         way.progress.event(Event::Cached { layer: diff_id });
         return Ok(());
     }
-    let _lock = way.store.entry_lock(&path, || way.progress.event(Event::Waiting { layer: diff_id }))?;
+    let waiting = || way.progress.event(Event::Waiting { layer: diff_id });
+    let _lock = way.store.entry_lock(&path, waiting, || way.stopped())?.ok_or(LayerError::Cancelled)?;
     if cached()? {
         way.progress.event(Event::Cached { layer: diff_id });
         return Ok(());

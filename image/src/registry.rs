@@ -13,8 +13,8 @@ use std::time::Duration;
 pub use credentials::CredentialsError;
 
 use crate::digest::Digest;
-use crate::install::{Candidate, LayerProgress, Layers};
-use crate::layer::Blob;
+use crate::install::{Candidate, Layers};
+use crate::layer::{At, Blob};
 use crate::manifest::{self, Descriptor, Document, MAX_DOCUMENT, Manifest, ManifestError};
 use crate::progress::Progress;
 use crate::reference::Reference;
@@ -43,10 +43,15 @@ impl Default for Patience {
 }
 
 impl Patience {
-    /// Waits before the attempt after `failures` failed ones.
-    fn wait(&self, failures: u32) {
+    /// Waits before the attempt after `failures` failed ones, or until it is `stopped`.
+    fn wait(&self, failures: u32, stopped: impl Fn() -> bool) {
         let factor = 1u32.checked_shl(failures.saturating_sub(1)).unwrap_or(u32::MAX);
-        std::thread::sleep(self.delay.saturating_mul(factor).min(Duration::from_secs(8)));
+        let mut left = self.delay.saturating_mul(factor).min(Duration::from_secs(8));
+        while !left.is_zero() && !stopped() {
+            let step = left.min(Duration::from_millis(50));
+            std::thread::sleep(step);
+            left -= step;
+        }
     }
 }
 
@@ -173,11 +178,11 @@ impl RegistryError {
 }
 
 /// Finds the image of a reference.
-pub(crate) fn candidate(
+pub(crate) fn candidate<'a>(
     name: &Reference,
-    options: &ResolveOptions<'_>,
+    options: &ResolveOptions<'a>,
     progress: &dyn Progress,
-) -> Result<Candidate<'static>, RegistryError> {
+) -> Result<Candidate<'a>, RegistryError> {
     let client = Client::connect(name, options)?;
     let (bytes, manifest, index) = find_manifest(&client, name, progress)?;
     let config = document(&client, "blobs", &manifest.config, progress)?;
@@ -195,7 +200,7 @@ pub(crate) fn candidate(
 
 /// Reads manifests until one is an image's: its bytes, itself, the first index's digest.
 fn find_manifest(
-    client: &Client,
+    client: &Client<'_>,
     name: &Reference,
     progress: &dyn Progress,
 ) -> Result<(Vec<u8>, Manifest, Option<Digest>), RegistryError> {
@@ -217,7 +222,7 @@ fn find_manifest(
 }
 
 fn document(
-    client: &Client,
+    client: &Client<'_>,
     kind: &str,
     what: &Descriptor,
     progress: &dyn Progress,
@@ -237,14 +242,14 @@ fn verify(expected: Digest, bytes: &[u8]) -> Result<(), RegistryError> {
     }
 }
 
-struct RegistryLayers {
-    client: Client,
+struct RegistryLayers<'a> {
+    client: Client<'a>,
     layers: Vec<Descriptor>,
 }
 
-impl Layers for RegistryLayers {
-    fn open<'r>(&'r self, index: usize, progress: LayerProgress<'r>) -> io::Result<Box<dyn Read + 'r>> {
+impl Layers for RegistryLayers<'_> {
+    fn open<'r>(&'r self, index: usize, at: At<'r>) -> io::Result<Box<dyn Read + 'r>> {
         let layer = &self.layers[index];
-        Ok(Box::new(BlobReader::new(&self.client, layer.digest, layer.size, progress)))
+        Ok(Box::new(BlobReader::new(&self.client, layer.digest, layer.size, at)))
     }
 }

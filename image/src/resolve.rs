@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::io;
 use std::path::PathBuf;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::archive::{ArchiveError, Files};
 use crate::daemon::{self, DaemonError};
@@ -156,7 +156,8 @@ pub fn resolve(
     progress.event(Event::Resolving { source: &text });
     let resolved = find(store, source, &text, options, progress);
     resolved.map_err(|error| match error {
-        ResolveError::Cancelled => error,
+        // Whatever failed first, the user does not wait for it any more.
+        _ if options.cancel.is_some_and(|cancel| cancel.load(Ordering::Relaxed)) => ResolveError::Cancelled,
         error if is_disk_full(&error) => {
             ResolveError::DiskFull { store: store.root().to_owned(), source: Box::new(error) }
         }
@@ -189,13 +190,13 @@ fn find(
     Ok(Resolved { image, origin })
 }
 
-fn candidate(
+fn candidate<'a>(
     store: &Store,
     source: &Source,
     text: &str,
-    options: &ResolveOptions<'_>,
+    options: &ResolveOptions<'a>,
     progress: &dyn Progress,
-) -> Result<(Candidate<'static>, Origin), ResolveError> {
+) -> Result<(Candidate<'a>, Origin), ResolveError> {
     let limits = &options.limits;
     let found = match source {
         Source::Name(name) | Source::Registry(name) => {

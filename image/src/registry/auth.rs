@@ -79,7 +79,7 @@ fn unquote(text: &str) -> (String, &str) {
 
 /// The `Authorization` header that obeys a challenge; `None` where nothing is known to send.
 pub(super) fn authorization(
-    client: &Client,
+    client: &Client<'_>,
     challenge: &Challenge,
     stored: Option<&Credentials>,
 ) -> Result<Option<String>, RegistryError> {
@@ -97,7 +97,7 @@ fn basic(user: &str, secret: &str) -> String {
 }
 
 fn token(
-    client: &Client,
+    client: &Client<'_>,
     realm: &str,
     service: Option<&str>,
     stored: Option<&Credentials>,

@@ -7,7 +7,7 @@ use ureq::BodyReader;
 use super::RegistryError;
 use super::client::{Client, chain};
 use crate::digest::Digest;
-use crate::install::LayerProgress;
+use crate::layer::{At, LayerError};
 use crate::progress::Event;
 
 /// Bytes that must have come for a break to count as the first one again.
@@ -15,10 +15,10 @@ const NEWS: u64 = 1 << 20;
 
 /// Reads one blob.
 pub(super) struct BlobReader<'a> {
-    client: &'a Client,
+    client: &'a Client<'a>,
     digest: Digest,
     size: u64,
-    progress: LayerProgress<'a>,
+    at: At<'a>,
     body: Option<BodyReader<'static>>,
     done: u64,
     broke_at: u64,
@@ -27,8 +27,8 @@ pub(super) struct BlobReader<'a> {
 }
 
 impl<'a> BlobReader<'a> {
-    pub(super) fn new(client: &'a Client, digest: Digest, size: u64, progress: LayerProgress<'a>) -> Self {
-        Self { client, digest, size, progress, body: None, done: 0, broke_at: 0, failures: 0, ended: false }
+    pub(super) fn new(client: &'a Client<'a>, digest: Digest, size: u64, at: At<'a>) -> Self {
+        Self { client, digest, size, at, body: None, done: 0, broke_at: 0, failures: 0, ended: false }
     }
 
     /// Asks for what is missing; a registry that cannot resume sends all, and the known part is passed over.
@@ -67,9 +67,9 @@ impl<'a> BlobReader<'a> {
             return Err(io::Error::other(RegistryError::Truncated { digest, done, size, attempts, source }));
         }
         let cause = chain(&error);
-        self.progress.progress.event(Event::Retry { layer: Some(self.progress.layer), cause: &cause });
-        self.client.patience.wait(self.failures);
-        Ok(())
+        self.at.way.progress.event(Event::Retry { layer: Some(self.at.layer), cause: &cause });
+        self.client.patience.wait(self.failures, || self.at.way.stopped());
+        if self.at.way.stopped() { Err(io::Error::other(LayerError::Cancelled)) } else { Ok(()) }
     }
 
     /// One read of the open body; `None` where it broke.

@@ -3,6 +3,7 @@
 use std::io::Read;
 use std::path::PathBuf;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde::Deserialize;
 use ureq::config::{AutoHeaderValue, RedirectAuthHeaders};
@@ -25,18 +26,19 @@ const MAX_REDIRECTS: u32 = 5;
 const MAX_ERROR: u64 = 64 << 10;
 
 /// A repository that can be asked.
-pub(super) struct Client {
+pub(super) struct Client<'a> {
     agent: Agent,
     base: String,
     name: Reference,
     authorization: Mutex<Option<String>>,
     docker_config: Option<PathBuf>,
+    cancel: Option<&'a AtomicBool>,
     pub(super) patience: Patience,
 }
 
-impl Client {
+impl<'a> Client<'a> {
     /// Finds out how to speak to the reference's registry: TLS, or plain HTTP to this machine where TLS fails.
-    pub(super) fn connect(name: &Reference, options: &ResolveOptions<'_>) -> Result<Self, RegistryError> {
+    pub(super) fn connect(name: &Reference, options: &ResolveOptions<'a>) -> Result<Self, RegistryError> {
         let host = name.api_host();
         let loopback = name.is_loopback();
         let client = Self {
@@ -45,6 +47,7 @@ impl Client {
             name: name.clone(),
             authorization: Mutex::new(None),
             docker_config: options.docker_config.clone(),
+            cancel: options.cancel,
             patience: options.patience.clone(),
         };
         if !loopback || client.agent.get(format!("{}/v2/", client.base)).call().is_ok() {
@@ -80,14 +83,20 @@ impl Client {
         let mut failures = 0;
         loop {
             match self.try_document(kind, what) {
-                Err(error) if error.is_transient() && failures + 1 < self.patience.attempts => {
+                Err(error)
+                    if error.is_transient() && failures + 1 < self.patience.attempts && !self.cancelled() =>
+                {
                     failures += 1;
                     progress.event(Event::Retry { layer: None, cause: &chain(&error) });
-                    self.patience.wait(failures);
+                    self.patience.wait(failures, || self.cancelled());
                 }
                 done => return done,
             }
         }
+    }
+
+    fn cancelled(&self) -> bool {
+        self.cancel.is_some_and(|cancel| cancel.load(Ordering::Relaxed))
     }
 
     fn try_document(&self, kind: &str, what: &str) -> Result<Vec<u8>, RegistryError> {

@@ -6,10 +6,14 @@
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
+use std::time::Duration;
 
 use rustix::fs::{FlockOperation, flock};
 
 use super::{Store, StoreError};
+
+/// How often a lock that somebody has is tried.
+const POLL: Duration = Duration::from_millis(50);
 
 /// Keeps the garbage collector away while it lives.
 #[derive(Debug)]
@@ -65,14 +69,27 @@ impl Store {
         Ok(take(&path, &file, operation)?.then_some(Exclusive { _file: file }))
     }
 
-    /// Takes the lock of one file of the store, calling `waiting` first if another has it.
-    pub(crate) fn entry_lock(&self, file: &Path, waiting: impl FnOnce()) -> Result<EntryLock, StoreError> {
+    /// Takes the lock of one file of the store, calling `waiting` first if another has it; `None` once it is
+    /// `stopped`.
+    pub(crate) fn entry_lock(
+        &self,
+        file: &Path,
+        waiting: impl FnOnce(),
+        stopped: impl Fn() -> bool,
+    ) -> Result<Option<EntryLock>, StoreError> {
         let path = self.dir("locks").join(file.file_name().unwrap_or_default());
         let file = open(&path)?;
-        if !take(&path, &file, FlockOperation::NonBlockingLockExclusive)? {
-            waiting();
-            take(&path, &file, FlockOperation::LockExclusive)?;
+        let mut waiting = Some(waiting);
+        while !take(&path, &file, FlockOperation::NonBlockingLockExclusive)? {
+            if stopped() {
+                return Ok(None);
+            }
+            if let Some(waiting) = waiting.take() {
+                waiting();
+            }
+            // A blocked flock could not be stopped, and the holder is at work for seconds anyway.
+            std::thread::sleep(POLL);
         }
-        Ok(EntryLock { _file: file })
+        Ok(Some(EntryLock { _file: file }))
     }
 }

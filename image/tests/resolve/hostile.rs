@@ -2,8 +2,11 @@
 //! try against a registry in order works.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Mutex, mpsc};
+use std::thread;
+use std::time::Duration;
 
-use image::{Digest, Event, Progress, ResolveOptions, Source, resolve};
+use image::{Digest, Event, Progress, ResolveError, ResolveOptions, Source, resolve};
 use serde_json::json;
 
 use crate::sample::{
@@ -226,11 +229,12 @@ fn images_that_contradict_themselves_are_refused() {
     }
 }
 
-struct Cancel<'a>(&'a AtomicBool);
+/// Cancels at the first event of a kind.
+struct Cancel<'a>(&'a AtomicBool, fn(&Event<'_>) -> bool);
 
 impl Progress for Cancel<'_> {
     fn event(&self, event: Event<'_>) {
-        if matches!(event, Event::Layer { .. }) {
+        if self.1(&event) {
             self.0.store(true, Ordering::SeqCst);
         }
     }
@@ -245,9 +249,56 @@ fn a_pull_can_be_cancelled() {
     let wish = ResolveOptions { cancel: Some(&cancel), ..options() };
     let name = format!("{}/cancel", server.host);
     let source: Source = name.parse().unwrap();
-    assert_eq!(failure(&store, resolve(&store, &source, &wish, &Cancel(&cancel))), "cancelled");
+    let at_layer = Cancel(&cancel, |event| matches!(event, Event::Layer { .. }));
+    assert_eq!(failure(&store, resolve(&store, &source, &wish, &at_layer)), "cancelled");
     cancel.store(false, Ordering::SeqCst);
     get_with(&store, &name, &wish).unwrap();
+}
+
+#[test]
+fn a_pull_that_waits_can_be_cancelled() {
+    let sample = Sample::of("wait");
+    let at_retry: fn(&Event<'_>) -> bool = |event| matches!(event, Event::Retry { .. });
+    let layer = sample.layers[0].clone();
+    let broken_blob = move |request: &Request| request.is_blob(&layer).then(|| Answer::status(503));
+    let broken_manifest =
+        |request: &Request| request.path.contains("/manifests/").then(|| Answer::status(503));
+    for server in [Server::with(&sample, broken_blob), Server::with(&sample, broken_manifest)] {
+        let (_dir, store) = store();
+        let cancel = AtomicBool::new(false);
+        let mut wish = ResolveOptions { cancel: Some(&cancel), ..options() };
+        wish.patience.delay = Duration::from_secs(3600);
+        let source: Source = format!("{}/wait", server.host).parse().unwrap();
+        let got = resolve(&store, &source, &wish, &Cancel(&cancel, at_retry));
+        assert_eq!(failure(&store, got), "cancelled");
+    }
+}
+
+#[test]
+fn a_pull_that_waits_for_another_can_be_cancelled() {
+    let sample = Sample::new(&[tar(&[("a", b"b")])]);
+    let layer = sample.layers[0].clone();
+    let ((begun, seen), (go_on, told)) = (mpsc::channel(), mpsc::channel::<()>());
+    let (begun, told) = (Mutex::new(begun), Mutex::new(told));
+    let server = Server::with(&sample, move |request| {
+        if request.is_blob(&layer) {
+            begun.lock().unwrap().send(()).unwrap();
+            told.lock().unwrap().recv().unwrap();
+        }
+        None
+    });
+    let (_dir, store) = store();
+    let source: Source = format!("{}/wait", server.host).parse().unwrap();
+    thread::scope(|scope| {
+        let first = scope.spawn(|| resolve(&store, &source, &options(), &image::Silent));
+        seen.recv().unwrap();
+        let cancel = AtomicBool::new(false);
+        let wish = ResolveOptions { cancel: Some(&cancel), ..options() };
+        let at_waiting = Cancel(&cancel, |event| matches!(event, Event::Waiting { .. }));
+        assert!(matches!(resolve(&store, &source, &wish, &at_waiting), Err(ResolveError::Cancelled)));
+        go_on.send(()).unwrap();
+        first.join().unwrap().unwrap();
+    });
 }
 
 #[test]
