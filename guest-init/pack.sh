@@ -48,6 +48,7 @@ pad() { head -c $(((4 - $1 % 4) % 4)) /dev/zero; }
   entry dev 040755
   # The kernel opens the console for PID 1; where there is none, Rust's start-up code opens null instead.
   entry dev/console 020600 5 1
+  entry dev/kmsg 020600 1 11
   entry dev/null 020666 1 3
   entry init 0100755 "$binary"
   entry root 040755

@@ -63,9 +63,29 @@ pub(crate) struct Booted {
 /// Boots the pod.
 ///
 /// # Errors
-/// The step that failed. A failure after the stdio stream was connected has been told to the host.
+/// The step that failed; the host has been told, if it listens.
 pub(crate) fn boot() -> Result<Booted, BootError> {
     stage::reached(Stage::Init);
+    let spec = configure().inspect(|_| stage::reached(Stage::Config));
+    let mut stream = match vsock::connect_stdio() {
+        Ok(socket) => Stream::new(socket),
+        Err(error) => return Err(spec.err().unwrap_or(BootError::Stdio(error))),
+    };
+    stage::reached(Stage::Stdio);
+    match spec.and_then(prepare) {
+        Ok((spec, disks, children)) => {
+            stage::reached(Stage::Disks);
+            Ok(Booted { spec, stream, disks, children })
+        }
+        Err(error) => {
+            stream.farewell(&crate::chain(&error));
+            Err(error)
+        }
+    }
+}
+
+/// Everything that needs neither host nor disks.
+fn configure() -> Result<LaunchSpec, BootError> {
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
     let spec = launch::read()?;
     leave_initramfs().map_err(BootError::Root)?;
@@ -73,33 +93,18 @@ pub(crate) fn boot() -> Result<Booted, BootError> {
     cgroup::enable_controllers()?;
     protect_from_oom_killer();
     raise_file_limit();
-    stage::reached(Stage::Config);
-
-    let mut stream = Stream::new(vsock::connect_stdio().map_err(BootError::Stdio)?);
-    stage::reached(Stage::Stdio);
-    let rest = prepare(&spec);
-    match rest {
-        Ok((disks, children)) => {
-            stage::reached(Stage::Disks);
-            Ok(Booted { spec, stream, disks, children })
-        }
-        Err(error) => {
-            stream.log(&crate::chain(&error));
-            // The socket's buffer is empty, so one attempt sends the line or nothing will.
-            let _dead = stream.flush();
-            Err(error)
-        }
-    }
+    Ok(spec)
 }
 
-fn prepare(spec: &LaunchSpec) -> Result<(Disks, ChildSignal), BootError> {
+fn prepare(spec: LaunchSpec) -> Result<(LaunchSpec, Disks, ChildSignal), BootError> {
     loopback::bring_up().map_err(BootError::Loopback)?;
     for (name, value) in NETWORK_SETTINGS {
         // A kernel without the setting has nothing to open up.
         let _absent = std::fs::write(format!("/proc/sys/net/ipv4/{name}"), value);
     }
     let children = ChildSignal::open().map_err(BootError::Signals)?;
-    Ok((Disks::mount(spec)?, children))
+    let disks = Disks::mount(&spec)?;
+    Ok((spec, disks, children))
 }
 
 /// Makes a tmpfs the root: the initramfs itself can be no one's old root in pivot_root(2). Its files go, so

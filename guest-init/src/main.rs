@@ -22,12 +22,20 @@ mod vsock;
 use spec::{ExitRecord, Stage};
 use std::error::Error;
 use std::fmt::Write as _;
+use std::fs::File;
+use std::io::Write as _;
+use std::sync::OnceLock;
+
+/// The kernel's log, whose most severe lines reach the host's console log.
+static KERNEL_LOG: OnceLock<File> = OnceLock::new();
 
 fn main() {
     if std::process::id() != 1 {
         eprintln!("guest-init is PID 1 of a pod's virtual machine and has nothing to do elsewhere");
         std::process::exit(2);
     }
+    // Opened now: the boot hides the initramfs, and its last words may be due before it has mounted another /dev.
+    let _silent = File::options().write(true).open("/dev/kmsg").map(|log| KERNEL_LOG.set(log));
     std::panic::set_hook(Box::new(|panic| {
         // The clone of PID 1 tells PID 1 of its panics itself.
         if !container::spawn::in_child() {
@@ -65,8 +73,10 @@ fn end(stage: Stage) -> ! {
 
 /// Writes a line to the kernel's log at the level that always reaches the console.
 fn last_words(message: &str) {
-    // Nothing is left to report a failure to.
-    let _deaf = std::fs::write("/dev/kmsg", format!("<0>guest-init: {message}\n"));
+    if let Some(mut log) = KERNEL_LOG.get() {
+        // Nothing is left to report a failure to. One write is one record.
+        let _deaf = log.write_all(format!("<0>guest-init: {message}\n").as_bytes());
+    }
 }
 
 /// An error and its causes in one line.

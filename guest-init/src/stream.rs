@@ -3,6 +3,7 @@
 //! Output is buffered up to a bound; while [`Stream::has_room`] is false the engine reads no container's
 //! output, so that a slow host makes containers wait and nothing is lost.
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::io::Errno;
 use spec::frame::{HEADER_LEN, Header, HeaderError, Kind, MAX_PAYLOAD};
@@ -10,6 +11,9 @@ use std::io;
 
 /// Bytes waiting for the host above which no more container output is read.
 const HIGH_WATER: usize = 256 * 1024;
+
+/// How long the machine is kept for the host to take its last line.
+const FAREWELL: Timespec = Timespec { tv_sec: 0, tv_nsec: 200_000_000 };
 
 /// Why the stream cannot be used any more.
 #[derive(Debug, thiserror::Error)]
@@ -81,10 +85,15 @@ impl Stream {
         }
     }
 
-    /// Queues a line of guest-init's own for the host's log.
-    pub(crate) fn log(&mut self, line: &str) {
+    /// Tells the host why the pod cannot be, before the machine is ended as failed.
+    pub(crate) fn farewell(&mut self, line: &str) {
         let line: String = line.chars().take(4096).map(|c| if c == '\n' { ' ' } else { c }).collect();
         self.push(Kind::Log, 0, line.as_bytes());
+        if self.flush().is_ok() {
+            // The host's device takes the line while this waits; nothing tells when it has.
+            let mut fds = [PollFd::new(&self.socket, PollFlags::empty())];
+            let _silent = poll(&mut fds, Some(&FAREWELL));
+        }
     }
 
     /// Sends what the socket takes now.
