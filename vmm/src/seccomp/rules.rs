@@ -8,8 +8,8 @@ use libc::{
     SYS_ftruncate, SYS_futex, SYS_getpid, SYS_getrandom, SYS_gettid, SYS_ioctl, SYS_lseek, SYS_madvise,
     SYS_mmap, SYS_mprotect, SYS_mremap, SYS_munmap, SYS_poll, SYS_ppoll, SYS_pread64, SYS_preadv,
     SYS_pwrite64, SYS_pwritev, SYS_read, SYS_readv, SYS_recvfrom, SYS_recvmsg, SYS_restart_syscall,
-    SYS_rt_sigprocmask, SYS_rt_sigreturn, SYS_sched_yield, SYS_sendmsg, SYS_sendto, SYS_shutdown,
-    SYS_sigaltstack, SYS_tgkill, SYS_timerfd_settime, SYS_write, SYS_writev,
+    SYS_rt_sigprocmask, SYS_rt_sigreturn, SYS_sched_getaffinity, SYS_sched_yield, SYS_sendmsg, SYS_sendto,
+    SYS_shutdown, SYS_sigaltstack, SYS_tgkill, SYS_timerfd_settime, SYS_write, SYS_writev,
 };
 use seccompiler::{BackendError, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompRule};
 
@@ -24,6 +24,8 @@ const ALL: [i64; 20] = [
     SYS_madvise,
     SYS_futex,
     SYS_sched_yield,
+    // The C library's allocator, when it decides whether a thread gets an arena of its own.
+    SYS_sched_getaffinity,
     SYS_clock_gettime,
     SYS_getrandom,
     // abort(3), and the signal that stops vCPUs.
