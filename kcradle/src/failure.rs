@@ -14,6 +14,7 @@ pub(crate) const CODE_RUN_FAILED: u8 = 125;
 #[derive(Debug)]
 pub(crate) struct Failure {
     error: anyhow::Error,
+    details: Vec<String>,
     hint: Option<String>,
     code: u8,
 }
@@ -27,6 +28,12 @@ impl Failure {
     /// Sets what the user can do, in place of what the error itself suggests.
     pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
+        self
+    }
+
+    /// Adds lines that are shown below the error, such as a log's last ones.
+    pub(crate) fn details(mut self, lines: &[String]) -> Self {
+        self.details.extend_from_slice(lines);
         self
     }
 
@@ -67,9 +74,14 @@ impl Failure {
         line
     }
 
-    /// Writes the failure to standard error: one line, and a line that begins with `hint:`.
+    /// Writes the failure to standard error: one line, the details, and a line that begins with `hint:`.
     pub(crate) fn print(&self) {
         eprintln!("kcradle: {}", self.line());
+        for line in &self.details {
+            let mut visible = String::new();
+            push_visible(&mut visible, line);
+            eprintln!("  | {visible}");
+        }
         if let Some(hint) = self.hint.clone().or_else(|| crate::hint::of(&self.error)) {
             eprintln!("hint: {hint}");
         }
@@ -78,7 +90,7 @@ impl Failure {
 
 impl From<anyhow::Error> for Failure {
     fn from(error: anyhow::Error) -> Self {
-        Self { error, hint: None, code: CODE_FAILED }
+        Self { error, details: Vec::new(), hint: None, code: CODE_FAILED }
     }
 }
 

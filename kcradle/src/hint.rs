@@ -2,7 +2,7 @@
 
 use std::io::ErrorKind;
 
-use crate::pod::{LockError, PodError};
+use crate::pod::PodError;
 
 /// The advice of the first cause, outermost first, that has one.
 pub(crate) fn of(error: &anyhow::Error) -> Option<String> {
@@ -15,11 +15,6 @@ pub(crate) fn of(error: &anyhow::Error) -> Option<String> {
         }
         if let Some(error) = cause.downcast_ref::<vmm::HostError>() {
             return Some(error.remedy().to_owned());
-        }
-        if let Some(LockError::Held) = cause.downcast_ref::<LockError>() {
-            return Some(
-                "stop it with `kcradle stop DIR`, or summon a second pod of the same image".to_owned(),
-            );
         }
         None
     })

@@ -80,12 +80,23 @@ fn print(pods: &[Pod]) {
         vec![
             pod.dir.display().to_string(),
             pod.id.chars().take(12).collect(),
-            pod.images.join(","),
+            pod.images.iter().map(|image| short(image)).collect::<Vec<_>>().join(","),
             status,
             format!("{} ago", ago(pod.created_at)),
         ]
     };
     table::print(&["DIR", "POD ID", "IMAGE", "STATUS", "CREATED"], pods.iter().map(row).collect());
+}
+
+/// An image as the table shows it: of a file or directory, the last part of its path.
+fn short(image: &str) -> String {
+    const PATHS: [&str; 4] = ["docker-archive", "oci", "oci-archive", "bundle"];
+    match image.split_once(':') {
+        Some((scheme, path)) if PATHS.contains(&scheme) => {
+            format!("{scheme}:{}", path.trim_end_matches('/').rsplit('/').next().unwrap_or(path))
+        }
+        _ => image.to_owned(),
+    }
 }
 
 /// How a pod stands: its lock says whether it lives, the state file the rest.
@@ -126,6 +137,14 @@ fn standing(running: bool, state: Option<&PodState>) -> (&'static str, Option<u8
 mod tests {
     use super::*;
     use crate::pod::state::VERSION;
+
+    #[test]
+    fn long_paths_are_cut_and_names_are_not() {
+        assert_eq!(short("docker-archive:/a/b/c.tar:web:1"), "docker-archive:c.tar:web:1");
+        assert_eq!(short("oci:dir"), "oci:dir");
+        assert_eq!(short("ghcr.io/team/web:1"), "ghcr.io/team/web:1");
+        assert_eq!(short("docker://ghcr.io/a/b"), "docker://ghcr.io/a/b");
+    }
 
     #[test]
     fn the_lock_decides_whether_a_pod_lives() {

@@ -31,7 +31,7 @@ use crate::atomic_file;
 use crate::cli::RunArgs;
 use crate::clock;
 use crate::failure::{CODE_RUN_FAILED, Failure, HintExt as _};
-use crate::pod::{PodDir, PodLock, PodRecord, PodState, RestartPolicy, StateFile, Status, state};
+use crate::pod::{LockError, PodDir, PodLock, PodRecord, PodState, RestartPolicy, StateFile, Status, state};
 
 use console::Console;
 use event::{Event, QUEUE};
@@ -78,7 +78,7 @@ fn prepare_and_run(args: &RunArgs, origin: Instant) -> Result<End, Failure> {
     let launch = dir.read_launch().map_err(anyhow::Error::from)?;
     let lock = match args.supervised {
         Some(_) => None,
-        None => Some(PodLock::take(&dir.lock()).map_err(anyhow::Error::from)?),
+        None => Some(take_lock(&dir)?),
     };
     let policy = args.restart.unwrap_or(record.restart);
     match lock {
@@ -94,6 +94,17 @@ fn prepare_and_run(args: &RunArgs, origin: Instant) -> Result<End, Failure> {
             Ok(End::Machine(Box::new(outcome)))
         }
     }
+}
+
+fn take_lock(dir: &PodDir) -> Result<PodLock, Failure> {
+    PodLock::take(&dir.lock()).map_err(|error| {
+        let held = matches!(error, LockError::Held);
+        let failure = Failure::from(anyhow::Error::from(error));
+        if !held {
+            return failure;
+        }
+        failure.hint(format!("stop it with `kcradle stop {}`, or summon a second pod", dir.path().display()))
+    })
 }
 
 /// Boots the pod's machine, attaches to its containers and waits for the end.

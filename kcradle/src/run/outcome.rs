@@ -57,8 +57,10 @@ impl Outcome {
         match &self.record {
             Some(record) => {
                 let mut lines: Vec<_> = record.containers.iter().filter_map(message).collect();
-                if let Some(reason) = &record.reason {
-                    lines.push(visible(reason));
+                // Of an end that the user asked for, or that went well, there is nothing to say.
+                if let Some(reason) = record.reason.as_ref().filter(|_| lines.is_empty()) {
+                    let wanted = self.stopped || record.code == 0;
+                    lines.extend((!wanted).then(|| visible(reason)));
                 }
                 lines
             }
@@ -68,11 +70,7 @@ impl Outcome {
 
     /// The failure that ended the run, if it was not the containers' own.
     pub(crate) fn failure(&self, dir: &std::path::Path) -> Option<Failure> {
-        let mut error = self.error()?;
-        for line in &self.last_lines {
-            error.push_str("\n  | ");
-            error.push_str(line);
-        }
+        let error = self.error()?;
         let hint = match &self.machine {
             Ok(VmExit::GuestPanic | VmExit::TripleFault) => {
                 format!(
@@ -85,7 +83,7 @@ impl Outcome {
                 dir.display()
             ),
         };
-        Some(Failure::new(error).hint(hint).code(CODE_RUN_FAILED))
+        Some(Failure::new(error).details(&self.last_lines).hint(hint).code(CODE_RUN_FAILED))
     }
 }
 
@@ -142,7 +140,17 @@ mod tests {
         assert_eq!(outcome.code(), CODE_RUN_FAILED);
         let error = outcome.error().unwrap();
         assert!(error.contains("panic"), "{error}");
-        assert!(outcome.failure("/p".as_ref()).unwrap().line().contains("Kernel panic"));
+        assert!(outcome.failure("/p".as_ref()).is_some());
+    }
+
+    #[test]
+    fn the_reason_of_an_unwanted_end_is_told() {
+        let record =
+            ExitRecord { code: 9, reason: Some("critical container a ended".into()), containers: vec![] };
+        let mut outcome = outcome(Some(record), Ok(VmExit::PowerOff));
+        assert_eq!(outcome.messages(), ["critical container a ended"]);
+        outcome.stopped = true;
+        assert!(outcome.messages().is_empty());
     }
 
     #[test]

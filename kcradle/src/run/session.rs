@@ -93,7 +93,10 @@ impl Session {
                     self.machine.kill();
                 }
             }
-            Event::OutputClosed => self.send(Frame::stop(None)),
+            Event::OutputClosed => {
+                progress.stopped = true;
+                self.send(Frame::stop(None));
+            }
             Event::Signal(Arrival::Resized) => self.send_size(),
             Event::Signal(Arrival::Forward { number, .. }) => return self.forward(number, progress),
             Event::Control(verb, reply) => {
