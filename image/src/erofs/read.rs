@@ -4,7 +4,6 @@
 use std::collections::HashMap;
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt;
 
 use super::dirents;
 use super::format::{
@@ -12,6 +11,7 @@ use super::format::{
     NULL_ADDRESS, ROOT_NID, S_IFBLK, S_IFCHR, S_IFDIR, S_IFIFO, S_IFLNK, S_IFMT, S_IFREG, S_IFSOCK, SLOT,
     SUPER_OFFSET, SUPER_SIZE, SuperBlock, decode_device,
 };
+use super::window::Window;
 use super::{EXTENT_ALIGN, xattrs};
 use crate::limits::Limits;
 use crate::tree::path::SYMLINK_MAX;
@@ -56,14 +56,14 @@ pub(crate) fn read_layer(file: &File, layer: u16, limits: &Limits) -> Result<Tre
     if length == 0 || length % EXTENT_ALIGN != 0 {
         return Err(ReadError::NotALayer);
     }
-    let mut window = Window { file, length, start: 0, bytes: Vec::new() };
+    let mut window = Window::new(file, length);
     let bytes = window.get(SUPER_OFFSET as u64, SUPER_SIZE)?;
     let super_block = bytes.first_chunk().and_then(SuperBlock::decode).ok_or(ReadError::NotALayer)?;
     if u64::from(super_block.blocks) != length >> BLOCK_BITS || super_block.meta_block >= super_block.blocks {
         return Err(ReadError::NotALayer);
     }
     let mut reader = Reader {
-        directories: Window { file, length, start: 0, bytes: Vec::new() },
+        directories: Window::new(file, length),
         inodes: window,
         super_block,
         layer,
@@ -286,35 +286,4 @@ impl Reader<'_> {
 
 fn damaged(nid: u64, problem: &'static str) -> ReadError {
     ReadError::Damaged { nid, problem }
-}
-
-/// A part of the file in memory, moved where it is needed.
-struct Window<'a> {
-    file: &'a File,
-    length: u64,
-    start: u64,
-    bytes: Vec<u8>,
-}
-
-impl Window<'_> {
-    const SIZE: usize = 128 << 10;
-
-    /// `length` bytes at `offset`, which must lie in the file.
-    fn get(&mut self, offset: u64, length: usize) -> Result<&[u8], ReadError> {
-        let failed = |source| ReadError::Read { offset, length, source };
-        let end = offset.checked_add(length as u64).filter(|&end| end <= self.length);
-        let end = end.ok_or_else(|| failed(io::ErrorKind::UnexpectedEof.into()))?;
-        if offset < self.start || end > self.start + self.bytes.len() as u64 {
-            let start = offset & !(BLOCK as u64 - 1);
-            let wanted = (end - start).max(Self::SIZE as u64).min(self.length - start);
-            self.bytes.resize(usize::try_from(wanted).unwrap_or_default(), 0);
-            self.start = start;
-            if let Err(error) = self.file.read_exact_at(&mut self.bytes, start) {
-                self.bytes.clear();
-                return Err(failed(error));
-            }
-        }
-        let at = usize::try_from(offset - self.start).unwrap_or_default();
-        Ok(&self.bytes[at..at + length])
-    }
 }
