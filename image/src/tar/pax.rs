@@ -2,6 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use base64::Engine as _;
+use base64::alphabet::STANDARD;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+
 use super::TarError;
 use crate::limits::Limits;
 use crate::tree::{Bytes, Timestamp};
@@ -96,7 +100,7 @@ impl View<'_> {
         for records in [self.globals, self.own] {
             for (key, value) in &records.map {
                 if let Some(name) = key.strip_prefix(LIBARCHIVE)
-                    && let Some((name, value)) = unescape(name).zip(base64(value))
+                    && let Some((name, value)) = unescape(name).zip(decode_base64(value))
                 {
                     found.insert(name.into(), value.into());
                 }
@@ -163,26 +167,9 @@ fn unescape(name: &[u8]) -> Option<Vec<u8>> {
 }
 
 /// Base64 of the common alphabet, padded or not.
-fn base64(text: &[u8]) -> Option<Vec<u8>> {
-    let mut plain = Vec::with_capacity(text.len() * 3 / 4);
-    let (mut bits, mut count) = (0_u32, 0);
-    for &byte in text.trim_ascii().iter().take_while(|&&byte| byte != b'=') {
-        let digit = match byte {
-            b'A'..=b'Z' => byte - b'A',
-            b'a'..=b'z' => byte - b'a' + 26,
-            b'0'..=b'9' => byte - b'0' + 52,
-            b'+' => 62,
-            b'/' => 63,
-            _ => return None,
-        };
-        bits = bits << 6 | u32::from(digit);
-        count += 6;
-        if count >= 8 {
-            count -= 8;
-            plain.push((bits >> count).to_le_bytes()[0]);
-        }
-    }
-    Some(plain)
+fn decode_base64(text: &[u8]) -> Option<Vec<u8>> {
+    let config = GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent);
+    GeneralPurpose::new(&STANDARD, config).decode(text.trim_ascii()).ok()
 }
 
 #[cfg(test)]
@@ -207,10 +194,10 @@ mod tests {
 
     #[test]
     fn libarchive_values_are_decoded() {
-        assert_eq!(base64(b"aGVsbG8=").unwrap(), b"hello");
-        assert_eq!(base64(b"AQAAAgAEAAA").unwrap(), [1, 0, 0, 2, 0, 4, 0, 0]);
-        assert_eq!(base64(b"/+8=").unwrap(), [0xff, 0xef]);
-        assert_eq!(base64(b"a b"), None);
+        assert_eq!(decode_base64(b"aGVsbG8=").unwrap(), b"hello");
+        assert_eq!(decode_base64(b"AQAAAgAEAAA").unwrap(), [1, 0, 0, 2, 0, 4, 0, 0]);
+        assert_eq!(decode_base64(b"/+8=").unwrap(), [0xff, 0xef]);
+        assert_eq!(decode_base64(b"a b"), None);
         assert_eq!(unescape(b"user.a%20b").unwrap(), b"user.a b");
         assert_eq!(unescape(b"user.a%2"), None);
     }
