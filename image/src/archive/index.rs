@@ -181,9 +181,8 @@ fn text(bytes: &[u8]) -> String {
 fn number(field: &[u8]) -> Result<u64, IndexError> {
     let bad = IndexError::Malformed("a header's size is no number");
     if let Some((0x80, rest)) = field.split_first() {
-        let (high, low) = rest.split_at(rest.len() - 8);
-        let low = low.try_into().map(u64::from_be_bytes);
-        return low.ok().filter(|_| high.iter().all(|byte| *byte == 0)).ok_or(bad);
+        let step = |number: u64, byte: &u8| Some(number.checked_mul(256)? + u64::from(*byte));
+        return rest.iter().try_fold(0, step).ok_or(bad);
     }
     let digits = text(field);
     u64::from_str_radix(digits.trim_matches(' '), 8).map_err(|_| bad)

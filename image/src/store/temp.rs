@@ -14,6 +14,7 @@ static NEXT: AtomicU64 = AtomicU64::new(0);
 pub(crate) struct TempFile {
     file: File,
     path: PathBuf,
+    persisted: bool,
 }
 
 impl TempFile {
@@ -24,7 +25,7 @@ impl TempFile {
             let name = format!("{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
             let path = store.dir("tmp").join(name);
             match OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(&path) {
-                Ok(file) => return Ok(Self { file, path }),
+                Ok(file) => return Ok(Self { file, path, persisted: false }),
                 Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
                 Err(error) => return Err(StoreError::io("create", &path)(error)),
             }
@@ -44,9 +45,10 @@ impl TempFile {
 
     /// Gives the file its name, with its content on the disk first: a name must not outlive a power cut that
     /// the content does not.
-    pub(crate) fn persist(self, path: &Path) -> Result<(), StoreError> {
+    pub(crate) fn persist(mut self, path: &Path) -> Result<(), StoreError> {
         self.file.sync_all().map_err(StoreError::io("write", &self.path))?;
         fs::rename(&self.path, path).map_err(StoreError::io("rename a new file to", path))?;
+        self.persisted = true;
         let dir = path.parent().unwrap_or(path);
         File::open(dir).and_then(|dir| dir.sync_all()).map_err(StoreError::io("write", dir))
     }
@@ -54,7 +56,9 @@ impl TempFile {
 
 impl Drop for TempFile {
     fn drop(&mut self) {
-        // After `persist` the name is gone already; there is nobody to tell of another failure.
-        let _ = fs::remove_file(&self.path);
+        if !self.persisted {
+            // There is nobody to tell; the garbage collection will find it.
+            let _ = fs::remove_file(&self.path);
+        }
     }
 }

@@ -218,6 +218,43 @@ fn files_that_are_no_archives_are_refused() {
     assert!(error.contains("cannot read /nonexistent: No such file"), "{error}");
 }
 
+/// Any byte of an archive may be any other: an error or an image, never a panic or a hang.
+#[test]
+fn mutated_archives_do_no_harm() {
+    let sample = Sample::of("mutated");
+    let whole = docker_archive(&[(&sample, &["mutated:1"])]);
+    let headers: Vec<_> = (0..whole.len()).step_by(512).collect();
+    let dir = tempfile::tempdir().unwrap();
+    let path = write(dir.path(), "mutated.tar", &whole);
+    let (_dir, store) = store();
+    let mut random = 1u64;
+    let mut below = |limit: usize| {
+        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        usize::try_from((random >> 33) % limit as u64).unwrap()
+    };
+    for _ in 0..60 {
+        let mut bytes = whole.clone();
+        let header = headers[below(headers.len())];
+        for _ in 0..=below(3) {
+            // The fields that are numbers or decide what the rest means.
+            let at = header + [124, 125, 135, 148, 149, 156, 157, 257, 345][below(9)];
+            bytes[at] = [0x80, 0xff, b'7', b' ', 0, b'x', b'L', b'1', b'2', b'/'][below(10)];
+        }
+        if below(2) == 0 {
+            seal(&mut bytes[header..header + 512]);
+        }
+        fs::write(&path, bytes).unwrap();
+        drop(get(&store, &format!("docker-archive:{}", path.display())));
+    }
+}
+
+/// Makes a header's checksum right again.
+fn seal(header: &mut [u8]) {
+    header[148..156].fill(b' ');
+    let sum: u32 = header.iter().map(|byte| u32::from(*byte)).sum();
+    header[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
+}
+
 #[test]
 fn bundles_run_what_their_configuration_says() {
     let dir = tempfile::tempdir().unwrap();

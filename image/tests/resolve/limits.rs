@@ -4,7 +4,7 @@ use std::process::Command;
 
 use image::{Limits, ResolveOptions};
 
-use crate::sample::{Sample, failure, get, get_with, gzip, names, options, store, tar};
+use crate::sample::{Sample, failure, get, get_with, gzip, names, options, store, tar, zstd};
 use crate::server::Server;
 
 /// Bytes that are not all the same.
@@ -43,9 +43,10 @@ fn damaged_archives_are_refused() {
     let mut flipped = gzip(&tar(&[("noise", &noise(60_000))]));
     let middle = flipped.len() / 2;
     flipped[middle] ^= 0xff;
-    for layer in
-        [checksum, whole[..3000].to_vec(), cut, flipped, b"\xfd7zXZ\0more".to_vec(), b"no tar".to_vec()]
-    {
+    let frames = zstd(&whole);
+    let short = [frames[..8].to_vec(), frames[..frames.len() - 5].to_vec()];
+    let odd = [b"\xfd7zXZ\0more".to_vec(), b"no tar".to_vec()];
+    for layer in [checksum, whole[..3000].to_vec(), cut, flipped].into_iter().chain(short).chain(odd) {
         // The manifest's digest is right: the layer was damaged before it was pushed.
         let sample = Sample::with_layers(std::slice::from_ref(&whole), vec![layer]);
         let server = Server::with(&sample, |_| None);
