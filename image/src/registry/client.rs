@@ -4,6 +4,7 @@ use std::io::Read;
 use std::path::PathBuf;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use serde::Deserialize;
 use ureq::config::{AutoHeaderValue, RedirectAuthHeaders};
@@ -21,6 +22,9 @@ use crate::resolve::ResolveOptions;
 const USER_AGENT: &str = concat!("cradle/", env!("CARGO_PKG_VERSION"));
 
 const MAX_REDIRECTS: u32 = 5;
+
+/// The time in which a registry on this machine must show that it speaks TLS.
+const PROBE: Duration = Duration::from_secs(10);
 
 /// Bytes of an error's body that are looked at.
 const MAX_ERROR: u64 = 64 << 10;
@@ -50,7 +54,12 @@ impl<'a> Client<'a> {
             cancel: options.cancel,
             patience: options.patience.clone(),
         };
-        if !loopback || client.agent.get(format!("{}/v2/", client.base)).call().is_ok() {
+        let probe = || {
+            let request = client.agent.get(format!("{}/v2/", client.base));
+            // A server without TLS may wait for the rest of what it takes for a request.
+            request.config().timeout_global(Some(PROBE.min(options.patience.idle))).build().call()
+        };
+        if !loopback || probe().is_ok() {
             return Ok(client);
         }
         Ok(Self { base: format!("http://{host}"), ..client })

@@ -25,6 +25,13 @@ pub(crate) struct TagRecord {
     pub(crate) index: Option<Digest>,
 }
 
+impl TagRecord {
+    /// The name in its shortest form.
+    fn familiar(&self) -> String {
+        self.reference.parse::<Reference>().map_or_else(|_| self.reference.clone(), |name| name.familiar())
+    }
+}
+
 /// One line of a list of images.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -117,16 +124,11 @@ impl Store {
         let mut list = Vec::new();
         for (tag, id) in named.chain(unnamed.map(|id| (None, id))) {
             let Some(config) = self.config(id)? else { continue };
-            let familiar = |tag: &TagRecord| {
-                tag.reference
-                    .parse::<Reference>()
-                    .map_or_else(|_| tag.reference.clone(), |name| name.familiar())
-            };
             let users = roots.iter().filter(|root| root.images.contains(&id) && root.is_live());
             let diff_ids = &config.rootfs.diff_ids;
             let files = diff_ids.iter().map(|id| self.layer_path(*id)).chain([self.meta_path(diff_ids)]);
             list.push(ImageSummary {
-                reference: tag.map(familiar),
+                reference: tag.map(TagRecord::familiar),
                 id,
                 manifest: tag.and_then(|tag| tag.manifest),
                 layers: diff_ids.len(),
@@ -139,7 +141,8 @@ impl Store {
     }
 
     /// Takes a name away, or all names of an id; what nobody needs any more goes at once, or with the next
-    /// [`Store::prune`] where somebody is at work in the store. Answers the names taken away.
+    /// [`Store::prune`] where somebody is at work in the store. Answers the names taken away, or the id of an
+    /// image that had none.
     ///
     /// # Errors
     /// No such image; an image by id that pods use; a file that cannot be removed.
@@ -150,6 +153,7 @@ impl Store {
             Ok(name) => read_tag(&self.tag_path(&name.to_string()))?,
             Err(_) => None,
         };
+        let mut removed = Vec::new();
         let tags = match named {
             Some(tag) => vec![tag],
             None => {
@@ -158,15 +162,18 @@ impl Store {
                 if let Some(root) = user {
                     return Err(StoreError::InUse { name: text.to_owned(), pod: root.pod });
                 }
-                self.tags()?.into_iter().filter(|tag| tag.image == id).collect()
+                let tags: Vec<_> = self.tags()?.into_iter().filter(|tag| tag.image == id).collect();
+                removed.extend(tags.is_empty().then(|| id.to_string()));
+                tags
             }
         };
         for tag in &tags {
             self.remove_tag(&tag.reference)?;
+            removed.push(tag.familiar());
         }
         drop(lease);
         self.collect(false)?;
-        Ok(tags.into_iter().map(|tag| tag.reference).collect())
+        Ok(removed)
     }
 
     pub(super) fn remove_tag(&self, reference: &str) -> Result<(), StoreError> {

@@ -168,10 +168,25 @@ fn images_have_further_names_and_ids() {
     filled.store.tag(&image, &"mine:1".parse().unwrap()).unwrap();
     assert_eq!(get(&filled.store, "mine:1").unwrap().image.id(), image.id());
     assert_eq!(get(&filled.store, &image.id().short()).unwrap().image.id(), image.id());
+    let id = image.id().to_string();
     drop(image);
     filled.store.remove(&filled.names[0]).unwrap();
     assert_eq!(get(&filled.store, "mine:1").unwrap().origin, Origin::Store);
     assert_eq!(filled.layers(), 3);
+    assert_eq!(filled.store.remove("mine:1").unwrap(), ["mine:1"]);
+    assert!(matches!(filled.store.remove(&id), Err(StoreError::NoImage(_))));
+}
+
+#[test]
+fn unnamed_images_go_by_their_id() {
+    let (dir, store) = store();
+    fs::create_dir_all(dir.path().join("bundle/rootfs")).unwrap();
+    fs::write(dir.path().join("bundle/config.json"), "{}").unwrap();
+    let source = format!("bundle:{}", dir.path().join("bundle").display());
+    let id = get(&store, &source).unwrap().image.id().to_string();
+    assert_eq!(store.list().unwrap()[0].reference, None);
+    assert_eq!(store.remove(&id[..19]).unwrap(), [id]);
+    assert_eq!(store.list().unwrap(), []);
 }
 
 #[test]
