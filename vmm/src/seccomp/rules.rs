@@ -17,7 +17,7 @@ use super::Role;
 
 /// Calls of every thread: memory of the allocator (never executable, see [`of`]), locks, time, signals, its own
 /// end, and descriptors it has.
-const ALL: [i64; 20] = [
+const ALL: [i64; 21] = [
     SYS_brk,
     SYS_munmap,
     SYS_mremap,
