@@ -10,8 +10,8 @@ use crate::tree::{Attributes, Content, Node, NodeId, Tree, TreeError};
 
 /// Applies `upper`, layer number `layer`, to `merged`.
 pub(super) fn apply(merged: &mut Tree, upper: &Tree, layer: usize) -> Result<(), MergeError> {
-    let mut apply = Apply { merged, upper, layer, moved: HashMap::new() };
-    apply.link_targets()?;
+    let mut apply = Apply { merged, upper, layer, moved: HashMap::new(), late: Vec::new() };
+    apply.link_lower()?;
     apply.root()?;
     let mut stack = vec![(NodeId::ROOT, NodeId::ROOT)];
     while let Some((to, from)) = stack.pop() {
@@ -22,7 +22,7 @@ pub(super) fn apply(merged: &mut Tree, upper: &Tree, layer: usize) -> Result<(),
             }
         }
     }
-    Ok(())
+    apply.link_late()
 }
 
 /// Ends a merge: what the marks of layers meant has happened, and directories that no layer named stay as they are.
@@ -42,27 +42,46 @@ struct Apply<'a> {
     layer: usize,
     /// Nodes of the merged tree by those of the layer, for hard links.
     moved: HashMap<NodeId, NodeId>,
+    /// Links to what the lower layers do not have: directory, name, target.
+    late: Vec<(NodeId, &'a [u8], &'a [u8])>,
 }
 
-impl Apply<'_> {
+impl<'a> Apply<'a> {
     fn failed(&self, source: TreeError) -> MergeError {
         MergeError::Apply { layer: self.layer, source }
     }
 
     /// Finds what the layer's links to lower files mean, before the layer changes anything.
-    fn link_targets(&mut self) -> Result<(), MergeError> {
-        for id in self.upper.reachable() {
-            let Content::LowerLink(target) = &self.upper.node(id).content else { continue };
-            let missing = || MergeError::MissingLinkTarget { layer: self.layer, target: show(target) };
-            let names: Vec<&[u8]> = target.split(|&byte| byte == b'/').collect();
-            let (last, parents) = names.split_last().ok_or_else(missing)?;
-            let parent = self.merged.resolve_directory(NodeId::ROOT, parents, Missing::Stop, target);
-            let parent = parent.map_err(|source| self.failed(source))?;
-            let found = parent.and_then(|parent| self.merged.child(parent, last));
-            let found = found.filter(|&found| self.merged.directory(found).is_none());
-            self.moved.insert(id, found.ok_or_else(missing)?);
+    fn link_lower(&mut self) -> Result<(), MergeError> {
+        let upper = self.upper;
+        for id in upper.reachable() {
+            if let Content::LowerLink(target) = &upper.node(id).content
+                && let Some(found) = self.find(target)?
+            {
+                self.moved.insert(id, found);
+            }
         }
         Ok(())
+    }
+
+    /// Makes the links that are left: their targets are the layer's own, by way of a lower layer's symbolic link.
+    fn link_late(&mut self) -> Result<(), MergeError> {
+        for (to, name, target) in std::mem::take(&mut self.late) {
+            let missing = MergeError::MissingLinkTarget { layer: self.layer, target: show(target) };
+            let found = self.find(target)?.ok_or(missing)?;
+            self.merged.bind(to, name, found).map_err(|source| self.failed(source))?;
+        }
+        Ok(())
+    }
+
+    /// The file that a cleaned path leads to in the merged tree.
+    fn find(&mut self, target: &[u8]) -> Result<Option<NodeId>, MergeError> {
+        let names: Vec<&[u8]> = target.split(|&byte| byte == b'/').collect();
+        let Some((last, parents)) = names.split_last() else { return Ok(None) };
+        let parent = self.merged.resolve_directory(NodeId::ROOT, parents, Missing::Stop, target);
+        let parent = parent.map_err(|source| self.failed(source))?;
+        let found = parent.and_then(|parent| self.merged.child(parent, last));
+        Ok(found.filter(|&found| self.merged.directory(found).is_none()))
     }
 
     fn root(&mut self) -> Result<(), MergeError> {
@@ -97,9 +116,14 @@ impl Apply<'_> {
     }
 
     /// Applies one name of a directory; returns the merged directory to go on in, for a directory.
-    fn child(&mut self, to: NodeId, name: &[u8], child: NodeId) -> Result<Option<NodeId>, MergeError> {
-        let node = self.upper.node(child);
+    fn child(&mut self, to: NodeId, name: &'a [u8], child: NodeId) -> Result<Option<NodeId>, MergeError> {
+        let upper = self.upper;
+        let node = upper.node(child);
         match &node.content {
+            Content::LowerLink(target) if !self.moved.contains_key(&child) => {
+                self.late.push((to, name, target));
+                Ok(None)
+            }
             Content::Whiteout => {
                 if let Some(directory) = self.merged.directory_mut(to) {
                     directory.children.remove(name);

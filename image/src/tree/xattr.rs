@@ -21,8 +21,8 @@ pub(crate) const ACL_DEFAULT: &[u8] = b"system.posix_acl_default";
 const NAME_MAX: usize = 255;
 /// EROFS counts a value's bytes in 16 bits, one short of the kernel's own limit.
 const VALUE_MAX: usize = 65535;
-/// Room for all attributes of an inode: its header counts 4-byte units in 16 bits.
-const TOTAL_MAX: usize = 4 * 65534;
+/// Room for all attributes of an inode, whose header counts 4-byte units in 16 bits; the rest is for marks.
+const TOTAL_MAX: usize = 4 * 65534 - 128;
 
 /// Takes `candidates` into `attributes`, whose mode must be final; returns how many were left out.
 pub(crate) fn admit(

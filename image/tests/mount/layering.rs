@@ -19,7 +19,7 @@ pub fn apply_reference(bench: &Bench, name: &str, layers: &[Vec<u8>]) -> PathBuf
             let (Some(parent), Some(last)) = (path.parent(), path.file_name()) else { continue };
             let Some(hidden) = last.as_bytes().strip_prefix(b".wh.") else { continue };
             if hidden == b".wh..opq" {
-                for child in fs::read_dir(point.join(parent)).unwrap() {
+                for child in fs::read_dir(point.join(parent)).into_iter().flatten() {
                     remove(&child.unwrap().path());
                 }
             } else {
@@ -97,6 +97,7 @@ fn mount_parents_that_no_entry_names() {
         Item::file("absolute/two", "through an absolute link"),
         Item::file("up/three", "through a link that leads above the root"),
         Item::hard_link("other-name", "lib/target"),
+        Item::hard_link("late", "usr/lib/one"),
         Item::directory("explicit/"),
         Item::file("explicit/own", "replaces the link"),
     ]);
@@ -107,6 +108,7 @@ fn mount_parents_that_no_entry_names() {
     assert_eq!(read("usr/lib/two"), "through an absolute link");
     assert_eq!(read("usr/three"), "through a link that leads above the root");
     assert_eq!(read("other-name"), "target");
+    assert_eq!(read("late"), "through a link");
     assert_eq!(read("explicit/own"), "replaces the link");
     assert!(fs::symlink_metadata(mounted.join("explicit")).unwrap().is_dir());
     assert!(!mounted.join("usr/own").exists());

@@ -1,8 +1,12 @@
 //! Random trees: tar to EROFS and back through the kernel, against GNU tar.
 
+use std::fs;
+use std::path::Path;
+
+use super::layering::apply_reference;
 use super::oracle::{Bench, in_namespace};
 use super::snapshot::{Snapshot, assert_same, take};
-use super::tarball::{BLOCK_DEVICE, CHAR_DEVICE, Dialect, FIFO, Item, Tarball};
+use super::tarball::{BLOCK_DEVICE, CHAR_DEVICE, DIRECTORY, Dialect, FIFO, Item, Tarball};
 
 /// A small generator of repeatable numbers (xorshift).
 pub struct Random(u64);
@@ -102,5 +106,83 @@ fn mount_random_trees() {
     let bench = Bench::new();
     for seed in 1..=4 {
         check(&bench, seed);
+    }
+}
+
+/// A layer on few names, so that layers meet: every parent is an entry, so that tar and the merge agree on it.
+fn layer(random: &mut Random) -> Vec<Item> {
+    let mut items = vec![Item::directory(".").mtime(1_111_111, 0)];
+    let mut used = std::collections::BTreeSet::from([".".to_owned()]);
+    let mut directories = vec![".".to_owned()];
+    for number in 0..40 {
+        let parent = directories[usize::try_from(random.below(directories.len() as u64)).unwrap()].clone();
+        let name = char::from(b'a' + u8::try_from(random.below(6)).unwrap());
+        let path = format!("{parent}/{name}");
+        if parent.len() > 12 || !used.insert(path.clone()) {
+            continue;
+        }
+        let mut item = match random.below(8) {
+            0..=2 => {
+                directories.push(path.clone());
+                Item::directory(&path).mode(0o700 + u32::try_from(random.below(64)).unwrap())
+            }
+            3 => Item::symlink(&path, format!("nowhere-{number}")),
+            4 => Item::file(format!("{parent}/.wh.{name}"), ""),
+            5 if parent != "." => Item::file(format!("{parent}/.wh..wh..opq"), ""),
+            _ => Item::file(&path, format!("{number}")),
+        };
+        item.mtime.1 = u32::try_from(random.below(1_000_000_000)).unwrap();
+        items.push(item);
+    }
+    // Whiteouts first, as the reference applies them.
+    items.sort_by_key(|item| !item.path.windows(4).any(|part| part == b".wh."));
+    items
+}
+
+/// What tar does not do by itself: a file takes the place of a directory and the other way round.
+fn make_room(reference: &Path, items: &[Item]) {
+    for item in items {
+        let path = reference.join(std::str::from_utf8(&item.path).unwrap());
+        let Ok(metadata) = fs::symlink_metadata(&path) else { continue };
+        match (metadata.is_dir(), item.kind == DIRECTORY) {
+            (true, false) => fs::remove_dir_all(&path).unwrap(),
+            (false, _) => fs::remove_file(&path).unwrap(),
+            (true, true) => {}
+        }
+    }
+}
+
+#[test]
+fn mount_random_layers() {
+    if !in_namespace("random::mount_random_layers") {
+        return;
+    }
+    let bench = Bench::new();
+    let mut random = Random::new(77);
+    for round in 0..12 {
+        let reference = bench.path(&format!("{round}.reference"));
+        let mut layers = Vec::new();
+        for number in 0..5 {
+            let items = layer(&mut random);
+            let archive = Tarball::of(Dialect::Pax, items.clone());
+            layers.push(bench.layer(&format!("{round}.layer.{number}"), &archive));
+            let whiteouts = items.iter().take_while(|item| item.path.windows(4).any(|part| part == b".wh."));
+            apply_reference(
+                &bench,
+                &format!("{round}.reference"),
+                &[Tarball::of(Dialect::Pax, whiteouts.cloned())],
+            );
+            make_room(&reference, &items);
+            apply_reference(
+                &bench,
+                &format!("{round}.reference"),
+                &[Tarball::of(
+                    Dialect::Pax,
+                    items.iter().filter(|item| !item.path.windows(4).any(|part| part == b".wh.")).cloned(),
+                )],
+            );
+        }
+        let mounted = bench.mount_merged(&format!("{round}.merged"), &layers);
+        assert_same(&take(&mounted), &take(&reference));
     }
 }

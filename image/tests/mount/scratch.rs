@@ -6,7 +6,7 @@ use std::process::Command;
 
 use image::ext4::create_scratch;
 
-use super::oracle::{Bench, in_namespace, run};
+use super::oracle::{Bench, in_namespace, loop_mount, run};
 
 #[test]
 fn mount_scratch_disks() {
@@ -23,7 +23,7 @@ fn mount_scratch_disks() {
         run(Command::new("e2fsck").args(["-f", "-n"]).arg(&disk));
         let point = bench.path(&format!("mounted-{number}"));
         fs::create_dir(&point).unwrap();
-        run(Command::new("mount").args(["-t", "ext4", "-o", "loop"]).arg(&disk).arg(&point));
+        run(loop_mount("ext4", "rw").arg(&disk).arg(&point));
         fs::write(point.join("file"), [1; 100_000]).unwrap();
         let root = fs::metadata(&point).unwrap();
         assert_eq!((root.mode() & 0o7777, root.uid(), root.gid()), (0o755, 0, 0));
