@@ -34,7 +34,7 @@ const TIMER: u32 = 1 << 21;
 const RETRY: Duration = Duration::from_millis(10);
 
 /// How long a connection to a guest port waits for the guest to listen.
-const HOLD: Duration = Duration::from_secs(30);
+const HOLD: Duration = Duration::from_secs(60);
 
 /// What a vsock device connects.
 pub struct VsockConfig {

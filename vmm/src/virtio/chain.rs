@@ -53,14 +53,12 @@ impl<'m> Chain<'m> {
         max_len: u16,
     ) -> Result<Self, ChainError> {
         let mut chain = Self { readable: Buffers::default(), writable: Buffers::default() };
-        let mut count = 0;
         let mut open = true;
         let mut writing = false;
-        for descriptor in descriptors {
+        for (count, descriptor) in (0u16..).zip(descriptors) {
             if count == max_len {
                 return Err(ChainError::TooLong(max_len));
             }
-            count += 1;
             open = descriptor.has_next();
             if writing && !descriptor.is_write_only() {
                 return Err(ChainError::Order);

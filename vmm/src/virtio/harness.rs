@@ -5,7 +5,6 @@
 
 use std::thread;
 
-use virtio_bindings::bindings::virtio_ring::{VRING_DESC_F_INDIRECT, VRING_DESC_F_NEXT, VRING_DESC_F_WRITE};
 use vm_memory::{Bytes, GuestAddress};
 use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
 
@@ -15,10 +14,10 @@ use crate::bus::{MmioDevice, QUEUE_NOTIFY_OFFSET};
 use crate::event_loop::EventLoop;
 use crate::memory::GuestMemory;
 
-/// `flags` of a descriptor.
-pub(crate) const NEXT: u16 = VRING_DESC_F_NEXT as u16;
-pub(crate) const WRITE: u16 = VRING_DESC_F_WRITE as u16;
-pub(crate) const INDIRECT: u16 = VRING_DESC_F_INDIRECT as u16;
+/// `flags` of a descriptor (virtio 1.3, section 2.7.5).
+pub(crate) const NEXT: u16 = 1;
+pub(crate) const WRITE: u16 = 2;
+pub(crate) const INDIRECT: u16 = 4;
 
 /// RAM of the fake guest: two regions with a hole, so that buffers can straddle an end.
 pub(crate) const LOW: u64 = 16 << 20;

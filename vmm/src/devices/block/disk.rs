@@ -2,11 +2,13 @@
 //!
 //! Made by whoever opens the files, before the sandbox; used by the block device.
 
-use std::fs::{File, TryLockError};
+use std::fs::File;
 use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::fs::FileExt;
 
+use rustix::fs::{FlockOperation, flock};
+use rustix::io::Errno;
 use vmm_sys_util::fallocate::{FallocateMode, fallocate};
 
 use super::SECTOR;
@@ -96,10 +98,10 @@ impl DiskConfig {
     /// # Errors
     /// [`DiskError`].
     pub fn writable(file: File, serial: &str) -> Result<Self, DiskError> {
-        match file.try_lock() {
+        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Err(DiskError::InUse),
-            Err(TryLockError::Error(error)) => return Err(DiskError::Lock(error)),
+            Err(Errno::WOULDBLOCK) => return Err(DiskError::InUse),
+            Err(error) => return Err(DiskError::Lock(error.into())),
         }
         let len = file_len(&file, 0)?;
         Self::new(vec![Extent { file, offset: 0, len }], serial, false, 1)
@@ -246,7 +248,7 @@ fn try_fallocate(file: &File, mode: FallocateMode, offset: u64, len: u64) -> io:
 }
 
 fn write_zeros(file: &File, mut offset: u64, mut len: u64) -> io::Result<()> {
-    const ZEROS: [u8; 64 * 1024] = [0; 64 * 1024];
+    static ZEROS: [u8; 64 * 1024] = [0; 64 * 1024];
     while len > 0 {
         let chunk = ZEROS.len().min(as_usize(len)?);
         file.write_all_at(&ZEROS[..chunk], offset)?;

@@ -6,7 +6,7 @@ use std::os::unix::fs::{FileExt, MetadataExt};
 use super::request::{Status, kind};
 use super::*;
 use crate::virtio::harness::{
-    BARE_FEATURES, Desc, DeviceHarness, HIGH, INDIRECT, LOW, NEXT, Numbers, Part, WRITE, encode, fuzz,
+    BARE_FEATURES, Desc, DeviceHarness, HIGH, INDIRECT, NEXT, Numbers, Part, WRITE, encode, fuzz,
     malformed_chains,
 };
 
@@ -326,5 +326,4 @@ fn random_chains_do_no_harm() {
     };
     fuzz(&mut harness, 5_000, 2, fill);
     assert_eq!(request(&mut harness, kind::IN, 0, &[Part::In(DATA, 512)]).0, OK);
-    assert!(LOW > DATA);
 }

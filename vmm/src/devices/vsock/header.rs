@@ -1,4 +1,7 @@
 //! The header of a vsock packet (virtio 1.3, section 5.10.6).
+//!
+//! Not `virtio-vsock`'s: its packets must lie in at most two descriptors and one region of memory, and a device may
+//! not make such assumptions (section 2.7.4.1). [`crate::virtio::Buffers`] makes none.
 
 /// Bytes in a header.
 pub(super) const LEN: usize = 44;

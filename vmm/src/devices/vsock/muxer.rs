@@ -33,6 +33,8 @@ pub(super) struct Muxer {
     listed: VecDeque<usize>,
     resets: VecDeque<Key>,
     next_port: u32,
+    /// Connections may wait for the guest to accept them; found out at each [`Self::tick`].
+    connecting: bool,
     /// Connections may wait in a listener's backlog, because the table was full.
     accept_later: bool,
     sources: Option<Sources>,
@@ -52,6 +54,7 @@ impl Muxer {
             listed: VecDeque::new(),
             resets: VecDeque::new(),
             next_port: FIRST_PORT,
+            connecting: false,
             accept_later: false,
             sources: None,
         }
@@ -76,6 +79,7 @@ impl Muxer {
         self.table = Table::default();
         self.listed.clear();
         self.resets.clear();
+        self.connecting = false;
     }
 
     /// Takes all connections that wait at a listener, as far as the table has room.
@@ -91,6 +95,7 @@ impl Muxer {
                 Ok(socket) => {
                     let stream = UnixStream::from(socket);
                     let key = Key { host_port: self.free_port(guest_port), guest_port };
+                    self.connecting = true;
                     self.add(Connection::to_guest(key, stream, Instant::now() + self.hold));
                 }
                 Err(Errno::AGAIN) => return,
@@ -115,12 +120,14 @@ impl Muxer {
 
     /// Whether connections wait for the guest to accept them, so that [`Self::tick`] is due from time to time.
     pub(super) fn is_connecting(&self) -> bool {
-        !self.table.connecting().is_empty()
+        self.connecting
     }
 
     /// Tries again what the guest did not accept.
     pub(super) fn tick(&mut self, now: Instant) {
-        for slot in self.table.connecting() {
+        let slots = self.table.connecting();
+        self.connecting = !slots.is_empty();
+        for slot in slots {
             if let Some(connection) = self.table.get_mut(slot) {
                 let fate = connection.retry(now);
                 self.settle(slot, fate);
