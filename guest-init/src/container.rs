@@ -1,7 +1,6 @@
 //! A container's processes: how they are made, what they see, what they may do.
 
 pub(crate) mod cgroup;
-mod devices;
 mod enter;
 mod environment;
 pub(crate) mod etc;

@@ -74,7 +74,7 @@ impl Disks {
             match disk {
                 DiskSpec::Image => mount_disk(index, &place, "erofs", MountFlags::RDONLY)?,
                 DiskSpec::Scratch => {
-                    mount_disk(index, &place, "ext4", MountFlags::NODEV | MountFlags::NOSUID)?;
+                    mount_disk(index, &place, "ext4", MountFlags::NODEV)?;
                     writable.insert(u32::try_from(index).unwrap_or(u32::MAX), place.clone());
                 }
             }

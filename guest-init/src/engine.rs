@@ -59,18 +59,19 @@ impl<'s> Engine<'s> {
     /// # Errors
     /// A control group that cannot be made.
     pub(crate) fn new(spec: &'s LaunchSpec, disks: &'s Disks, stream: Stream) -> Result<Self, CgroupError> {
-        let groups = Cgroup::create_all(&spec.containers)?;
-        let containers = spec.containers.iter().zip(groups).map(|(spec, cgroup)| Container {
-            spec,
-            process: None,
-            input: Input::default(),
-            cgroup,
-            size: Winsize { ws_row: 0, ws_col: 0, ws_xpixel: 0, ws_ypixel: 0 },
-            held: Vec::new(),
-            last: None,
+        let containers = spec.containers.iter().map(|spec| {
+            Ok(Container {
+                spec,
+                process: None,
+                input: Input::default(),
+                cgroup: Cgroup::create(&spec.name, &spec.limits)?,
+                size: Winsize { ws_row: 0, ws_col: 0, ws_xpixel: 0, ws_ypixel: 0 },
+                held: Vec::new(),
+                last: None,
+            })
         });
         Ok(Self {
-            containers: containers.collect(),
+            containers: containers.collect::<Result<_, CgroupError>>()?,
             stream,
             ending: Ending::No,
             lifecycle: Lifecycle::new(&spec.containers),

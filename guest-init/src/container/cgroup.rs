@@ -1,9 +1,7 @@
 //! A container's control group (cgroup v2): its limits, and how often the kernel killed for its memory.
 
-use crate::container::devices::DeviceRules;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{Mode, OFlags};
-use spec::ContainerSpec;
 use spec::launch::LimitsSpec;
 use std::io;
 use std::path::PathBuf;
@@ -36,9 +34,6 @@ pub(crate) enum CgroupError {
         #[source]
         source: io::Error,
     },
-    /// The device rules cannot be set.
-    #[error("cannot set the device rules of control group {0}")]
-    Devices(String, #[source] io::Error),
     /// A controller cannot be passed on to the containers.
     #[error("cannot enable control group controller {0}")]
     Enable(&'static str, #[source] io::Error),
@@ -67,21 +62,11 @@ pub(crate) fn enable_controllers() -> Result<(), CgroupError> {
 }
 
 impl Cgroup {
-    /// Makes the groups of all containers and sets their limits and device rules.
+    /// Makes the group and sets its limits.
     ///
     /// # Errors
-    /// The first step that failed; [`CgroupError::Limit`] also where the kernel lacks the controller.
-    pub(crate) fn create_all(containers: &[ContainerSpec]) -> Result<Vec<Self>, CgroupError> {
-        let rules = DeviceRules::load().map_err(|error| CgroupError::Devices("root".to_owned(), error))?;
-        let create = |container: &ContainerSpec| {
-            let group = Self::create(&container.name, &container.limits)?;
-            rules.attach(&group.dir).map_err(|error| CgroupError::Devices(container.name.clone(), error))?;
-            Ok(group)
-        };
-        containers.iter().map(create).collect()
-    }
-
-    fn create(name: &str, limits: &LimitsSpec) -> Result<Self, CgroupError> {
+    /// [`CgroupError::Make`], and [`CgroupError::Limit`] also where the kernel lacks the controller.
+    pub(crate) fn create(name: &str, limits: &LimitsSpec) -> Result<Self, CgroupError> {
         let path = PathBuf::from(MOUNT_POINT).join(name);
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let dir = std::fs::create_dir(&path)
