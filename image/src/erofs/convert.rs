@@ -1,7 +1,7 @@
 //! From a layer's archive, or an unpacked directory, to its EROFS file.
 
 use std::fs::File;
-use std::io::{self, Read, Seek, SeekFrom};
+use std::io::{self, Read};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
@@ -95,24 +95,28 @@ pub fn convert_layer(tar: &mut dyn Read, out: &File, limits: &Limits) -> Result<
 pub fn convert_directory(dir: &Path, out: &File, limits: &Limits) -> Result<LayerSummary, ConvertError> {
     let mut layer = Layer::new(out, limits);
     let data = &mut layer.data;
-    layer.dropped_xattrs = directory::walk(dir, &mut layer.tree, &mut |path, mut file, size| {
+    layer.dropped_xattrs = directory::walk(dir, &mut layer.tree, &mut |path, file, size| {
         let failed = |source| ConvertError::ReadFile { path: path.to_path_buf(), source };
         let extents = data_extents(file, size).map_err(failed)?;
-        if extents == [Extent { offset: 0, length: size }] {
-            file.seek(SeekFrom::Start(0)).map_err(failed)?;
-            return Ok(data.store(size, &mut |buffer: &mut [u8]| file.read(buffer).map_err(failed))?);
-        }
         let (mut at, mut next) = (0..0, extents.iter());
         let mut read = |buffer: &mut [u8]| {
-            if at.is_empty() {
-                let extent = next.next().ok_or(io::ErrorKind::UnexpectedEof.into()).map_err(failed)?;
+            if at.is_empty()
+                && let Some(extent) = next.next()
+            {
                 at = extent.offset..extent.offset + extent.length;
             }
             let room = usize::try_from(at.end - at.start).unwrap_or(usize::MAX).min(buffer.len());
             let read = file.read_at(&mut buffer[..room], at.start).map_err(failed)?;
+            if read == 0 {
+                // Somebody made the file shorter.
+                return Err(failed(io::ErrorKind::UnexpectedEof.into()));
+            }
             at.start += read as u64;
-            Ok::<_, ConvertError>(read)
+            Ok(read)
         };
+        if extents == [Extent { offset: 0, length: size }] {
+            return Ok(data.store(size, &mut read)?);
+        }
         Ok(data.store_sparse(size, &extents, &mut read)?)
     })?;
     layer.finish(out)

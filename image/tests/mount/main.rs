@@ -5,6 +5,7 @@
 #![expect(unreachable_pub, reason = "modules of a test")]
 
 mod edge;
+mod full;
 mod layering;
 mod oracle;
 mod random;
