@@ -8,7 +8,7 @@
 
 use std::sync::{Mutex, PoisonError};
 
-/// First guest physical address of the device slots: the start of the hole of the memory layout.
+/// First guest physical address of the device slots, in the hole of the memory layout.
 pub const MMIO_BASE: u64 = 0xd000_0000;
 
 /// Bytes in a device's slot.
