@@ -3,12 +3,13 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::{Read, Write};
 use std::os::unix::fs::FileExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use image::Limits;
 use image::erofs::convert_layer;
 use image::merge::merge_layers;
+use rustix::mount::MountFlags;
 
 /// Runs the test named `test` again in a mount namespace of its own; `true` inside it. Fails for an ordinary user.
 pub fn in_namespace(test: &str) -> bool {
@@ -97,15 +98,10 @@ impl Bench {
     pub fn mount(&self, file: &str, name: &str) -> PathBuf {
         let (file, point) = (self.path(file), self.path(name));
         fs::create_dir(&point).unwrap();
-        let looped = loop_mount("erofs", "ro").arg(&file).arg(&point).output();
-        let looped = looped.expect("mount (util-linux) must be there");
-        if !looped.status.success() {
-            let direct =
-                rustix::mount::mount(&file, &point, "erofs", rustix::mount::MountFlags::RDONLY, None);
-            let said = String::from_utf8_lossy(&looped.stderr);
-            direct.unwrap_or_else(|error| {
-                panic!("no way to mount EROFS here: {said}; without a loop device: {error}")
-            });
+        if let Err(said) = loop_mount(&file, &point, "erofs", MountFlags::RDONLY) {
+            let direct = rustix::mount::mount(&file, &point, "erofs", MountFlags::RDONLY, None);
+            direct
+                .unwrap_or_else(|error| panic!("cannot mount EROFS: {said}; without a loop device: {error}"));
         }
         point
     }
@@ -150,12 +146,23 @@ impl Bench {
     }
 }
 
-/// A mount through a loop device, one at a time: two that look for a free device at once may meet on it.
-pub fn loop_mount(kind: &str, access: &str) -> Command {
-    let mut command = Command::new("flock");
-    command.arg(std::env::temp_dir().join("image-test-loop-mount.lock"));
-    command.args(["mount", "-t", kind, "-o", &format!("{access},loop")]);
-    command
+/// Mounts through a loop device that goes with the mount. `mount -o loop` would keep the device open for writing, which
+/// a kernel without `BLK_DEV_WRITE_MOUNTED` refuses.
+pub fn loop_mount(file: &Path, point: &Path, kind: &str, flags: MountFlags) -> Result<(), String> {
+    let mut losetup = Command::new("losetup");
+    if flags.contains(MountFlags::RDONLY) {
+        losetup.arg("--read-only");
+    }
+    let output = losetup.args(["--find", "--show"]).arg(file).output();
+    let output = output.expect("losetup (util-linux) must be there");
+    if !output.status.success() {
+        return Err(String::from_utf8_lossy(&output.stderr).trim().to_owned());
+    }
+    let device = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+    let mounted = rustix::mount::mount(&device, point, kind, flags, None);
+    // The device is in use: it goes when it no longer is.
+    run(Command::new("losetup").args(["--detach", &device]));
+    mounted.map_err(|error| format!("{device}: {error}"))
 }
 
 pub fn run(command: &mut Command) {

@@ -5,6 +5,7 @@ use std::os::unix::fs::MetadataExt;
 use std::process::Command;
 
 use image::ext4::create_scratch;
+use rustix::mount::MountFlags;
 
 use super::oracle::{Bench, in_namespace, loop_mount, run};
 
@@ -23,7 +24,7 @@ fn mount_scratch_disks() {
         run(Command::new("e2fsck").args(["-f", "-n"]).arg(&disk));
         let point = bench.path(&format!("mounted-{number}"));
         fs::create_dir(&point).unwrap();
-        run(loop_mount("ext4", "rw").arg(&disk).arg(&point));
+        loop_mount(&disk, &point, "ext4", MountFlags::empty()).unwrap();
         fs::write(point.join("file"), [1; 100_000]).unwrap();
         let root = fs::metadata(&point).unwrap();
         assert_eq!((root.mode() & 0o7777, root.uid(), root.gid()), (0o755, 0, 0));
