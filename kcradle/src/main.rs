@@ -28,15 +28,33 @@ use clap::{CommandFactory as _, Parser as _};
 use cli::{Cli, Command};
 use failure::Failure;
 
+/// The exit code of arguments that are not understood.
+const CODE_USAGE: u8 = 2;
+
 fn main() -> ExitCode {
     let origin = Instant::now();
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return usage(&error),
+    };
     match dispatch(cli.command, origin) {
         Ok(code) => ExitCode::from(code),
         Err(failure) => {
             failure.print();
             ExitCode::from(failure.exit_code())
         }
+    }
+}
+
+/// Prints help, or what is wrong with the arguments. Of `run` every failure of its own is 125, as Docker counts.
+fn usage(error: &clap::Error) -> ExitCode {
+    // Where standard output is closed, nobody reads it.
+    let _ = error.print();
+    let is_run = std::env::args_os().nth(1).is_some_and(|command| command == "run");
+    match error.exit_code() {
+        0 => ExitCode::SUCCESS,
+        _ if is_run => ExitCode::from(failure::CODE_RUN_FAILED),
+        _ => ExitCode::from(CODE_USAGE),
     }
 }
 

@@ -1,0 +1,106 @@
+//! `ls`, `rm`, `stop`, `image`, `check`, `completions` and the help texts.
+
+use std::fs;
+
+use serde_json::Value;
+
+use crate::host::Host;
+
+#[test]
+fn a_pod_is_listed_until_it_is_removed_and_its_image_kept_until_then() {
+    let host = Host::new();
+    host.summon("pod", &["--label", "tier=front"], &[]);
+    let dir = host.path("pod").canonicalize().unwrap().display().to_string();
+    assert_eq!(host.good(&["ls", "-q"]), format!("{dir}\n"));
+    let list: Value = serde_json::from_str(&host.good(&["ls", "--json"])).unwrap();
+    assert_eq!((&list[0]["dir"], &list[0]["status"]), (&dir.into(), &"created".into()));
+    assert_eq!(list[0]["labels"]["tier"], "front");
+    assert!(list[0]["created"].as_str().unwrap().ends_with('Z'));
+
+    host.good(&["image", "prune", "--all"]);
+    let images: Value = serde_json::from_str(&host.good(&["image", "ls", "--json"])).unwrap();
+    assert_eq!(images.as_array().unwrap().len(), 1, "{images}");
+
+    assert_eq!(host.good(&["stop", "pod"]), "pod\n");
+    host.good(&["rm", "pod"]);
+    assert!(!host.path("pod").exists());
+    assert_eq!(host.good(&["ls", "-q"]), "");
+    let pruned: Value = serde_json::from_str(&host.good(&["image", "prune", "--all", "--json"])).unwrap();
+    assert_eq!(pruned["layers"], 1, "{pruned}");
+    assert_eq!(host.good(&["image", "ls", "-q"]), "");
+}
+
+#[test]
+fn rm_keeps_what_is_not_the_pods() {
+    let host = Host::new();
+    host.summon("pod", &[], &[]);
+    fs::write(host.path("pod/notes.txt"), "mine").unwrap();
+    host.good(&["rm", "pod"]);
+    assert_eq!(fs::read(host.path("pod/notes.txt")).unwrap(), b"mine");
+    let error = host.refused(&["rm", "pod"], 1);
+    assert!(error.contains("is no pod"), "{error}");
+    host.refused(&["rm", "gone"], 1);
+    host.good(&["rm", "-f", "gone"]);
+}
+
+#[test]
+fn an_image_is_removed_by_name() {
+    let host = Host::new();
+    host.summon("pod", &[], &[]);
+    host.good(&["rm", "pod"]);
+    host.good(&["image", "rm", "app:1"]);
+    let error = host.refused(&["image", "rm", "app:1"], 1);
+    assert!(error.contains("app:1"), "{error}");
+}
+
+#[test]
+fn check_says_whether_pods_can_run() {
+    let host = Host::new();
+    let ended = host.kcradle(&["check", "--json"]);
+    let report: Value = serde_json::from_str(&ended.out).unwrap();
+    assert_eq!(ended.code, Some(if report["fit"] == true { 0 } else { 1 }));
+    let kvm = &report["findings"].as_array().unwrap()[0];
+    assert_eq!(kvm["name"], "KVM");
+    let modules = |name: &str| std::path::Path::new("/sys/module").join(name).exists();
+    if modules("kvm_pvm") && !modules("kvm_intel") && !modules("kvm_amd") {
+        assert!(kvm["detail"].as_str().unwrap().contains("kvm_pvm"), "{kvm}");
+    }
+    if kvm["level"] != "ok" {
+        assert!(kvm["remedy"].is_string(), "{kvm}");
+        assert_eq!(ended.code, Some(1));
+    }
+    fs::remove_file(host.path("package/cradle.json")).unwrap();
+    let ended = host.kcradle(&["check"]);
+    assert_eq!(ended.code, Some(1));
+    assert!(
+        ended.out.contains("MISSING  runtime package") && ended.out.contains("CRADLE_PKG"),
+        "{}",
+        ended.out
+    );
+}
+
+#[test]
+fn every_command_explains_itself() {
+    let host = Host::new();
+    for command in [
+        &["summon"][..],
+        &["run"],
+        &["ls"],
+        &["stop"],
+        &["rm"],
+        &["image", "ls"],
+        &["image", "rm"],
+        &["image", "prune"],
+        &["check"],
+        &["completions"],
+    ] {
+        let help = host.good(&[command, &["--help"]].concat());
+        assert!(help.contains("Usage: kcradle") && help.contains("Examples:"), "{help}");
+    }
+    assert!(host.good(&["--help"]).contains("kcradle summon ./hello busybox"));
+    assert!(host.good(&["--version"]).starts_with("kcradle "));
+    assert_eq!(host.kcradle(&["nonsense"]).code, Some(2));
+    for shell in ["bash", "zsh", "fish"] {
+        assert!(host.good(&["completions", shell]).contains("summon"), "{shell}");
+    }
+}
