@@ -6,6 +6,7 @@
 
 mod backlog;
 mod connection;
+mod credit;
 mod header;
 mod muxer;
 mod table;

@@ -3,10 +3,12 @@
 //!
 //! Sits on the bus and answers vCPU threads; the device itself lives in an event loop.
 
+mod queue_setup;
+pub(super) mod register;
+
 use std::io;
 
-use virtio_queue::{Queue, QueueT};
-use vm_memory::GuestAddress;
+use virtio_queue::QueueT;
 use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
 
 use super::{Interrupt, VirtioDevice, Virtqueue, feature, status};
@@ -14,39 +16,11 @@ use crate::bus::{MmioDevice, QUEUE_NOTIFY_OFFSET};
 use crate::event_loop::{DeviceHandle, EventLoop};
 use crate::memory::GuestMemory;
 
-/// Register offsets (virtio 1.3, section 4.2.2, table 4.1).
-pub(super) mod register {
-    pub(crate) const MAGIC_VALUE: u64 = 0x000;
-    pub(crate) const VERSION: u64 = 0x004;
-    pub(crate) const DEVICE_ID: u64 = 0x008;
-    pub(crate) const VENDOR_ID: u64 = 0x00c;
-    pub(crate) const DEVICE_FEATURES: u64 = 0x010;
-    pub(crate) const DEVICE_FEATURES_SEL: u64 = 0x014;
-    pub(crate) const DRIVER_FEATURES: u64 = 0x020;
-    pub(crate) const DRIVER_FEATURES_SEL: u64 = 0x024;
-    pub(crate) const QUEUE_SEL: u64 = 0x030;
-    pub(crate) const QUEUE_SIZE_MAX: u64 = 0x034;
-    pub(crate) const QUEUE_SIZE: u64 = 0x038;
-    pub(crate) const QUEUE_READY: u64 = 0x044;
-    pub(crate) const INTERRUPT_STATUS: u64 = 0x060;
-    pub(crate) const INTERRUPT_ACK: u64 = 0x064;
-    pub(crate) const STATUS: u64 = 0x070;
-    pub(crate) const QUEUE_DESC_LOW: u64 = 0x080;
-    pub(crate) const QUEUE_DESC_HIGH: u64 = 0x084;
-    pub(crate) const QUEUE_DRIVER_LOW: u64 = 0x090;
-    pub(crate) const QUEUE_DRIVER_HIGH: u64 = 0x094;
-    pub(crate) const QUEUE_DEVICE_LOW: u64 = 0x0a0;
-    pub(crate) const QUEUE_DEVICE_HIGH: u64 = 0x0a4;
-    pub(crate) const SHM_LEN_LOW: u64 = 0x0b0;
-    pub(crate) const SHM_BASE_HIGH: u64 = 0x0bc;
-    pub(crate) const CONFIG_GENERATION: u64 = 0x0fc;
-    pub(crate) const CONFIG: u64 = 0x100;
-}
+use queue_setup::QueueSetup;
 use register::{
     CONFIG, CONFIG_GENERATION, DEVICE_FEATURES, DEVICE_FEATURES_SEL, DEVICE_ID, DRIVER_FEATURES,
-    DRIVER_FEATURES_SEL, INTERRUPT_ACK, INTERRUPT_STATUS, MAGIC_VALUE, QUEUE_DESC_HIGH, QUEUE_DESC_LOW,
-    QUEUE_DEVICE_HIGH, QUEUE_DEVICE_LOW, QUEUE_DRIVER_HIGH, QUEUE_DRIVER_LOW, QUEUE_READY, QUEUE_SEL,
-    QUEUE_SIZE, QUEUE_SIZE_MAX, SHM_BASE_HIGH, SHM_LEN_LOW, STATUS, VENDOR_ID, VERSION,
+    DRIVER_FEATURES_SEL, INTERRUPT_ACK, INTERRUPT_STATUS, MAGIC_VALUE, QUEUE_READY, QUEUE_SEL,
+    QUEUE_SIZE_MAX, SHM_BASE_HIGH, SHM_LEN_LOW, STATUS, VENDOR_ID, VERSION,
 };
 
 /// "virt", little-endian.
@@ -85,17 +59,6 @@ struct State {
     driver_features: u64,
     queue_sel: u32,
     queues: Vec<QueueSetup>,
-}
-
-/// A virtqueue as the driver describes it.
-struct QueueSetup {
-    max_size: u16,
-    size: u32,
-    descriptors: u64,
-    driver: u64,
-    device: u64,
-    /// Set by `QueueReady`, where everything above was found good.
-    ready: bool,
 }
 
 impl MmioTransport {
@@ -257,16 +220,7 @@ impl MmioDevice for MmioTransport {
 
 impl State {
     fn new(max_sizes: impl Iterator<Item = u16>) -> Self {
-        let queues = max_sizes
-            .map(|max_size| QueueSetup {
-                max_size,
-                size: u32::from(max_size),
-                descriptors: 0,
-                driver: 0,
-                device: 0,
-                ready: false,
-            })
-            .collect();
+        let queues = max_sizes.map(QueueSetup::new).collect();
         Self { status: 0, features_sel: 0, driver_features_sel: 0, driver_features: 0, queue_sel: 0, queues }
     }
 
@@ -296,34 +250,6 @@ impl State {
     }
 }
 
-impl QueueSetup {
-    fn write_register(&mut self, offset: u64, value: u32, memory: &GuestMemory) {
-        match offset {
-            QUEUE_READY => self.ready = value == 1 && self.queue(memory).is_some(),
-            _ if self.ready => {}
-            QUEUE_SIZE => self.size = value,
-            QUEUE_DESC_LOW => set_low(&mut self.descriptors, value),
-            QUEUE_DESC_HIGH => set_high(&mut self.descriptors, value),
-            QUEUE_DRIVER_LOW => set_low(&mut self.driver, value),
-            QUEUE_DRIVER_HIGH => set_high(&mut self.driver, value),
-            QUEUE_DEVICE_LOW => set_low(&mut self.device, value),
-            QUEUE_DEVICE_HIGH => set_high(&mut self.device, value),
-            _ => {}
-        }
-    }
-
-    /// The queue, where its size is a power of two within the limit and its rings are aligned and in RAM.
-    fn queue(&self, memory: &GuestMemory) -> Option<Queue> {
-        let mut queue = Queue::new(self.max_size).ok()?;
-        queue.try_set_size(u16::try_from(self.size).ok()?).ok()?;
-        queue.try_set_desc_table_address(GuestAddress(self.descriptors)).ok()?;
-        queue.try_set_avail_ring_address(GuestAddress(self.driver)).ok()?;
-        queue.try_set_used_ring_address(GuestAddress(self.device)).ok()?;
-        queue.set_ready(true);
-        queue.is_valid(memory).then_some(queue)
-    }
-}
-
 fn clone_all(events: &[EventFd]) -> io::Result<Vec<EventFd>> {
     events.iter().map(EventFd::try_clone).collect()
 }
@@ -336,14 +262,6 @@ fn half(value: u64, selector: u32) -> u32 {
         1 => (value >> 32) as u32,
         _ => 0,
     }
-}
-
-fn set_low(target: &mut u64, value: u32) {
-    *target = *target & !0xffff_ffff | u64::from(value);
-}
-
-fn set_high(target: &mut u64, value: u32) {
-    *target = *target & 0xffff_ffff | u64::from(value) << 32;
 }
 
 #[cfg(test)]

@@ -5,19 +5,15 @@
 
 use std::io;
 use std::net::Shutdown;
-use std::num::Wrapping;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::time::Instant;
 
 use super::backlog::Backlog;
+use super::credit::{BUF_ALLOC, Credit};
 use super::header::{Header, SHUTDOWN_BOTH, SHUTDOWN_RCV, SHUTDOWN_SEND, STREAM, op};
 use crate::virtio::Buffers;
 
-/// Bytes of unwritten data that the guest may have sent on a connection.
-pub(super) const BUF_ALLOC: u32 = 256 * 1024;
-/// The guest is told of its credit when so many bytes of it are free that it does not know of.
-const CREDIT_STEP: u32 = BUF_ALLOC / 4;
 /// The most data in a packet to the guest.
 pub(super) const MAX_PACKET: usize = 64 * 1024;
 
@@ -83,14 +79,7 @@ pub(super) struct Connection {
     /// Shutdown flags that the guest has sent.
     guest_shutdown: u32,
     backlog: Backlog,
-    /// Bytes sent to the guest, and the guest's last word on what it holds and has consumed.
-    sent: Wrapping<u32>,
-    guest_alloc: u32,
-    guest_consumed: Wrapping<u32>,
-    /// Bytes received from the guest, those of them that have left the backlog, and the last count it was told.
-    received: Wrapping<u32>,
-    forwarded: Wrapping<u32>,
-    advertised: Wrapping<u32>,
+    credit: Credit,
 }
 
 impl Connection {
@@ -104,12 +93,11 @@ impl Connection {
     pub(super) fn from_guest(key: Key, stream: UnixStream, request: &Header) -> Self {
         let owed = Owed { response: true, ..Owed::default() };
         let mut connection = Self::new(key, stream, Phase::Open, owed);
-        connection.learn_credit(request);
+        connection.credit.learn(request);
         connection
     }
 
     fn new(key: Key, stream: UnixStream, phase: Phase, owed: Owed) -> Self {
-        let zero = Wrapping(0);
         Self {
             key,
             listed: false,
@@ -124,12 +112,7 @@ impl Connection {
             told: 0,
             guest_shutdown: 0,
             backlog: Backlog::default(),
-            sent: zero,
-            guest_alloc: 0,
-            guest_consumed: zero,
-            received: zero,
-            forwarded: zero,
-            advertised: zero,
+            credit: Credit::default(),
         }
     }
 
@@ -174,7 +157,7 @@ impl Connection {
 
     /// A packet came from the guest; `data` are the bytes behind its header, `header.len` of them.
     pub(super) fn receive(&mut self, header: &Header, data: Buffers<'_>) -> Fate {
-        self.learn_credit(header);
+        self.credit.learn(header);
         match (self.phase, header.op) {
             (Phase::Requested { until }, op::RST) => {
                 self.phase = Phase::Held { until };
@@ -201,14 +184,11 @@ impl Connection {
     }
 
     fn receive_data(&mut self, mut data: Buffers<'_>) -> Fate {
-        let room = BUF_ALLOC - (self.received - self.forwarded).0;
-        let Some(len) = u32::try_from(data.len()).ok().filter(|len| *len <= room) else { return Fate::Reset };
-        if self.guest_shutdown & SHUTDOWN_SEND != 0 {
+        if self.guest_shutdown & SHUTDOWN_SEND != 0 || !self.credit.received(data.len()) {
             return Fate::Reset;
         }
-        self.received += len;
         if self.refused {
-            self.forwarded += len;
+            self.credit.forwarded_all();
         } else if self.backlog.is_empty() && self.writable {
             while !data.is_empty() && self.writable && !self.refused {
                 let result = data.write_to_stream(self.stream.as_fd());
@@ -218,7 +198,6 @@ impl Connection {
         if !self.refused && !data.is_empty() {
             self.backlog.push(&mut data);
         }
-        self.count_credit();
         Fate::Keep
     }
 
@@ -239,7 +218,6 @@ impl Connection {
             let result = self.backlog.write_to(&self.stream);
             self.took(result);
         }
-        self.count_credit();
         if !self.backlog.is_empty() {
             return Fate::Keep;
         }
@@ -260,7 +238,7 @@ impl Connection {
     /// Notes what the socket did with bytes of the guest.
     fn took(&mut self, result: io::Result<usize>) {
         match result {
-            Ok(count) => self.forwarded += u32::try_from(count).unwrap_or(0),
+            Ok(count) => self.credit.forwarded(count),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.writable = false,
             Err(_) => self.refuse(),
@@ -271,23 +249,11 @@ impl Connection {
     fn refuse(&mut self) {
         self.refused = true;
         self.backlog.clear();
-        self.forwarded = self.received;
+        self.credit.forwarded_all();
     }
 
-    fn learn_credit(&mut self, header: &Header) {
-        self.guest_alloc = header.buf_alloc;
-        self.guest_consumed = Wrapping(header.fwd_cnt);
-    }
-
-    fn count_credit(&mut self) {
-        if (self.forwarded - self.advertised).0 >= CREDIT_STEP {
-            self.owed.credit = true;
-        }
-    }
-
-    /// Bytes that the guest takes now. A guest that claims to have consumed more than it got gets nothing.
-    fn credit(&self) -> usize {
-        self.guest_alloc.saturating_sub((self.sent - self.guest_consumed).0) as usize
+    fn owes_credit(&self) -> bool {
+        self.owed.credit || self.credit.is_due()
     }
 
     /// Shutdown flags that the guest has not been told.
@@ -302,8 +268,8 @@ impl Connection {
         match self.phase {
             Phase::Requested { .. } => self.owed.request,
             Phase::Open => {
-                let data = self.readable && !self.ended && self.credit() > 0;
-                self.owed.response || self.owed.credit || data || self.untold() != 0
+                let data = self.readable && !self.ended && self.credit.to_guest() > 0;
+                self.owed.response || self.owes_credit() || data || self.untold() != 0
             }
             Phase::Held { .. } | Phase::Draining => false,
         }
@@ -324,7 +290,7 @@ impl Connection {
             return Some(self.header(op::RESPONSE, 0, 0));
         }
         if let Some(len) = self.read(data) {
-            self.sent += len;
+            self.credit.sent(len);
             return Some(self.header(op::RW, 0, len));
         }
         let untold = self.untold();
@@ -332,12 +298,12 @@ impl Connection {
             self.told |= untold;
             return Some(self.header(op::SHUTDOWN, self.told, 0));
         }
-        self.owed.credit.then(|| self.header(op::CREDIT_UPDATE, 0, 0))
+        self.owes_credit().then(|| self.header(op::CREDIT_UPDATE, 0, 0))
     }
 
     /// Reads from the socket what buffers and credit allow; `None` where nothing came.
     fn read(&mut self, data: &mut Buffers<'_>) -> Option<u32> {
-        let limit = self.credit().min(MAX_PACKET).min(data.len());
+        let limit = self.credit.to_guest().min(MAX_PACKET).min(data.len());
         while self.readable && !self.ended && limit > 0 {
             match data.take_front(limit).read_from_stream(self.stream.as_fd()) {
                 Ok(0) => self.ended = true,
@@ -350,7 +316,6 @@ impl Connection {
     }
 
     fn header(&mut self, op: u16, flags: u32, len: u32) -> Header {
-        self.advertised = self.forwarded;
         self.owed.credit = false;
         Header {
             src_cid: spec::vsock::HOST_CID,
@@ -362,7 +327,7 @@ impl Connection {
             op,
             flags,
             buf_alloc: BUF_ALLOC,
-            fwd_cnt: self.forwarded.0,
+            fwd_cnt: self.credit.advertise(),
         }
     }
 }

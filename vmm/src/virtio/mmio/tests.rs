@@ -1,6 +1,7 @@
 //! The transport as a driver sees it, well-behaved and not.
 
 use super::super::harness::{BARE_FEATURES, DeviceHarness, LOW};
+use super::register::{QUEUE_DESC_LOW, QUEUE_DEVICE_LOW, QUEUE_DRIVER_LOW, QUEUE_SIZE};
 use super::*;
 use crate::devices::rng::Rng;
 

@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use super::super::connection::BUF_ALLOC;
+use super::super::credit::BUF_ALLOC;
 use super::*;
 
 #[test]
