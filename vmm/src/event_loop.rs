@@ -277,3 +277,24 @@ impl DeviceHandle {
         let _ = wait.recv();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::devices::rng::Rng;
+
+    #[test]
+    fn a_loop_serves_its_transports_until_it_is_stopped() {
+        let mut event_loop = EventLoop::new().unwrap();
+        let interrupt = Interrupt::new(EventFd::new(EFD_NONBLOCK).unwrap());
+        let handle = event_loop.add(Box::new(Rng::new()), Vec::new(), interrupt).unwrap();
+        let stopper = event_loop.stopper();
+        let thread = std::thread::spawn(move || event_loop.run());
+        handle.reset();
+        stopper.stop();
+        thread.join().unwrap().unwrap();
+        // A vCPU that resets a device of a loop that has ended does not wait for ever.
+        handle.reset();
+        stopper.stop();
+    }
+}
