@@ -96,7 +96,7 @@ fn descend(files: &Files, digest: Digest) -> Result<(Vec<u8>, Manifest, Option<D
     for _ in 0..MAX_DEPTH {
         let bytes = files.blob(at, EXPECTED)?;
         match manifest::parse(&bytes)? {
-            Document::Manifest(manifest) => return Ok((bytes, manifest, index)),
+            Document::Manifest(manifest) => return Ok((bytes, *manifest, index)),
             Document::Index(entries) => {
                 index.get_or_insert(at);
                 at = manifest::choose(&entries)?.digest;

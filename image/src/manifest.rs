@@ -1,11 +1,12 @@
 //! Manifests and indexes, as registries, archives and layouts hold them: OCI image specification 1.1 and Docker
 //! schema 2, which have the same fields. Unknown fields are ignored, as both specifications ask.
 
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 
+use oci_spec::image::{Arch, Os, Platform};
 use serde::Deserialize;
 
-use crate::digest::Digest;
+use crate::digest::{Digest, DigestError};
 
 /// The media types that are asked of a registry for a manifest.
 pub(crate) const ACCEPT: &str = "application/vnd.oci.image.index.v1+json, \
@@ -15,33 +16,35 @@ pub(crate) const ACCEPT: &str = "application/vnd.oci.image.index.v1+json, \
 /// The largest manifest, index or configuration in bytes that is read from anywhere.
 pub(crate) const MAX_DOCUMENT: u64 = 4 << 20;
 
-/// A pointer to content.
+/// A pointer to content: an OCI descriptor whose digest is one that this crate computes.
 #[derive(Clone, Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(try_from = "oci_spec::image::Descriptor")]
 pub(crate) struct Descriptor {
-    #[serde(default)]
     pub(crate) media_type: String,
     pub(crate) digest: Digest,
     pub(crate) size: u64,
-    #[serde(default)]
     pub(crate) platform: Option<Platform>,
-    #[serde(default)]
-    pub(crate) annotations: Option<BTreeMap<String, String>>,
+    pub(crate) annotations: Option<HashMap<String, String>>,
+}
+
+impl TryFrom<oci_spec::image::Descriptor> for Descriptor {
+    type Error = DigestError;
+
+    fn try_from(descriptor: oci_spec::image::Descriptor) -> Result<Self, DigestError> {
+        Ok(Self {
+            media_type: descriptor.media_type().to_string(),
+            digest: descriptor.digest().to_string().parse()?,
+            size: descriptor.size(),
+            platform: descriptor.platform().clone(),
+            annotations: descriptor.annotations().clone(),
+        })
+    }
 }
 
 impl Descriptor {
     pub(crate) fn annotation(&self, key: &str) -> Option<&str> {
         self.annotations.as_ref()?.get(key).map(String::as_str)
     }
-}
-
-/// What an image of an index runs on.
-#[derive(Clone, Debug, Deserialize)]
-pub(crate) struct Platform {
-    pub(crate) architecture: String,
-    pub(crate) os: String,
-    #[serde(default)]
-    pub(crate) variant: Option<String>,
 }
 
 /// An image: its configuration and layers, lowest first.
@@ -53,7 +56,7 @@ pub(crate) struct Manifest {
 
 /// What a manifest's bytes turned out to be.
 pub(crate) enum Document {
-    Manifest(Manifest),
+    Manifest(Box<Manifest>),
     Index(Vec<Descriptor>),
 }
 
@@ -104,7 +107,7 @@ pub(crate) fn parse(bytes: &[u8]) -> Result<Document, ManifestError> {
     if let Some(layer) = manifest.layers.iter().find(|layer| !is_layer(&layer.media_type)) {
         return Err(ManifestError::MediaType(layer.media_type.clone()));
     }
-    Ok(Document::Manifest(manifest))
+    Ok(Document::Manifest(Box::new(manifest)))
 }
 
 fn is_image_config(media_type: &str) -> bool {
@@ -123,12 +126,12 @@ fn is_layer(media_type: &str) -> bool {
 
 /// Chooses the image for linux/amd64 from an index.
 pub(crate) fn choose(manifests: &[Descriptor]) -> Result<&Descriptor, ManifestError> {
-    let fits = |platform: &Platform| platform.os == "linux" && platform.architecture == "amd64";
+    let fits = |platform: &Platform| *platform.os() == Os::Linux && *platform.architecture() == Arch::Amd64;
     // Of several, the one without a variant, or the lowest one: every x86-64 processor runs it.
     manifests
         .iter()
         .filter_map(|entry| Some((entry, entry.platform.as_ref().filter(|platform| fits(platform))?)))
-        .min_by_key(|(_, platform)| platform.variant.clone().unwrap_or_default())
+        .min_by_key(|(_, platform)| platform.variant().clone().unwrap_or_default())
         .map(|(entry, _)| entry)
         // Layouts with one image often say no platform at all.
         .or_else(|| match manifests {
@@ -138,7 +141,8 @@ pub(crate) fn choose(manifests: &[Descriptor]) -> Result<&Descriptor, ManifestEr
         .ok_or_else(|| {
             let name = |entry: &Descriptor| {
                 let platform = entry.platform.as_ref()?;
-                (platform.os != "unknown").then(|| format!("{}/{}", platform.os, platform.architecture))
+                let os = platform.os().to_string();
+                (os != "unknown").then(|| format!("{os}/{}", platform.architecture()))
             };
             let mut names: Vec<_> = manifests.iter().filter_map(name).take(20).collect();
             if names.is_empty() {

@@ -211,7 +211,7 @@ fn find_manifest(
     let mut index = None;
     for _ in 0..MAX_DEPTH {
         match manifest::parse(&bytes)? {
-            Document::Manifest(manifest) => return Ok((bytes, manifest, index)),
+            Document::Manifest(manifest) => return Ok((bytes, *manifest, index)),
             Document::Index(entries) => {
                 index.get_or_insert(Digest::of(&bytes));
                 bytes = document(client, "manifests", manifest::choose(&entries)?, progress)?;
