@@ -24,14 +24,25 @@ pub enum SandboxError {
     Filter(#[from] SeccompError),
 }
 
+/// Makes all threads share one arena of the C library's allocator. glibc asks for `/proc/sys/vm/overcommit_memory`
+/// when it trims any further arena, which a filtered thread would die of.
+#[expect(unsafe_code, reason = "mallopt(3) has no safe interface")]
+fn share_one_arena() {
+    // SAFETY: mallopt(3) takes two numbers and is safe to call from any thread (MT-Unsafe only at the first
+    // allocation, which is long past).
+    #[cfg(target_env = "gnu")]
+    let _ = unsafe { libc::mallopt(libc::M_ARENA_MAX, 1) };
+}
+
 /// Drops all capabilities of the calling thread and of the threads it starts later, forbids their return by
 /// execve(2), and forbids core dumps and tracing of the process by others of its user.
 ///
-/// Threads that exist already keep theirs: call it before others are started, or in each.
+/// Threads that exist already keep theirs, and their arenas: call it before others are started, or in each.
 ///
 /// # Errors
 /// See [`SandboxError`]; what was given up stays so.
 pub fn drop_privileges() -> Result<(), SandboxError> {
+    share_one_arena();
     let none = CapabilitySet::empty();
     let sets = CapabilitySets { effective: none, permitted: none, inheritable: none };
     set_no_new_privs(true).map_err(|error| SandboxError::NoNewPrivileges(error.into()))?;
