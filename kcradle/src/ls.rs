@@ -52,7 +52,7 @@ pub(crate) fn run(args: &LsArgs) -> Result<u8, Failure> {
         match dir.read_record() {
             Ok(record) => pods.push(describe(&dir, record)?),
             Err(error) if !args.quiet => {
-                eprintln!("kcradle: {}", Failure::from(anyhow::Error::from(error)).line())
+                eprintln!("kcradle: {}", Failure::from(anyhow::Error::from(error)).line());
             }
             Err(_) => {}
         }

@@ -11,7 +11,7 @@ use crate::size::human;
 const INTERVAL: Duration = Duration::from_millis(100);
 
 /// The cells of a bar.
-const CELLS: u64 = 30;
+const CELLS: usize = 30;
 
 /// The layers on screen.
 pub(crate) struct Bars {
@@ -102,9 +102,9 @@ impl Layer {
         let id = self.id.short();
         match self.size.filter(|size| *size > 0) {
             Some(size) => {
-                let cells = (self.done.min(size).saturating_mul(CELLS) / size).min(CELLS);
-                let cells = usize::try_from(cells).unwrap_or(0);
-                let bar = format!("{}{}", "=".repeat(cells), " ".repeat(CELLS as usize - cells));
+                let cells = self.done.min(size).saturating_mul(CELLS as u64) / size;
+                let cells = usize::try_from(cells).unwrap_or(CELLS).min(CELLS);
+                let bar = format!("{}{}", "=".repeat(cells), " ".repeat(CELLS - cells));
                 format!("{id}: [{bar}] {} of {} at {}/s", human(self.done), human(size), human(rate))
             }
             None => format!("{id}: {} at {}/s", human(self.done), human(rate)),

@@ -42,7 +42,7 @@ impl Outcome {
             return None;
         }
         Some(match (&self.breach, &self.machine) {
-            (Some(breach), _) => format!("the guest broke the protocol of its stdio stream: {breach}"),
+            (Some(breach), _) => breach.clone(),
             (None, Ok(VmExit::PowerOff)) => {
                 "the guest powered off and did not say how its containers ended".to_owned()
             }

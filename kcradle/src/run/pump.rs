@@ -72,7 +72,7 @@ impl<O: Write, E: Write> Demultiplexer<O, E> {
             match reader.next() {
                 Ok(Some((header, payload))) => {
                     if let Err(why) = self.take(header.kind, header.container, payload, &mut record) {
-                        break Some(why.to_owned());
+                        break Some(format!("the guest broke the protocol of the stdio stream: {why}"));
                     }
                 }
                 Ok(None) => break None,
@@ -118,7 +118,7 @@ impl<O: Write, E: Write> Demultiplexer<O, E> {
                 record.extend_from_slice(payload);
                 match serde_json::from_slice::<ExitRecord>(record) {
                     Ok(record) if record.containers.len() <= self.containers => {
-                        self.tell(Event::Final(record))
+                        self.tell(Event::Final(record));
                     }
                     Err(error) if error.is_eof() => {}
                     _ => return Err("a malformed exit record"),
