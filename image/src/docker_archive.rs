@@ -25,8 +25,10 @@ struct Item {
 }
 
 impl Item {
+    /// Its tags; a digest in one would be a promise that nothing here can keep.
     fn names(&self) -> impl Iterator<Item = Reference> {
-        self.repo_tags.iter().flatten().filter_map(|tag| tag.parse().ok())
+        let names = self.repo_tags.iter().flatten().filter_map(|tag| tag.parse::<Reference>().ok());
+        names.filter(|name| name.digest().is_none())
     }
 }
 

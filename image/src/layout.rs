@@ -34,8 +34,9 @@ pub(crate) fn candidate(
     let top = choose(&top, wanted, &files)?;
     let (bytes, manifest, index) = descend(&files, top.digest)?;
     let config = files.blob(manifest.config.digest, EXPECTED)?;
-    let tags: Vec<Reference> =
-        top.annotation(FULL_NAME).and_then(|name| name.parse().ok()).into_iter().collect();
+    // A digest in the name would be the archive's word alone.
+    let name = top.annotation(FULL_NAME).and_then(|name| name.parse::<Reference>().ok());
+    let tags: Vec<_> = name.filter(|name| name.digest().is_none()).into_iter().collect();
     let blob = |layer: &Descriptor| Blob { digest: Some(layer.digest), size: Some(layer.size) };
     Ok(Candidate {
         name: tags.first().map_or_else(|| source.to_owned(), Reference::familiar),

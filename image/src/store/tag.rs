@@ -86,16 +86,17 @@ impl Store {
 
     fn find_tag(&self, name: &Reference) -> Result<Option<TagRecord>, StoreError> {
         let exact = read_tag(&self.tag_path(&name.to_string()))?;
-        let Some(digest) = name.digest().filter(|_| exact.is_none()) else { return Ok(exact) };
+        let Some(digest) = name.digest() else { return Ok(exact) };
+        // A name with a digest is a promise about the content: who wrote the record does not matter, an archive may
+        // call its images what it likes.
+        let kept = |tag: &TagRecord| tag.manifest == Some(digest) || tag.index == Some(digest);
+        if exact.as_ref().is_some_and(kept) {
+            return Ok(exact);
+        }
         // A digest is found under any name of its repository.
-        let same = |tag: &TagRecord| {
-            (tag.manifest == Some(digest) || tag.index == Some(digest))
-                && tag
-                    .reference
-                    .parse::<Reference>()
-                    .is_ok_and(|other| other.domain() == name.domain() && other.path() == name.path())
-        };
-        Ok(self.tags()?.into_iter().find(same))
+        let same = |other: &Reference| other.domain() == name.domain() && other.path() == name.path();
+        let found = |tag: &TagRecord| kept(tag) && tag.reference.parse().is_ok_and(|other| same(&other));
+        Ok(self.tags()?.into_iter().find(found))
     }
 
     /// The one image whose id starts with at least four given digits.

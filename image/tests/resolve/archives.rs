@@ -6,7 +6,7 @@ use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::thread;
 
-use image::{Digest, Origin, ResolveOptions};
+use image::{Digest, Origin, PullPolicy, ResolveOptions};
 use serde_json::json;
 
 use crate::sample::{
@@ -97,6 +97,24 @@ fn new_docker_archives_tell_the_manifest_too() {
     let (_dir, store) = store();
     let found = get(&store, &format!("docker-archive:{}", path.display())).unwrap();
     assert_eq!(found.image.manifest_digest(), Some(sample.digest()));
+}
+
+#[test]
+fn archives_cannot_speak_for_a_digest() {
+    let (honest, forged) = (Sample::of("honest"), Sample::of("forged"));
+    let dir = tempfile::tempdir().unwrap();
+    let name = format!("team/app@{}", honest.digest());
+    let archive = write(dir.path(), "a.tar", &docker_archive(&[(&forged, &[&name])]));
+    let never = ResolveOptions { pull: PullPolicy::Never, ..options() };
+    for source in [
+        format!("docker-archive:{}", archive.display()),
+        format!("docker-archive:{}:{name}", archive.display()),
+    ] {
+        let (_dir, store) = store();
+        assert_eq!(get(&store, &source).unwrap().image.id(), forged.id());
+        let error = get_with(&store, &name, &never).unwrap_err().to_string();
+        assert_eq!(error, format!("no such image in the store: {name}"));
+    }
 }
 
 #[test]
