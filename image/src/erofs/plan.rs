@@ -86,6 +86,24 @@ pub(super) fn sorted_names(tree: &Tree, id: NodeId) -> Vec<(&[u8], NodeId)> {
     names
 }
 
+/// The first slot from `end` on where neither an inode nor the `inline` bytes behind its `head` cross a block's end.
+fn first_fit(end: u64, head: u64, inline: u64) -> u64 {
+    let block = BLOCK as u64;
+    let crosses = |at: u64, length: u64| at % block + length > block;
+    let mut offset = end.next_multiple_of(SLOT);
+    // Each step may undo what the other did, but no more than once: the tail ends up at a block's beginning.
+    loop {
+        if crosses(offset, INODE_SIZE as u64) {
+            offset = offset.next_multiple_of(block);
+        } else if crosses(offset + head, inline) {
+            // The first slot from which on the tail begins a block, or shortly after.
+            offset = ((offset + head).next_multiple_of(block) - head).next_multiple_of(SLOT);
+        } else {
+            return offset;
+        }
+    }
+}
+
 impl Plan {
     /// Places every inode of `tree`.
     pub(super) fn new(tree: &Tree) -> Self {
@@ -131,17 +149,11 @@ impl Plan {
             _ => (0, 1),
         };
         let tail = self.tail(node, size);
-        let block = BLOCK as u64;
-        let mut offset = end.next_multiple_of(SLOT);
-        if let Tail::Inline { bytes, .. } = tail
-            && (offset + head) % block + bytes as u64 > block
-        {
-            // The first slot from which on the tail begins a block, or shortly after.
-            offset = ((offset + head).next_multiple_of(block) - head).next_multiple_of(SLOT);
-        }
-        if offset % block + INODE_SIZE as u64 > block {
-            offset = offset.next_multiple_of(block);
-        }
+        let inline = match tail {
+            Tail::Inline { bytes, .. } => bytes as u64,
+            _ => 0,
+        };
+        let offset = first_fit(*end, head, inline);
         *end = offset
             + head
             + match tail {
@@ -171,5 +183,24 @@ impl Plan {
         }
         self.data_blocks += size.div_ceil(BLOCK as u64);
         Tail::Blocks { blocks_from }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_crosses_a_block() {
+        let block = BLOCK as u64;
+        let heads = || (64..2 * block).step_by(4);
+        for end in (0..block).step_by(28) {
+            for (head, inline) in heads().flat_map(|head| [0, 1, 2040, INLINE_MAX].map(|tail| (head, tail))) {
+                let offset = first_fit(end, head, inline);
+                assert!(offset >= end && offset.is_multiple_of(SLOT) && offset < end + 2 * block);
+                assert!(offset % block + INODE_SIZE as u64 <= block, "the inode at {end}, {head}, {inline}");
+                assert!((offset + head) % block + inline <= block, "the tail at {end}, {head}, {inline}");
+            }
+        }
     }
 }
