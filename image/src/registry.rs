@@ -107,8 +107,8 @@ pub enum RegistryError {
     /// The registry asks for a login that this code cannot do.
     #[error("the registry {0} asks for an unknown kind of login")]
     Challenge(String),
-    /// Credentials would go over an unprotected connection.
-    #[error("the registry {0} wants credentials sent without TLS")]
+    /// Credentials or an unverified manifest would go over an unprotected connection.
+    #[error("the registry {0} wants a login or a manifest sent without TLS")]
     Unprotected(String),
     /// The login server's answer has no token.
     #[error("the login server {0} gave no token")]

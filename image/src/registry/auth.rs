@@ -103,9 +103,10 @@ fn token(
     stored: Option<&Credentials>,
 ) -> Result<String, RegistryError> {
     let host = realm.split('/').nth(2).unwrap_or(realm).escape_debug().to_string();
-    if client.is_protected() && !realm.starts_with("https://") {
+    if !client.may_tell(realm) {
         return Err(RegistryError::Unprotected(host));
     }
+    let agent = client.agent(realm);
     let mut query = format!("scope={}", encode(&client.scope()));
     if let Some(service) = service {
         query = format!("service={}&{query}", encode(service));
@@ -118,13 +119,13 @@ fn token(
                 "grant_type=refresh_token&client_id=cradle&{query}&refresh_token={}",
                 encode(refresh)
             );
-            let request = client.agent().post(realm);
+            let request = agent.post(realm);
             request.header(header::CONTENT_TYPE, "application/x-www-form-urlencoded").send(form)
         }
         Some(Credentials::Password { user, secret }) => {
-            client.agent().get(&url).header(header::AUTHORIZATION, basic(user, secret)).call()
+            agent.get(&url).header(header::AUTHORIZATION, basic(user, secret)).call()
         }
-        None => client.agent().get(&url).call(),
+        None => agent.get(&url).call(),
     };
     let response = sent.map_err(|error| client.transport(error))?;
     if response.status() != StatusCode::OK {
@@ -195,7 +196,7 @@ mod tests {
     fn credentials_need_tls_where_the_registry_has_it() {
         let name = "registry.example/a".parse().unwrap();
         let client = Client::connect(&name, &crate::ResolveOptions::default()).unwrap();
-        for realm in ["http://registry.example/token", "file:///etc/passwd", ""] {
+        for realm in ["http://registry.example/token", "http://127.0.0.1/token", "file:///etc/passwd", ""] {
             let challenge = Challenge::Bearer { realm: realm.into(), service: None };
             let refused = authorization(&client, &challenge, None);
             assert!(matches!(refused, Err(RegistryError::Unprotected(_))), "{realm}");

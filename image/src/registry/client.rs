@@ -2,13 +2,13 @@
 
 use std::io::Read;
 use std::path::PathBuf;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, OnceLock};
 use std::time::Duration;
 
 use serde::Deserialize;
 use ureq::config::{AutoHeaderValue, RedirectAuthHeaders};
-use ureq::http::{Response, StatusCode, header};
+use ureq::http::{Response, StatusCode, Uri, header};
 use ureq::{Agent, Body};
 
 use super::auth::{self, Challenge};
@@ -16,7 +16,7 @@ use super::{Patience, RegistryError, credentials, tls};
 use crate::digest::Digest;
 use crate::manifest::{ACCEPT, MAX_DOCUMENT};
 use crate::progress::{Event, Progress};
-use crate::reference::Reference;
+use crate::reference::{Reference, is_loopback};
 use crate::resolve::ResolveOptions;
 
 const USER_AGENT: &str = concat!("cradle/", env!("CARGO_PKG_VERSION"));
@@ -32,6 +32,8 @@ const MAX_ERROR: u64 = 64 << 10;
 /// A repository that can be asked.
 pub(super) struct Client<'a> {
     agent: Agent,
+    /// For other machines than the registry's, where that is this one: trusts nobody without a certificate.
+    outside: OnceLock<Agent>,
     base: String,
     name: Reference,
     authorization: Mutex<Option<String>>,
@@ -47,6 +49,7 @@ impl<'a> Client<'a> {
         let loopback = name.is_loopback();
         let client = Self {
             agent: agent(host, loopback, &options.patience),
+            outside: OnceLock::new(),
             base: format!("https://{host}"),
             name: name.clone(),
             authorization: Mutex::new(None),
@@ -69,12 +72,25 @@ impl<'a> Client<'a> {
         self.name.api_host()
     }
 
-    pub(super) fn agent(&self) -> &Agent {
-        &self.agent
+    /// The agent for an address that the registry named. What goes for a registry on this machine, no check of
+    /// certificates and no proxy, goes for this machine alone.
+    pub(super) fn agent(&self, url: &str) -> &Agent {
+        if self.name.is_loopback() && !is_here(url) {
+            self.outside.get_or_init(|| agent(self.host(), false, &self.patience))
+        } else {
+            &self.agent
+        }
     }
 
-    pub(super) fn is_protected(&self) -> bool {
-        self.base.starts_with("https:")
+    /// Whether a login may be sent to an address: over TLS, or inside this machine where the registry has no TLS
+    /// either.
+    pub(super) fn may_tell(&self, url: &str) -> bool {
+        let uri = url.parse::<Uri>().ok().filter(|uri| uri.host().is_some());
+        match uri.as_ref().and_then(Uri::scheme_str) {
+            Some("https") => true,
+            Some("http") => self.base.starts_with("http:") && is_here(url),
+            _ => false,
+        }
     }
 
     /// What the login server is asked for: reading this repository and nothing else.
@@ -124,22 +140,22 @@ impl<'a> Client<'a> {
     pub(super) fn get(&self, kind: &str, what: &str, from: u64) -> Result<Response<Body>, RegistryError> {
         let url = format!("{}/v2/{}/{kind}/{what}", self.base, self.name.path());
         for attempt in 0..2 {
-            let response = self.follow(&url, kind == "manifests", from)?;
+            let (response, own) = self.follow(&url, kind == "manifests", from)?;
             match response.status() {
                 StatusCode::OK | StatusCode::PARTIAL_CONTENT => return Ok(response),
-                StatusCode::UNAUTHORIZED if attempt == 0 => self.login(&response)?,
+                StatusCode::UNAUTHORIZED if own && attempt == 0 => self.login(&response)?,
                 _ => return Err(self.refusal(kind, what, response)),
             }
         }
         Err(RegistryError::Challenge(self.host().to_owned()))
     }
 
-    /// One request and its redirects. The login goes to the registry itself and to nobody it points to, not even
-    /// another port of its host: that may be somebody else's.
-    fn follow(&self, url: &str, manifest: bool, from: u64) -> Result<Response<Body>, RegistryError> {
+    /// One request and its redirects: the last response, and whether it is the registry's own. The login goes to the
+    /// registry itself and to nobody it points to, not even another port of its host: that may be somebody else's.
+    fn follow(&self, url: &str, manifest: bool, from: u64) -> Result<(Response<Body>, bool), RegistryError> {
         let mut url = url.to_owned();
         for _ in 0..=MAX_REDIRECTS {
-            let mut request = self.agent.get(&url);
+            let mut request = self.agent(&url).get(&url);
             if manifest {
                 request = request.header(header::ACCEPT, ACCEPT);
             }
@@ -155,9 +171,14 @@ impl<'a> Client<'a> {
             let response = request.call().map_err(|error| self.transport(error))?;
             let location = response.headers().get(header::LOCATION).and_then(|value| value.to_str().ok());
             let Some(location) = location.filter(|_| response.status().is_redirection()) else {
-                return Ok(response);
+                return Ok((response, own));
             };
-            url = self.resolve(&url, location)?;
+            let next = self.resolve(&url, location)?;
+            // A blob has its digest; of a tag's manifest only TLS says that it is the right one.
+            if manifest && url.starts_with("https:") && !next.starts_with("https:") {
+                return Err(RegistryError::Unprotected(self.host().to_owned()));
+            }
+            url = next;
         }
         Err(self.transport(ureq::Error::TooManyRedirects))
     }
@@ -216,6 +237,12 @@ impl<'a> Client<'a> {
     pub(super) fn too_long(digest: Digest, size: u64) -> RegistryError {
         RegistryError::Size { digest, size }
     }
+}
+
+/// Whether an address is on this machine.
+fn is_here(url: &str) -> bool {
+    // Not by the text: `http://localhost:80@elsewhere/` is elsewhere.
+    url.parse::<Uri>().is_ok_and(|uri| uri.host().is_some_and(is_loopback))
 }
 
 fn agent(host: &str, loopback: bool, patience: &Patience) -> Agent {

@@ -243,6 +243,52 @@ fn tokens_are_fetched_with_the_stored_login() {
 }
 
 #[test]
+fn logins_without_tls_stay_on_this_machine() {
+    let sample = Sample::of("realm");
+    let config = tempfile::tempdir().unwrap();
+    for realm in
+        ["http://192.0.2.1/token", "http://localhost:80@192.0.2.1/token", "http://127.0.0.1.example/"]
+    {
+        let server = Server::with(&sample, move |request| {
+            let challenge = format!("Bearer realm=\"{realm}\"");
+            (request.path != "/v2/").then(|| Answer::status(401).header("WWW-Authenticate", &challenge))
+        });
+        let json = json!({"auths": {&server.host: {"auth": "dXNlcjpwYXNz"}}}).to_string();
+        fs::write(config.path().join("config.json"), json).unwrap();
+        let known = ResolveOptions { docker_config: Some(config.path().into()), ..options() };
+        let (_dir, store) = store();
+        let error = failure(&store, get_with(&store, &format!("{}/a", server.host), &known));
+        assert!(error.contains("sent without TLS"), "{error}");
+    }
+}
+
+#[test]
+fn only_the_registry_itself_may_ask_for_its_login() {
+    let sample = Sample::of("challenged");
+    let asked = std::sync::Arc::new(AtomicUsize::new(0));
+    let counted = asked.clone();
+    let thief = Server::new(move |request| {
+        if request.path.starts_with("/token") {
+            counted.fetch_add(1, Ordering::SeqCst);
+        }
+        let challenge = format!("Bearer realm=\"http://{}/token\"", request.header("host"));
+        Answer::status(401).header("WWW-Authenticate", &challenge)
+    });
+    let (layer, elsewhere) = (sample.layers[0].clone(), format!("http://{}/elsewhere", thief.host));
+    let server = Server::with(&sample, move |request| {
+        request.is_blob(&layer).then(|| Answer::status(307).header("Location", &elsewhere))
+    });
+    let config = tempfile::tempdir().unwrap();
+    let json = json!({"auths": {&server.host: {"auth": "dXNlcjpwYXNz"}}}).to_string();
+    fs::write(config.path().join("config.json"), json).unwrap();
+    let known = ResolveOptions { docker_config: Some(config.path().into()), ..options() };
+    let (_dir, store) = store();
+    let error = failure(&store, get_with(&store, &format!("{}/a", server.host), &known));
+    assert!(error.contains("answered 401"), "{error}");
+    assert_eq!((thief.requests().len(), asked.load(Ordering::SeqCst)), (1, 0));
+}
+
+#[test]
 fn identity_tokens_are_exchanged() {
     let sample = Sample::of("identity");
     let host = std::sync::Arc::new(Mutex::new(String::new()));
