@@ -160,7 +160,7 @@ impl VirtioDevice for Vsock {
         } else if token >= LISTENER {
             self.muxer.accept((token - LISTENER) as usize);
         } else {
-            self.muxer.socket_ready(token as usize, events);
+            self.muxer.socket_ready(token, events);
         }
         self.pump()
     }

@@ -11,7 +11,7 @@ use vmm_sys_util::epoll::EventSet;
 
 use super::connection::{Connection, Fate, Key};
 use super::header::{Header, STREAM, op};
-use super::table::Table;
+use super::table::{TOKEN_LIMIT, Table};
 use crate::event_loop::Sources;
 use crate::virtio::{Buffers, DeviceError};
 
@@ -20,8 +20,8 @@ const MAX_RESETS: usize = 256;
 /// The first host port of connections that the host opens; below are the ports that the guest may connect to.
 const FIRST_PORT: u32 = 1 << 30;
 
-/// The event token of a listener is this and its index; a connection's is its slot.
-pub(super) const LISTENER: u32 = 1 << 20;
+/// The event token of a listener is this and its index; those of connections are less.
+pub(super) const LISTENER: u32 = TOKEN_LIMIT;
 
 /// Connections, listeners and what is owed to the guest.
 pub(super) struct Muxer {
@@ -76,7 +76,7 @@ impl Muxer {
         if let Some(sources) = self.sources.take() {
             self.listeners.iter().for_each(|(listener, _)| sources.remove(listener));
         }
-        self.table = Table::default();
+        self.table.clear();
         self.listed.clear();
         self.resets.clear();
         self.connecting = false;
@@ -109,8 +109,9 @@ impl Muxer {
         }
     }
 
-    /// The state of a connection's socket has changed.
-    pub(super) fn socket_ready(&mut self, slot: usize, events: EventSet) {
+    /// The state of the socket of the connection with this event token has changed.
+    pub(super) fn socket_ready(&mut self, token: u32, events: EventSet) {
+        let Some(slot) = self.table.find_token(token) else { return };
         let Some(connection) = self.table.get_mut(slot) else { return };
         let hung_up = events.intersects(EventSet::HANG_UP | EventSet::ERROR);
         let readable = events.intersects(EventSet::IN | EventSet::READ_HANG_UP);
@@ -199,11 +200,9 @@ impl Muxer {
     }
 
     fn add(&mut self, connection: Connection) {
-        let slot = self.table.insert(connection);
+        let (slot, token) = self.table.insert(connection);
         let (Some(connection), Some(sources)) = (self.table.get_mut(slot), &self.sources) else { return };
         let events = EventSet::IN | EventSet::OUT | EventSet::READ_HANG_UP | EventSet::EDGE_TRIGGERED;
-        // Slots are below the limit of the table, far below the listeners' tokens.
-        let token = u32::try_from(slot).unwrap_or(LISTENER - 1);
         if let Err(error) = sources.add(&connection.fd(), events, token) {
             log::warn!("cannot wait for a connection's socket: {error}");
             self.settle(slot, Fate::Reset);

@@ -3,6 +3,7 @@
 use std::io::Write;
 
 use super::*;
+use crate::bus::QUEUE_NOTIFY_OFFSET;
 
 #[test]
 fn a_guest_reaches_a_listed_port_once() {
@@ -104,6 +105,30 @@ fn connections_have_a_limit_and_the_rest_waits() {
         guest.answer(request, op::RST, 0, &[]);
         guest.expect(op::REQUEST);
     }
+}
+
+#[test]
+fn a_late_event_of_a_connection_does_not_meet_the_next_one() {
+    let (mut guest, dir, _far) = started();
+    let first = connect(&dir);
+    guest.harness.run();
+    let (request, _) = guest.expect(op::REQUEST);
+    guest.answer(&request, op::RESPONSE, 0, &[]);
+
+    // All in one turn of the loop: the guest ends the connection, its slot is taken by another, and its socket,
+    // which is no more, says that it was hung up.
+    let reset = guest.header(GUEST_PORT, request.src_port, op::RST);
+    guest.queue(&reset, &[]);
+    guest.harness.write(QUEUE_NOTIFY_OFFSET, u32::try_from(TX).unwrap());
+    let mut second = connect(&dir);
+    drop(first);
+    guest.harness.run();
+
+    let (request, _) = guest.expect(op::REQUEST);
+    guest.answer(&request, op::RESPONSE, 0, &[]);
+    guest.expect_nothing();
+    guest.answer(&request, op::RW, 0, b"not hung up");
+    assert_eq!(read_all(&mut second), (b"not hung up".to_vec(), false));
 }
 
 #[test]
