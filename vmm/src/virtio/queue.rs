@@ -123,10 +123,23 @@ impl Virtqueue {
     pub fn drain<'m>(
         &mut self,
         memory: &'m GuestMemory,
+        handle: impl FnMut(DescriptorChain<&'m GuestMemory>) -> Option<u32>,
+    ) -> Result<(), DeviceError> {
+        self.drain_some(self.size(), memory, handle)
+    }
+
+    /// As [`Self::drain`], but at most `most` chains before other sources have their turn.
+    ///
+    /// # Errors
+    /// As [`Self::drain`].
+    pub fn drain_some<'m>(
+        &mut self,
+        most: u16,
+        memory: &'m GuestMemory,
         mut handle: impl FnMut(DescriptorChain<&'m GuestMemory>) -> Option<u32>,
     ) -> Result<(), DeviceError> {
         self.disable_kicks(memory)?;
-        for _ in 0..self.size() {
+        for _ in 0..most {
             let Some(chain) = self.pop(memory)? else {
                 if self.enable_kicks(memory)? {
                     self.disable_kicks(memory)?;

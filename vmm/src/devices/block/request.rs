@@ -41,10 +41,11 @@ pub(super) enum Status {
     Unsupported = 2,
 }
 
-/// Does the request and writes its status; answers how many bytes of the chain were written.
-pub(super) fn handle(disk: &DiskConfig, mut chain: Chain<'_>) -> u32 {
+/// Does the request and writes its status; answers how many bytes of the chain were written. With `write_through`,
+/// what was written is durable then.
+pub(super) fn handle(disk: &DiskConfig, mut chain: Chain<'_>, write_through: bool) -> u32 {
     let Some(mut status_byte) = chain.writable.take_back(1) else { return 0 };
-    let (status, written) = match perform(disk, chain) {
+    let (status, written) = match perform(disk, chain, write_through) {
         Ok(written) => (Status::Ok, written),
         Err(status) => (status, 0),
     };
@@ -53,22 +54,32 @@ pub(super) fn handle(disk: &DiskConfig, mut chain: Chain<'_>) -> u32 {
 }
 
 /// Does the request; answers how many bytes of data were written into the chain.
-fn perform(disk: &DiskConfig, mut chain: Chain<'_>) -> Result<u32, Status> {
+fn perform(disk: &DiskConfig, mut chain: Chain<'_>, write_through: bool) -> Result<u32, Status> {
     let header: [u8; 16] = chain.readable.read_array().ok_or(Status::IoError)?;
     let [k0, k1, k2, k3, _, _, _, _, sector @ ..] = header;
     let sector = u64::from_le_bytes(sector);
     if chain.readable.len() > MAX_DATA || chain.writable.len() > MAX_DATA {
         return Err(Status::IoError);
     }
-    match u32::from_le_bytes([k0, k1, k2, k3]) {
+    let kind = u32::from_le_bytes([k0, k1, k2, k3]);
+    let written = match kind {
         kind::IN => read(disk, sector, chain.writable),
         kind::OUT => write(disk, sector, chain.readable),
-        kind::FLUSH => disk.flush().map(|()| 0).map_err(|error| failed("flush", &error)),
+        kind::FLUSH => flush(disk),
         kind::GET_ID => Ok(identify(disk, chain.writable)),
         kind::DISCARD => discard(disk, chain.readable),
         kind::WRITE_ZEROES => write_zeroes(disk, chain.readable),
         _ => Err(Status::Unsupported),
+    }?;
+    if write_through && matches!(kind, kind::OUT | kind::WRITE_ZEROES) {
+        flush(disk)?;
     }
+    Ok(written)
+}
+
+fn flush(disk: &DiskConfig) -> Result<u32, Status> {
+    disk.flush().map_err(|error| failed("flush", &error))?;
+    Ok(0)
 }
 
 fn read(disk: &DiskConfig, sector: u64, data: Buffers<'_>) -> Result<u32, Status> {
