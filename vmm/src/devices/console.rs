@@ -17,6 +17,9 @@ const TX: usize = 1;
 const INPUT: u32 = 0;
 const OUTPUT: u32 = 1;
 
+/// The most bytes of output in a turn of the event loop, which other devices share.
+const MAX_OUTPUT: usize = 1 << 20;
+
 /// What a console is connected to.
 #[derive(Debug)]
 pub struct ConsoleConfig {
@@ -58,20 +61,29 @@ impl Console {
         let queue = &mut queues[TX];
         let max_len = queue.size();
         let output = self.config.output.as_fd();
+        let mut left = MAX_OUTPUT;
         queue.drain(memory, |descriptors| {
             let Ok(mut chain) = Chain::parse(memory, descriptors, max_len) else { return Some(0) };
             let _ = chain.readable.take_front(*written);
-            while !chain.readable.is_empty() {
-                match chain.readable.write_to_stream(output) {
-                    Ok(count) if count > 0 => *written += count,
+            let mut part = chain.readable.take_front(left);
+            while !part.is_empty() {
+                match part.write_to_stream(output) {
+                    Ok(count) if count > 0 => (*written, left) = (*written + count, left - count),
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => return None,
                     // Nobody reads: the output is dropped, so that the guest does not wait for ever.
-                    _ => break,
+                    _ => {
+                        *written = 0;
+                        return Some(0);
+                    }
                 }
+            }
+            if !chain.readable.is_empty() {
+                return None;
             }
             *written = 0;
             Some(0)
-        })
+        })?;
+        if left == 0 { queue.kick_again() } else { Ok(()) }
     }
 
     fn receive(&mut self) -> Result<(), DeviceError> {

@@ -1,9 +1,11 @@
 //! The console device under a fake driver.
 
 use std::io::{Read, Write};
+use std::os::unix::fs::FileExt;
 use std::os::unix::net::UnixStream;
 
 use super::*;
+use crate::bus::QUEUE_NOTIFY_OFFSET;
 use crate::virtio::harness::{DeviceHarness, Part, fuzz, malformed_chains};
 
 const BUFFER: u64 = 0x40_0000;
@@ -55,6 +57,24 @@ fn output_waits_for_a_slow_reader_and_is_whole() {
     assert_eq!(received, sent);
     assert!(harness.used(TX).is_some());
     assert!(output.read(&mut buffer).is_err(), "nothing is written twice");
+}
+
+#[test]
+fn long_output_is_written_in_turns() {
+    let file = tempfile::tempfile().unwrap();
+    let config = ConsoleConfig { input: None, output: file.try_clone().unwrap().into() };
+    let mut harness = DeviceHarness::started(Box::new(Console::new(config)));
+    let text: Vec<u8> = (0..3 * MAX_OUTPUT).map(|index| b'a' + u8::try_from(index % 23).unwrap()).collect();
+    harness.add(TX, &[Part::Out(BUFFER, &text[..100]), Part::Out(BUFFER + 4096, &text[100..])]);
+    harness.write(QUEUE_NOTIFY_OFFSET, u32::try_from(TX).unwrap());
+    harness.event_loop.turn(0).unwrap();
+    assert_eq!(file.metadata().unwrap().len(), MAX_OUTPUT as u64);
+    harness.run();
+    assert!(harness.used(TX).is_some());
+    let mut written = vec![0; text.len()];
+    file.read_exact_at(&mut written, 0).unwrap();
+    assert!(written == text);
+    assert_eq!(file.metadata().unwrap().len(), text.len() as u64);
 }
 
 #[test]
