@@ -112,7 +112,6 @@ const STDIO: [i64; 19] = [
 const KVM_RUN: u64 = 0xae80;
 const KVM_GET_REGS: u64 = 0x8090_ae81;
 const VCPU_IOCTLS: [u64; 2] = [KVM_RUN, KVM_GET_REGS];
-const EVENT_LOOP_IOCTLS: [u64; 1] = [libc::FIONBIO];
 const STDIO_IOCTLS: [u64; 10] = [
     libc::FIONBIO,
     libc::TCGETS,
@@ -130,7 +129,7 @@ const STDIO_IOCTLS: [u64; 10] = [
 pub(super) fn of(role: Role) -> Result<BTreeMap<i64, Vec<SeccompRule>>, BackendError> {
     let (calls, ioctls): (&[i64], &[u64]) = match role {
         Role::Vcpu => (&VCPU, &VCPU_IOCTLS),
-        Role::EventLoop => (&EVENT_LOOP, &EVENT_LOOP_IOCTLS),
+        Role::EventLoop => (&EVENT_LOOP, &[]),
         Role::Disk => (&DISK, &[]),
         Role::Main => (&MAIN, &[]),
         Role::Stdio => (&STDIO, &STDIO_IOCTLS),
