@@ -2,13 +2,14 @@
 //! machine: CPUs in its affinity mask, and RAM.
 
 use std::fs::File;
-use std::io::Read;
+use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 
 use spec::Stage;
 use spec::boot::STAGE_PORT;
 use vmm::devices::block::{DiskConfig, Extent};
+use vmm::devices::console::ConsoleConfig;
 use vmm::devices::vsock::VsockConfig;
 use vmm::{InitrdPart, VmConfig, VmExit};
 
@@ -173,6 +174,32 @@ fn disks_and_vsock_carry_data() {
     let mut sent = Vec::new();
     host.read_to_end(&mut sent).unwrap();
     assert_eq!(sent, pattern);
+}
+
+#[test]
+fn the_console_carries_both_ways() {
+    let [name, dev, data, _] = TEXT;
+    let init = Code::default()
+        .system_call(SYS_IOPL, [3, 0, 0])
+        .store_bytes(dev, b"/dev\0")
+        .store_bytes(dev + 16, b"devtmpfs\0")
+        .store_bytes(name, b"/dev/hvc0\0")
+        .store_bytes(data, b"got ")
+        .system_call(SYS_MKDIR, [dev, 0o755, 0])
+        .system_call(SYS_MOUNT, [dev, dev, dev + 16])
+        .system_call(SYS_OPEN, [name, 2, 0])
+        .system_call(SYS_READ, [0, data + 4, 64])
+        .system_call(SYS_WRITE, [0, data, 9])
+        .out(STAGE_PORT, Stage::PowerOff as u8)
+        .hang();
+    let (early, output) = (tempfile::tempfile().unwrap(), tempfile::tempfile().unwrap());
+    let (mut host, input) = UnixStream::pair().unwrap();
+    host.write_all(b"ping\n").unwrap();
+    let console = ConsoleConfig { input: Some(input.into()), output: output.try_clone().unwrap().into() };
+    let exit = run(VmConfig { console: Some(console), ..linux(1, 128, init, &early) }).unwrap();
+    assert_eq!(exit, VmExit::PowerOff, "{}", String::from_utf8_lossy(&content(&early)));
+    // The terminal's echo, then what the init wrote.
+    assert_eq!(String::from_utf8_lossy(&content(&output)), "ping\r\ngot ping\r\n");
 }
 
 #[test]
