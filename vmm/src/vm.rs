@@ -180,3 +180,24 @@ impl Drop for PanicGuard {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_thread_that_panics_or_fails_ends_the_machine() {
+        let end = Arc::new(End::default());
+        let thread = spawn("bug".to_owned(), Filter::default(), &end, |_| panic!("on purpose")).unwrap();
+        assert!(matches!(end.wait(), Err(RunError::Panicked { thread }) if thread == "bug"));
+        assert!(thread.join().is_err());
+
+        let end = Arc::new(End::default());
+        let fail = |name: &str| {
+            let source = std::io::ErrorKind::OutOfMemory.into();
+            Err(RunError::EventLoop { thread: name.to_owned(), source })
+        };
+        spawn("disk0".to_owned(), Filter::default(), &end, fail).unwrap().join().unwrap();
+        assert!(matches!(end.wait(), Err(RunError::EventLoop { thread, .. }) if thread == "disk0"));
+    }
+}
