@@ -4,7 +4,7 @@
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
 use std::io;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -79,7 +79,8 @@ pub fn create_scratch(cache: &Path, dest: &Path, size: u64) -> Result<(), Ext4Er
         Err(source) => return Err(Ext4Error::Template { path, source }),
     };
     let failed = |source| Ext4Error::Write { path: dest.to_path_buf(), source };
-    let disk = OpenOptions::new().write(true).create_new(true).open(dest).map_err(failed)?;
+    // What a container writes is nobody else's to read.
+    let disk = OpenOptions::new().write(true).create_new(true).mode(0o600).open(dest).map_err(failed)?;
     copy_sparse(&template, &disk, size).map_err(|source| {
         // The copy's own failure is the one to tell.
         let _ = fs::remove_file(dest);
