@@ -11,8 +11,9 @@ use std::path::{Path, PathBuf};
 
 use crate::decompress::Decoder;
 use crate::digest::{Digest, HashingReader};
-use crate::limits::Limits;
+use crate::limits::RATIO_FLOOR;
 use crate::manifest::{MAX_DOCUMENT, ManifestError};
+use crate::resolve::ResolveOptions;
 use crate::store::{Store, StoreError, TempFile};
 use index::{Entry, Index};
 
@@ -85,12 +86,23 @@ pub enum ArchiveError {
         /// The names that are there.
         found: Vec<String>,
     },
+    /// The archive is over a limit, or suspiciously larger than its compressed form.
+    #[error("{} unpacks to over {limit} bytes, which is the limit", path.display())]
+    Bomb {
+        /// The archive.
+        path: PathBuf,
+        /// The limit in bytes.
+        limit: u64,
+    },
     /// The archive cannot be unpacked into the store.
     #[error("cannot unpack the archive")]
     Unpack(#[source] io::Error),
     /// The store cannot be used.
     #[error("cannot use the content store")]
     Store(#[from] StoreError),
+    /// A bundle's configuration or a symbolic link puts the root file system elsewhere.
+    #[error("the bundle's rootfs is {}, outside of the bundle", .0.display())]
+    Outside(PathBuf),
     /// The root file system of a bundle cannot be converted.
     #[error("cannot convert the bundle's rootfs")]
     Rootfs(#[source] crate::erofs::ConvertError),
@@ -120,26 +132,36 @@ impl Files {
 
     /// The files of a tar archive, compressed or not; a compressed one is unpacked to the store's temporary
     /// directory first.
-    pub(crate) fn tar(path: &Path, store: &Store, limits: &Limits) -> Result<Self, ArchiveError> {
+    pub(crate) fn tar(
+        path: &Path,
+        store: &Store,
+        options: &ResolveOptions<'_>,
+    ) -> Result<Self, ArchiveError> {
         let read = |source| ArchiveError::Read { path: path.to_owned(), source };
         let file = open_regular(path).map_err(read)?;
+        let len = file.metadata().map_err(read)?.len();
         match Decoder::new(&file).map_err(read)? {
             Decoder::Plain(_) => Self::index(path, file, None),
-            decoder => Self::spool(path, decoder, store, limits),
+            decoder => {
+                let limit = RATIO_FLOOR.max(len.saturating_mul(options.limits.ratio));
+                Self::spool(path, decoder, limit, store, options)
+            }
         }
     }
 
-    /// The files of a tar archive that comes as a stream.
+    /// The files of a tar archive that comes as a stream of less than `limit` bytes.
     pub(crate) fn spool(
         path: &Path,
-        mut from: impl Read,
+        from: impl Read,
+        limit: u64,
         store: &Store,
-        limits: &Limits,
+        options: &ResolveOptions<'_>,
     ) -> Result<Self, ArchiveError> {
+        let limit = limit.min(options.limits.layer_bytes);
         let temp = TempFile::new(store)?;
-        let copied = io::copy(&mut (&mut from).take(limits.layer_bytes), &mut temp.file());
-        if copied.map_err(ArchiveError::Unpack)? == limits.layer_bytes {
-            return Err(ArchiveError::Unpack(io::ErrorKind::FileTooLarge.into()));
+        let mut from = Stoppable { from, options }.take(limit);
+        if io::copy(&mut from, &mut temp.file()).map_err(ArchiveError::Unpack)? == limit {
+            return Err(ArchiveError::Bomb { path: path.to_owned(), limit });
         }
         let file = temp.file().try_clone().map_err(ArchiveError::Unpack)?;
         Self::index(path, file, Some(temp))
@@ -225,6 +247,21 @@ fn open_regular(path: &Path) -> io::Result<File> {
     let flags = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
     let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
     if file.metadata()?.is_file() { Ok(file) } else { Err(io::Error::other("not a regular file")) }
+}
+
+/// Reads until the user wants it to end.
+struct Stoppable<'a, R> {
+    from: R,
+    options: &'a ResolveOptions<'a>,
+}
+
+impl<R: Read> Read for Stoppable<'_, R> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        if self.options.is_cancelled() {
+            return Err(io::Error::other("cancelled"));
+        }
+        self.from.read(buf)
+    }
 }
 
 /// A part of a file; several can be read at one time.

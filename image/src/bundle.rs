@@ -3,7 +3,6 @@
 //! The root file system becomes one layer. It has no archive, so the layer is named by the digest of its EROFS
 //! file, which is the same for the same tree.
 
-use std::fs;
 use std::io::{self, Read};
 use std::path::Path;
 
@@ -14,8 +13,8 @@ use crate::archive::{ArchiveError, Files, digest_of};
 use crate::erofs::convert_directory;
 use crate::install::{Candidate, Layers};
 use crate::layer::{At, Blob};
-use crate::limits::Limits;
 use crate::progress::{Event, Progress};
+use crate::resolve::ResolveOptions;
 use crate::store::{Store, TempFile, extent_len};
 
 const EXPECTED: &str = "an OCI runtime bundle";
@@ -59,7 +58,7 @@ impl Default for Root {
 pub(crate) fn candidate(
     dir: &Path,
     store: &Store,
-    limits: &Limits,
+    options: &ResolveOptions<'_>,
     progress: &dyn Progress,
     source: &str,
 ) -> Result<Candidate<'static>, ArchiveError> {
@@ -68,11 +67,17 @@ pub(crate) fn candidate(
         serde_json::from_slice(&json).map_err(|error| ArchiveError::Json("config.json".into(), error))?;
     let rootfs = dir.join(&runtime.root.path);
     let read = |source| ArchiveError::Read { path: rootfs.clone(), source };
-    if !fs::metadata(&rootfs).map_err(read)?.is_dir() {
+    // A bundle from elsewhere must not make an image of this machine's own files.
+    let (inside, of) = (rootfs.canonicalize().map_err(read)?, dir.canonicalize().map_err(read)?);
+    if !inside.starts_with(&of) {
+        return Err(ArchiveError::Outside(inside));
+    }
+    if !inside.is_dir() {
         return Err(read(io::ErrorKind::NotADirectory.into()));
     }
     let temp = TempFile::new(store)?;
-    let summary = convert_directory(&rootfs, temp.file(), limits).map_err(ArchiveError::Rootfs)?;
+    let summary = convert_directory(&inside, temp.file(), &options.limits, &|| options.is_cancelled())
+        .map_err(ArchiveError::Rootfs)?;
     let layer = digest_of(temp.file()).map_err(ArchiveError::Unpack)?;
     let path = store.layer_path(layer);
     if extent_len(&path)?.is_none() {

@@ -15,8 +15,8 @@ use ureq::unversioned::transport::{
 };
 
 use crate::archive::{ArchiveError, Files};
-use crate::limits::Limits;
 use crate::reference::Reference;
+use crate::resolve::ResolveOptions;
 use crate::store::Store;
 
 const DEFAULT_SOCKET: &str = "/var/run/docker.sock";
@@ -48,11 +48,10 @@ pub enum DaemonError {
 /// Fetches the archive of an image.
 pub(crate) fn files(
     name: &Reference,
-    host: Option<String>,
     store: &Store,
-    limits: &Limits,
+    options: &ResolveOptions<'_>,
 ) -> Result<Files, DaemonError> {
-    let socket = socket(host)?;
+    let socket = socket(options.docker_host.clone())?;
     let config = Agent::config_builder()
         .http_status_as_error(false)
         .proxy(None)
@@ -73,7 +72,7 @@ pub(crate) fn files(
             status => DaemonError::Status(status.as_u16(), message.trim().escape_debug().to_string()),
         });
     }
-    Ok(Files::spool(&socket, body, store, limits)?)
+    Ok(Files::spool(&socket, body, options.limits.layer_bytes, store, options)?)
 }
 
 fn socket(host: Option<String>) -> Result<PathBuf, DaemonError> {

@@ -143,8 +143,7 @@ fn merge(
     if extent_len(&path)?.is_some() {
         return Ok(());
     }
-    let cancelled = || options.cancel.is_some_and(|cancel| cancel.load(Ordering::Relaxed));
-    let _lock = store.entry_lock(&path, || {}, cancelled)?.ok_or(ResolveError::Cancelled)?;
+    let _lock = store.entry_lock(&path, || {}, || options.is_cancelled())?.ok_or(ResolveError::Cancelled)?;
     if extent_len(&path)?.is_some() {
         return Ok(());
     }

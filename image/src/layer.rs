@@ -7,13 +7,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use crate::decompress::Decoder;
 use crate::digest::{Digest, HashingReader};
 use crate::erofs::{ConvertError, convert_layer};
-use crate::limits::Limits;
+use crate::limits::{Limits, RATIO_FLOOR};
 use crate::progress::{Event, Progress};
 use crate::store::{Store, StoreError, TempFile, extent_len};
 use crate::tar::TarError;
-
-/// An archive may grow to this many bytes whatever its ratio: small archives of zeros are harmless.
-const RATIO_FLOOR: u64 = 64 << 20;
 
 /// Bytes between two events of progress.
 const REPORT: u64 = 256 << 10;

@@ -2,10 +2,13 @@
 //! against hostile input. Every count that an archive chooses is checked against one of them before memory or
 //! disk is spent on it.
 
+/// An archive may grow to this many bytes whatever its ratio: small archives of zeros are harmless.
+pub(crate) const RATIO_FLOOR: u64 = 64 << 20;
+
 /// Bounds on one layer, and through [`Limits::entries`] and [`Limits::metadata_bytes`] on a merged image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Uncompressed size of a layer's archive, in bytes.
+    /// Uncompressed size of a layer's archive, and of the blocks that its files' data fills, in bytes.
     pub layer_bytes: u64,
     /// How many times larger than its compressed form an archive may be, once it is past 64 MiB.
     pub ratio: u64,

@@ -48,6 +48,13 @@ pub struct ResolveOptions<'a> {
     pub cancel: Option<&'a AtomicBool>,
 }
 
+impl ResolveOptions<'_> {
+    /// Whether the user wants it to end.
+    pub(crate) fn is_cancelled(&self) -> bool {
+        self.cancel.is_some_and(|cancel| cancel.load(Ordering::Relaxed))
+    }
+}
+
 /// An image and where it was found.
 #[derive(Debug)]
 pub struct Resolved {
@@ -157,7 +164,7 @@ pub fn resolve(
     let resolved = find(store, source, &text, options, progress);
     resolved.map_err(|error| match error {
         // Whatever failed first, the user does not wait for it any more.
-        _ if options.cancel.is_some_and(|cancel| cancel.load(Ordering::Relaxed)) => ResolveError::Cancelled,
+        _ if options.is_cancelled() => ResolveError::Cancelled,
         error if is_disk_full(&error) => {
             ResolveError::DiskFull { store: store.root().to_owned(), source: Box::new(error) }
         }
@@ -197,7 +204,6 @@ fn candidate<'a>(
     options: &ResolveOptions<'a>,
     progress: &dyn Progress,
 ) -> Result<(Candidate<'a>, Origin), ResolveError> {
-    let limits = &options.limits;
     let found = match source {
         Source::Name(name) | Source::Registry(name) => {
             let found = registry::candidate(name, options, progress);
@@ -207,19 +213,19 @@ fn candidate<'a>(
             });
         }
         Source::DockerDaemon(name) => {
-            let files = daemon::files(name, options.docker_host.clone(), store, limits);
+            let files = daemon::files(name, store, options);
             let found = files.and_then(|files| Ok(docker_archive::candidate(files, Some(name), text)?));
             return found
                 .map(|found| (found, Origin::Daemon))
                 .map_err(|source| ResolveError::Daemon { name: name.familiar(), source: Box::new(source) });
         }
-        Source::DockerArchive { file, name } => Files::tar(file, store, limits)
+        Source::DockerArchive { file, name } => Files::tar(file, store, options)
             .and_then(|files| docker_archive::candidate(files, name.as_ref(), text)),
         Source::OciLayout { dir, tag } => layout::candidate(Files::dir(dir), tag.as_deref(), text),
         Source::OciArchive { file, tag } => {
-            Files::tar(file, store, limits).and_then(|files| layout::candidate(files, tag.as_deref(), text))
+            Files::tar(file, store, options).and_then(|files| layout::candidate(files, tag.as_deref(), text))
         }
-        Source::Bundle(dir) => bundle::candidate(dir, store, limits, progress, text),
+        Source::Bundle(dir) => bundle::candidate(dir, store, options, progress, text),
     };
     found
         .map(|found| (found, Origin::File))

@@ -158,7 +158,7 @@ impl<'a> Archive<'a> {
     }
 
     fn skip_data(&mut self) -> Result<(), TarError> {
-        let mut buffer = vec![0; 64 << 10];
+        let mut buffer = [0; 8 << 10];
         self.remaining = self.remaining.checked_add(self.padding).ok_or(TarError::Truncated(self.offset))?;
         self.padding = 0;
         while self.remaining > 0 {

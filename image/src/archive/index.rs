@@ -12,6 +12,9 @@ type Header = [u8; 512];
 /// No image archive has more files: two a layer and some documents.
 const MAX_ENTRIES: usize = 100_000;
 
+/// The longest name or link in bytes; the names of images' files have about a hundred.
+const MAX_NAME: usize = 1024;
+
 /// The longest extended header in bytes.
 const MAX_EXTENDED: u64 = 64 << 10;
 
@@ -69,7 +72,7 @@ impl Index {
                     continue;
                 }
                 b'0' | 0 | b'7' | b'1' | b'2' => {
-                    let (name, entry) = std::mem::take(&mut extended).entry(&header, kind, data, size);
+                    let (name, entry) = std::mem::take(&mut extended).entry(&header, kind, data, size)?;
                     entries.insert(name, entry);
                 }
                 b'g' => continue,
@@ -115,7 +118,7 @@ impl Extended {
         Ok(())
     }
 
-    fn entry(self, header: &Header, kind: u8, offset: u64, len: u64) -> (String, Entry) {
+    fn entry(self, header: &Header, kind: u8, offset: u64, len: u64) -> Result<(String, Entry), IndexError> {
         let path = self.path.unwrap_or_else(|| {
             let (prefix, name) = (text(&header[345..500]), text(&header[..100]));
             // Only ustar has the prefix; GNU keeps times there.
@@ -123,12 +126,15 @@ impl Extended {
             if ustar { format!("{prefix}/{name}") } else { name }
         });
         let link = self.link.unwrap_or_else(|| text(&header[157..257]));
+        if path.len() > MAX_NAME || link.len() > MAX_NAME {
+            return Err(IndexError::Malformed("a name is too long"));
+        }
         let entry = match kind {
             b'1' => Entry::Link(clean(&link)),
             b'2' => Entry::Link(clean(&format!("{path}/../{link}"))),
             _ => Entry::Data { offset, len },
         };
-        (clean(&path), entry)
+        Ok((clean(&path), entry))
     }
 }
 

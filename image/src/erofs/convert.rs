@@ -49,6 +49,9 @@ pub enum ConvertError {
     /// More data than EROFS can address with 4 KiB blocks.
     #[error("the layer is larger than 16 TiB")]
     TooLarge,
+    /// More data than [`Limits::layer_bytes`].
+    #[error("the layer's files fill more than {0} bytes, which is the limit")]
+    TooMuchData(u64),
 }
 
 impl From<WriteError> for ConvertError {
@@ -66,6 +69,7 @@ impl<E: Into<ConvertError>> From<StoreError<E>> for ConvertError {
             StoreError::Read(source) => source.into(),
             StoreError::Write(source) => Self::Write(source),
             StoreError::Full => Self::TooLarge,
+            StoreError::TooMuch(limit) => Self::TooMuchData(limit),
         }
     }
 }
@@ -88,18 +92,33 @@ pub fn convert_layer(tar: &mut dyn Read, out: &File, limits: &Limits) -> Result<
     layer.finish(out)
 }
 
-/// Converts a directory tree (the `rootfs` of an unpacked bundle) into the EROFS file of a single layer.
+/// Converts a directory tree (the `rootfs` of an unpacked bundle) into the EROFS file of a single layer, until it is
+/// `stopped`.
 ///
 /// # Errors
 /// As [`convert_layer`], and a file of the tree that cannot be read.
-pub fn convert_directory(dir: &Path, out: &File, limits: &Limits) -> Result<LayerSummary, ConvertError> {
+pub fn convert_directory(
+    dir: &Path,
+    out: &File,
+    limits: &Limits,
+    stopped: &dyn Fn() -> bool,
+) -> Result<LayerSummary, ConvertError> {
     let mut layer = Layer::new(out, limits);
     let data = &mut layer.data;
     layer.dropped_xattrs = directory::walk(dir, &mut layer.tree, &mut |path, file, size| {
         let failed = |source| ConvertError::ReadFile { path: path.to_path_buf(), source };
+        if size > limits.file_bytes {
+            return Err(failed(io::ErrorKind::FileTooLarge.into()));
+        }
         let extents = data_extents(file, size).map_err(failed)?;
+        if extents.len() > limits.sparse_extents {
+            return Err(failed(io::Error::other("it has too many holes")));
+        }
         let (mut at, mut next) = (0..0, extents.iter());
         let mut read = |buffer: &mut [u8]| {
+            if stopped() {
+                return Err(failed(io::Error::other("cancelled")));
+            }
             if at.is_empty()
                 && let Some(extent) = next.next()
             {
@@ -131,7 +150,7 @@ struct Layer<'a> {
 
 impl<'a> Layer<'a> {
     fn new(out: &'a File, limits: &Limits) -> Self {
-        Self { tree: Tree::new(limits), data: DataWriter::new(out), dropped_xattrs: 0 }
+        Self { tree: Tree::new(limits), data: DataWriter::new(out, limits.layer_bytes), dropped_xattrs: 0 }
     }
 
     fn take(&mut self, archive: &mut Archive<'_>, entry: Entry) -> Result<(), ConvertError> {

@@ -11,6 +11,8 @@ use crate::tree::{Blocks, ChunkRun};
 
 /// Data is handed to the kernel in pieces of this size.
 const BUFFER: usize = 1 << 20;
+/// Data is asked for in pieces of this size: a source that has less at hand must not cost a whole buffer's clearing.
+const PIECE: usize = 128 << 10;
 /// Shorter gaps are filled with zeros in the buffer, longer ones become holes of the file.
 const SHORT_GAP: u64 = 64 << 10;
 
@@ -21,6 +23,9 @@ pub(super) struct DataWriter<'a> {
     /// Where in the file the buffer begins.
     start: u64,
     next_block: u32,
+    /// Bytes of blocks that hold data.
+    held: u64,
+    limit: u64,
 }
 
 /// Why data cannot be stored.
@@ -32,12 +37,15 @@ pub(super) enum StoreError<E> {
     Write(io::Error),
     /// 32-bit block addresses are used up.
     Full,
+    /// More blocks with data than this many bytes.
+    TooMuch(u64),
 }
 
 impl<'a> DataWriter<'a> {
-    /// Begins behind block 0.
-    pub(super) fn new(out: &'a File) -> Self {
-        Self { out, buffer: Vec::with_capacity(BUFFER), start: BLOCK as u64, next_block: 1 }
+    /// Begins behind block 0. All data together may fill blocks of `limit` bytes: a sparse file of few bytes can ask for
+    /// a block each.
+    pub(super) fn new(out: &'a File, limit: u64) -> Self {
+        Self { out, buffer: Vec::with_capacity(BUFFER), start: BLOCK as u64, next_block: 1, held: 0, limit }
     }
 
     /// Stores a file of `size` bytes; `read` fills buffers and never reads 0 bytes before the end.
@@ -102,6 +110,10 @@ impl<'a> DataWriter<'a> {
         length: u64,
         read: &mut dyn FnMut(&mut [u8]) -> Result<usize, E>,
     ) -> Result<(), StoreError<E>> {
+        self.held = self.held.saturating_add(length.next_multiple_of(BLOCK as u64));
+        if self.held > self.limit {
+            return Err(StoreError::TooMuch(self.limit));
+        }
         self.seek(at).map_err(StoreError::Write)?;
         let mut left = length;
         while left > 0 {
@@ -109,7 +121,7 @@ impl<'a> DataWriter<'a> {
                 self.flush().map_err(StoreError::Write)?;
             }
             let filled = self.buffer.len();
-            let room = usize::try_from(left).unwrap_or(BUFFER).min(BUFFER - filled);
+            let room = usize::try_from(left).unwrap_or(PIECE).min(PIECE).min(BUFFER - filled);
             self.buffer.resize(filled + room, 0);
             let result = read(&mut self.buffer[filled..]);
             let got = *result.as_ref().unwrap_or(&0);

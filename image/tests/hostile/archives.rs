@@ -188,6 +188,20 @@ fn sparse_maps_must_hold_together() {
     refused(sparse(&form, b"99999\n0\n1\n"), "ends inside the map");
     refused(sparse(&form, &b"9999999\n".repeat(64)), "larger than 1000");
     refused(sparse(&form, &[b'1'; 512]), "no number");
+    // A few bytes that ask for a block each.
+    let map: Vec<String> = (0..1000).map(|n| format!("{},1", n * 5000)).collect();
+    let limits = Limits { layer_bytes: 1 << 20, ..small_limits() };
+    let mut tarball = Tarball::new(Dialect::Pax);
+    let records = [("map", map.join(",")), ("size", "5000000".to_owned())];
+    let records: Vec<_> =
+        records.iter().map(|(key, value)| (format!("GNU.sparse.{key}"), value.as_str().into())).collect();
+    tarball.pax(b'x', &records);
+    tarball.raw(FILE, b"sparse", &[1; 1000]);
+    let archive = tarball.finish();
+    refused(
+        convert_layer(&mut archive.as_slice(), &tempfile::tempfile().unwrap(), &limits),
+        "fill more than 1048576 bytes",
+    );
     // A few bytes that ask for a map of gigabytes.
     let size = (15_u64 << 40).to_string();
     let map: Vec<String> = (0..900_u64).map(|n| format!("{},1", n << 34)).collect();

@@ -73,7 +73,7 @@ fn mount_a_directory_with_holes_and_sockets() {
     let source = bench.path("source");
     std::os::unix::net::UnixListener::bind(source.join("socket")).unwrap();
     let layer = bench.file("layer");
-    let summary = convert_directory(&source, &layer, &Limits::default()).unwrap();
+    let summary = convert_directory(&source, &layer, &Limits::default(), &|| false).unwrap();
     assert_eq!(summary.dropped_xattrs, 0);
     assert!(layer.metadata().unwrap().blocks() * 512 < 1 << 20, "the layer stores the holes");
     assert_same(&take(&bench.mount_merged("mounted", &[layer])), &take(&source));

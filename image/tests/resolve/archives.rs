@@ -209,6 +209,9 @@ fn files_that_are_no_archives_are_refused() {
     let whole = docker_archive(&[(&sample, &["x:1"])]);
     let mut long = Vec::new();
     entry(&mut long, "././@LongLink", b'L', "", &vec![b'a'; 70_000]);
+    let mut name = Vec::new();
+    entry(&mut name, "././@LongLink", b'L', "", &[b'a'; 2000]);
+    entry(&mut name, "a", b'0', "", b"");
     let mut wrong_id = Vec::new();
     let config = format!("{}.json", Digest::of(b"other").hex());
     entry(&mut wrong_id, &config, b'0', "", &sample.config);
@@ -219,6 +222,7 @@ fn files_that_are_no_archives_are_refused() {
         (vec![b'x'; 2048], "a header's checksum is wrong"),
         (whole[..700].to_vec(), "it ends inside a file"),
         (long, "an extended header is too long"),
+        (name, "a name is too long"),
         (tar(&[("a", b"b")]), "has no manifest.json: not an archive of docker save"),
         (tar(&[("manifest.json", b"{}")]), "malformed manifest.json"),
         (gzip(&whole)[..200].to_vec(), "cannot unpack the archive"),
@@ -292,6 +296,14 @@ fn bundles_run_what_their_configuration_says() {
     );
     assert_eq!((first.extents().len(), run.env.as_slice()), (2, ["A=b".to_owned()].as_slice()));
     assert_eq!(get(&store, &source).unwrap().image.id(), first.id(), "the same tree is the same image");
+    std::os::unix::fs::symlink("/etc", dir.path().join("out")).unwrap();
+    for path in ["/", "..", "out"] {
+        let config = json!({"root": {"path": path}}).to_string();
+        write(dir.path(), "config.json", config.as_bytes());
+        let error = failure(&store, get(&store, &source));
+        assert!(error.ends_with("outside of the bundle"), "{error}");
+    }
+    write(dir.path(), "config.json", config.to_string().as_bytes());
     write(dir.path(), "rootfs/bin/app", b"#?");
     assert_ne!(get(&store, &source).unwrap().image.id(), first.id());
 }

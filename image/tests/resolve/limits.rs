@@ -21,7 +21,7 @@ fn bombs_and_oversized_layers_are_refused() {
     let default = Limits::default;
     for (limits, cause) in [
         (Limits { ratio: 20, ..default() }, "decompression bomb: over 20 bytes"),
-        (Limits { layer_bytes: 1 << 20, ..default() }, "layer of over 1048576 bytes"),
+        (Limits { layer_bytes: 1 << 20, ..default() }, "files fill more than 1048576 bytes"),
         (Limits { layer_bytes: 1000, ..default() }, "layer of over 1000 bytes"),
         (Limits { layers: 0, ..default() }, "the image has 1 layers, the limit is 0"),
     ] {
@@ -32,6 +32,15 @@ fn bombs_and_oversized_layers_are_refused() {
     }
     let (_dir, store) = store();
     get(&store, &name).unwrap();
+
+    let names: Vec<_> = (0..2100).map(|number| number.to_string()).collect();
+    let empty = tar(&names.iter().map(|name| (name.as_str(), &b""[..])).collect::<Vec<_>>());
+    let sample = Sample::with_layers(std::slice::from_ref(&empty), vec![gzip(&empty)]);
+    let server = Server::with(&sample, |_| None);
+    let small = ResolveOptions { limits: Limits { layer_bytes: 1 << 20, ..default() }, ..options() };
+    let (_dir, store) = crate::sample::store();
+    let error = failure(&store, get_with(&store, &format!("{}/long", server.host), &small));
+    assert!(error.contains("layer of over 1048576 bytes"), "{error}");
 }
 
 #[test]
@@ -58,6 +67,28 @@ fn damaged_archives_are_refused() {
         );
         assert_eq!(names(&store.root().join("layers")), [""; 0]);
     }
+}
+
+#[test]
+fn archives_that_unpack_to_too_much_are_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("bomb.tar.gz");
+    std::fs::write(&file, gzip(&tar(&[("zeros", &vec![0; 70 << 20])]))).unwrap();
+    let source = format!("docker-archive:{}", file.display());
+    let default = Limits::default;
+    for (limits, cause) in [
+        (Limits { ratio: 20, ..default() }, "unpacks to over 67108864 bytes"),
+        (Limits { layer_bytes: 1 << 20, ..default() }, "unpacks to over 1048576 bytes"),
+        (default(), "has no manifest.json"),
+    ] {
+        let (_dir, store) = store();
+        let error = failure(&store, get_with(&store, &source, &ResolveOptions { limits, ..options() }));
+        assert!(error.contains(cause), "{error}");
+    }
+    let (_dir, store) = store();
+    let cancel = std::sync::atomic::AtomicBool::new(true);
+    let wish = ResolveOptions { cancel: Some(&cancel), ..options() };
+    assert_eq!(failure(&store, get_with(&store, &source, &wish)), "cancelled");
 }
 
 /// A file system of 3 MiB in a mount namespace of its own.
