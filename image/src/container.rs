@@ -24,6 +24,10 @@ pub const SHM_SIZE: u64 = 64 << 20;
 /// Seconds from the stop signal to SIGKILL, as Docker's default.
 pub const STOP_TIMEOUT: u32 = 10;
 
+/// Variables and volumes that an image may ask for: far more than any does, and few enough to compare with each other.
+const MAX_ENV: usize = 10_000;
+const MAX_VOLUMES: usize = 1000;
+
 /// What a user wants otherwise than the image's configuration has it.
 #[derive(Clone, Debug, Default)]
 pub struct ContainerOverrides {
@@ -79,6 +83,9 @@ pub enum ContainerError {
     /// A volume of the image at an impossible path.
     #[error("invalid volume path {0:?} in the image's configuration")]
     Volume(String),
+    /// More of something in the image's configuration than this code takes.
+    #[error("the image's configuration has {0} {1}, more than {2}")]
+    TooMany(usize, &'static str, usize),
     /// A text with a NUL byte where the kernel cannot have one.
     #[error("{0} contains a NUL byte")]
     Nul(&'static str),
@@ -108,6 +115,13 @@ pub fn container_spec(
 ) -> Result<ContainerSpec, ContainerError> {
     if !is_name(&overrides.name) {
         return Err(ContainerError::Name(overrides.name.clone()));
+    }
+    let counts = [
+        (config.config.env.len(), "variables", MAX_ENV),
+        (config.config.volumes.len(), "volumes", MAX_VOLUMES),
+    ];
+    if let Some((count, what, limit)) = counts.into_iter().find(|(count, _, limit)| count > limit) {
+        return Err(ContainerError::TooMany(count, what, limit));
     }
     let hostname = if overrides.hostname.is_empty() { &overrides.name } else { &overrides.hostname };
     if !is_hostname(hostname) {

@@ -107,9 +107,12 @@ fn descend(files: &Files, digest: Digest) -> Result<(Vec<u8>, Manifest, Option<D
     Err(ManifestError::Nested.into())
 }
 
+/// Entries of a layout that are looked at for an image's manifest: each may cost some documents of [`MAX_DEPTH`].
+const MAX_LOOKED: usize = 256;
+
 /// The manifest of the image with that id, where the files are a layout as well.
 pub(crate) fn manifest_of(files: &Files, id: Digest) -> Option<Vec<u8>> {
     let entries = top_index(files).ok()?;
-    let mut manifests = entries.iter().filter_map(|entry| descend(files, entry.digest).ok());
+    let mut manifests = entries.iter().take(MAX_LOOKED).filter_map(|entry| descend(files, entry.digest).ok());
     manifests.find(|(_, manifest, _)| manifest.config.digest == id).map(|(bytes, ..)| bytes)
 }

@@ -114,6 +114,12 @@ fn hostile_configurations_are_refused() {
         let error = refused(RunConfig { volumes, ..sh() }, &overrides());
         assert_eq!(error, ContainerError::Volume(path.to_owned()));
     }
+    let volumes = (0..=MAX_VOLUMES).map(|n| (format!("/{n}"), serde_json::Value::Null)).collect();
+    let many = refused(RunConfig { volumes, ..sh() }, &overrides());
+    assert_eq!(many, ContainerError::TooMany(MAX_VOLUMES + 1, "volumes", MAX_VOLUMES));
+    let env = vec!["A=b".to_owned(); MAX_ENV + 1];
+    let many = refused(RunConfig { env, ..sh() }, &overrides());
+    assert_eq!(many, ContainerError::TooMany(MAX_ENV + 1, "variables", MAX_ENV));
     let wishes = ContainerOverrides { workdir: Some("x".into()), ..overrides() };
     assert_eq!(refused(sh(), &wishes), ContainerError::Workdir("x".into()));
     for name in ["", "../x", ".x", "a/b"] {

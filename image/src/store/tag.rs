@@ -208,12 +208,10 @@ fn id_text(name: &Reference) -> Option<&str> {
     (hex && text.len() >= 12).then_some(text)
 }
 
+/// A damaged record counts as missing: the next pull of the name writes it anew.
 fn read_tag(path: &Path) -> Result<Option<TagRecord>, StoreError> {
     match super::read_bounded(path) {
-        Ok(bytes) => match serde_json::from_slice(&bytes) {
-            Ok(tag) => Ok(Some(tag)),
-            Err(_) => Err(StoreError::Damaged(path.to_owned())),
-        },
+        Ok(bytes) => Ok(serde_json::from_slice(&bytes).ok()),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(StoreError::io("read", path)(error)),
     }

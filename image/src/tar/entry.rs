@@ -105,9 +105,10 @@ fn kind(header: &Header, path: &[u8], offset: u64) -> Result<Kind, TarError> {
     })
 }
 
-/// Only files have data, and GNU's dump directories; other types may carry a size that means nothing.
+/// Only files have data, GNU's dump directories, and what is a file but for its name; other types may carry a size that
+/// means nothing.
 fn stored_bytes(header: &Header, records: &View<'_>, kind: Kind, offset: u64) -> Result<u64, TarError> {
-    if kind != Kind::File && header.flag() != b'D' {
+    if kind != Kind::File && !matches!(header.flag(), 0 | b'0' | b'D') {
         return Ok(0);
     }
     match records.number(b"size", "a size is no number", offset)? {

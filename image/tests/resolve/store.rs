@@ -198,8 +198,10 @@ fn damaged_files_are_made_anew() {
     get(&store, &name).unwrap();
     let layer = dir.path().join("layers").join(&names(&dir.path().join("layers"))[0]);
     let config = dir.path().join("images").join(&names(&dir.path().join("images"))[0]);
-    for file in [&layer, &config] {
+    let tag = dir.path().join("tags").join(&names(&dir.path().join("tags"))[0]);
+    for file in [&layer, &config, &tag] {
         fs::write(file, "torn").unwrap();
+        store.list().unwrap();
         assert_eq!(get(&store, &name).unwrap().origin, Origin::Registry);
         assert_eq!(get(&store, &name).unwrap().origin, Origin::Store);
     }
