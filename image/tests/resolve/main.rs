@@ -10,3 +10,4 @@ mod registry;
 mod sample;
 mod server;
 mod store;
+mod tls;

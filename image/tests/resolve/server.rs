@@ -1,12 +1,15 @@
 //! A registry in this process that does what a test wants of it.
 
 use std::collections::HashMap;
-use std::io::{BufRead, BufReader, Write};
-use std::net::{TcpListener, TcpStream};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpListener;
 use std::sync::{Arc, Mutex};
 use std::thread;
 
 use image::Digest;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
 use crate::sample::Sample;
 
@@ -88,14 +91,44 @@ pub(crate) struct Server {
 
 impl Server {
     pub(crate) fn new(handler: impl Fn(&Request) -> Answer + Send + Sync + 'static) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        Self::start("127.0.0.1", None, handler)
+    }
+
+    /// A registry in order that speaks TLS alone, with a certificate of `tls/authority.pem`.
+    pub(crate) fn with_tls(address: &str, sample: &Sample) -> Self {
+        let pem = include_bytes!("tls/registry.pem");
+        let certificate = CertificateDer::from_pem_slice(pem).unwrap();
+        let key = PrivateKeyDer::from_pem_slice(pem).unwrap();
+        let config = ServerConfig::builder().with_no_client_auth().with_single_cert(vec![certificate], key);
+        let sample = sample.clone();
+        Self::start(address, Some(Arc::new(config.unwrap())), move |request| plain(&sample, request))
+    }
+
+    /// A server without TLS on another address than loopback's.
+    pub(crate) fn at(address: &str, sample: &Sample) -> Self {
+        let sample = sample.clone();
+        Self::start(address, None, move |request| plain(&sample, request))
+    }
+
+    fn start(
+        address: &str,
+        tls: Option<Arc<ServerConfig>>,
+        handler: impl Fn(&Request) -> Answer + Send + Sync + 'static,
+    ) -> Self {
+        let listener = TcpListener::bind((address, 0)).unwrap();
         let host = listener.local_addr().unwrap().to_string();
         let (handler, log): (Arc<Handler>, Arc<Mutex<Vec<Request>>>) = (Arc::new(handler), Arc::default());
         let server = Self { host, log: log.clone() };
         thread::spawn(move || {
             for stream in listener.incoming() {
-                let (handler, log) = (handler.clone(), log.clone());
-                thread::spawn(move || serve(stream.unwrap(), &*handler, &log));
+                let (handler, log, tls) = (handler.clone(), log.clone(), tls.clone());
+                thread::spawn(move || match tls {
+                    None => serve(stream.unwrap(), &*handler, &log),
+                    Some(tls) => {
+                        let connection = ServerConnection::new(tls).unwrap();
+                        serve(StreamOwned::new(connection, stream.unwrap()), &*handler, &log);
+                    }
+                });
             }
         });
         server
@@ -136,8 +169,8 @@ pub(crate) fn plain(sample: &Sample, request: &Request) -> Answer {
     }
 }
 
-fn serve(mut stream: TcpStream, handler: &Handler, log: &Mutex<Vec<Request>>) {
-    let Some(request) = read(&stream) else { return };
+fn serve(mut stream: impl Read + Write, handler: &Handler, log: &Mutex<Vec<Request>>) {
+    let Some(request) = read(&mut stream) else { return };
     log.lock().unwrap().push(request.clone());
     let answer = handler(&request);
     let length = answer.length.unwrap_or(answer.body.len());
@@ -149,7 +182,10 @@ fn serve(mut stream: TcpStream, handler: &Handler, log: &Mutex<Vec<Request>>) {
         head += &format!("{name}: {value}\r\n");
     }
     // The other side may have gone: that is its right.
-    let _ = stream.write_all(format!("{head}\r\n").as_bytes()).and_then(|()| stream.write_all(&answer.body));
+    let _ = stream
+        .write_all(format!("{head}\r\n").as_bytes())
+        .and_then(|()| stream.write_all(&answer.body))
+        .and_then(|()| stream.flush());
     if answer.stall {
         loop {
             thread::park();
@@ -158,7 +194,7 @@ fn serve(mut stream: TcpStream, handler: &Handler, log: &Mutex<Vec<Request>>) {
 }
 
 /// Reads one request; `None` for a TLS handshake.
-fn read(stream: &TcpStream) -> Option<Request> {
+fn read(stream: &mut dyn Read) -> Option<Request> {
     let mut reader = BufReader::new(stream);
     if !reader.fill_buf().ok()?.first()?.is_ascii_uppercase() {
         return None;
@@ -177,6 +213,6 @@ fn read(stream: &TcpStream) -> Option<Request> {
     let headers: HashMap<_, _> =
         pairs.map(|(name, value)| (name.to_ascii_lowercase(), value.to_owned())).collect();
     let mut body = vec![0; headers.get("content-length").map_or(0, |length| length.parse().unwrap())];
-    std::io::Read::read_exact(&mut reader, &mut body).ok()?;
+    reader.read_exact(&mut body).ok()?;
     Some(Request { method, path, headers, body: String::from_utf8(body).unwrap() })
 }
