@@ -11,7 +11,7 @@ fn twenty_layers_are_one_disk() {
     let host = Host::shared();
     let script = "
         cat /layers/last; ls /layers | sort -n | tr '\\n' ' '; echo
-        ls -d /sys/block/vd* | wc -l; grep -c ' erofs ' /proc/mounts";
+        ls -d /sys/block/vd* | wc -l; grep -c ' erofs ' /proc/mounts || true";
     let ended = host.summon(&[], &images::layout("twenty"), &["sh", "-c", script]).run();
     // 4, 9, 14 and 19 are removed by the layer above them; the erofs below the overlay is not the container's.
     assert_eq!(ended.good(), "20\nlast 2 3 5 6 7 8 10 11 12 13 15 16 17 18 20 \n2\n0\n");
@@ -51,7 +51,7 @@ fn the_edge_image_is_what_tar_makes_of_it() {
     }
     let lister = list_tree();
     let wanted = output(Command::new(&lister).arg(&unpacked).args(SKIPPED));
-    assert!(wanted.lines().count() > 60, "{wanted}");
+    assert!(wanted.lines().count() > 50, "{wanted}");
 
     let layout = host.folder().join("oci");
     with_program(&layout, &lister);
