@@ -65,8 +65,10 @@ pub(crate) fn install(
     }
     let name = candidate.name.clone();
     let handle = store.handle(name, id, manifest, lease)?;
+    // Only a hand in the store takes away what the lease keeps.
+    let handle = handle.ok_or_else(|| StoreError::NoImage(candidate.name.clone()))?;
     progress.event(Event::Ready);
-    handle.ok_or_else(|| StoreError::Damaged(store.layer_path(id)).into())
+    Ok(handle)
 }
 
 fn check(

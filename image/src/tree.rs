@@ -25,6 +25,10 @@ pub(crate) const IMPLICIT_MODE: u16 = 0o755;
 
 /// What a node costs in memory beside its names and attributes, for [`Limits::metadata_bytes`].
 const NODE_COST: usize = 256;
+/// What a directory costs beside that: its first names take room for eleven.
+const DIRECTORY_COST: usize = 256;
+/// What the first extended attribute costs beside its bytes, for the same reason.
+const XATTRS_COST: usize = 400;
 
 /// The index of a node in its tree; several names may lead to one node (hard links).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -62,6 +66,12 @@ impl Attributes {
     /// Attributes of a directory that no entry names.
     pub(crate) fn implicit() -> Self {
         Self { mode: IMPLICIT_MODE, ..Self::default() }
+    }
+
+    /// Memory that the extended attributes take, in bytes.
+    pub(crate) fn cost(&self) -> usize {
+        let table = if self.xattrs.is_empty() { 0 } else { XATTRS_COST };
+        table + self.xattrs.iter().map(|(name, value)| name.len() + value.len() + 64).sum::<usize>()
     }
 }
 
@@ -218,6 +228,7 @@ impl Tree {
             return Err(too_many);
         }
         let content = match &node.content {
+            Content::Directory(_) => DIRECTORY_COST,
             Content::Symlink(bytes) | Content::LowerLink(bytes) => bytes.len(),
             // A few bytes of an archive can ask for a large map.
             Content::File(FileData { blocks: Blocks::Chunked { runs, .. }, .. }) => {
@@ -225,9 +236,7 @@ impl Tree {
             }
             _ => 0,
         };
-        let xattrs: usize =
-            node.attributes.xattrs.iter().map(|(name, value)| name.len() + value.len() + 64).sum();
-        self.charge(content + xattrs + NODE_COST)?;
+        self.charge(content + node.attributes.cost() + NODE_COST)?;
         self.nodes.push(node);
         Ok(NodeId(index))
     }

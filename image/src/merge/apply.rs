@@ -103,8 +103,7 @@ impl<'a> Apply<'a> {
         opaque: bool,
     ) -> Result<(), MergeError> {
         if !implicit {
-            let xattrs = attributes.xattrs.iter().map(|(name, value)| name.len() + value.len() + 64).sum();
-            self.merged.charge(xattrs).map_err(|source| self.failed(source))?;
+            self.merged.charge(attributes.cost()).map_err(|source| self.failed(source))?;
             self.merged.node_mut(to).attributes = attributes.clone();
         }
         if let Some(directory) = self.merged.directory_mut(to)

@@ -81,8 +81,7 @@ impl Tree {
     }
 
     fn name_directory(&mut self, id: NodeId, attributes: Attributes) -> Result<(), TreeError> {
-        let xattrs = attributes.xattrs.iter().map(|(name, value)| name.len() + value.len() + 64).sum();
-        self.charge(xattrs)?;
+        self.charge(attributes.cost())?;
         self.node_mut(id).attributes = attributes;
         if let Some(directory) = self.directory_mut(id) {
             directory.implicit = false;
