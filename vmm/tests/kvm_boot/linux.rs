@@ -2,7 +2,7 @@
 //! machine: CPUs in its affinity mask, and RAM.
 
 use std::fs::File;
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 
@@ -176,30 +176,39 @@ fn disks_and_vsock_carry_data() {
     assert_eq!(sent, pattern);
 }
 
+/// Linux drops what comes before its driver has a terminal: the host waits for a word from the guest.
 #[test]
 fn the_console_carries_both_ways() {
-    let [name, dev, data, _] = TEXT;
+    let [name, dev, data, ready] = TEXT;
     let init = Code::default()
         .system_call(SYS_IOPL, [3, 0, 0])
         .store_bytes(dev, b"/dev\0")
         .store_bytes(dev + 16, b"devtmpfs\0")
         .store_bytes(name, b"/dev/hvc0\0")
         .store_bytes(data, b"got ")
+        .store_bytes(ready, b"ready\n")
         .system_call(SYS_MKDIR, [dev, 0o755, 0])
         .system_call(SYS_MOUNT, [dev, dev, dev + 16])
         .system_call(SYS_OPEN, [name, 2, 0])
+        .system_call(SYS_WRITE, [0, ready, 6])
         .system_call(SYS_READ, [0, data + 4, 64])
         .system_call(SYS_WRITE, [0, data, 9])
         .out(STAGE_PORT, Stage::PowerOff as u8)
         .hang();
-    let (early, output) = (tempfile::tempfile().unwrap(), tempfile::tempfile().unwrap());
-    let (mut host, input) = UnixStream::pair().unwrap();
+    let early = tempfile::tempfile().unwrap();
+    let (mut host, near) = UnixStream::pair().unwrap();
+    near.set_nonblocking(true).unwrap();
+    let console = ConsoleConfig { input: Some(near.try_clone().unwrap().into()), output: near.into() };
+    let (_, machine) = start(VmConfig { console: Some(console), ..linux(1, 128, init, &early) });
+    let mut said = BufReader::new(host.try_clone().unwrap());
+    let mut word = String::new();
+    said.read_line(&mut word).unwrap();
     host.write_all(b"ping\n").unwrap();
-    let console = ConsoleConfig { input: Some(input.into()), output: output.try_clone().unwrap().into() };
-    let exit = run(VmConfig { console: Some(console), ..linux(1, 128, init, &early) }).unwrap();
+    let exit = machine.join().unwrap().unwrap();
     assert_eq!(exit, VmExit::PowerOff, "{}", String::from_utf8_lossy(&content(&early)));
     // The terminal's echo, then what the init wrote.
-    assert_eq!(String::from_utf8_lossy(&content(&output)), "ping\r\ngot ping\r\n");
+    said.read_to_string(&mut word).unwrap();
+    assert_eq!(word, "ready\r\nping\r\ngot ping\r\n");
 }
 
 #[test]
