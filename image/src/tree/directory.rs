@@ -7,7 +7,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{Mode, OFlags, lgetxattr, llistxattr, major, minor, open};
+use rustix::fd::OwnedFd;
+use rustix::fs::{Mode, OFlags, ResolveFlags, lgetxattr, llistxattr, major, minor, open, openat2};
 
 use super::{Attributes, Blocks, Bytes, Content, FileData, Timestamp, Tree, xattr};
 use crate::erofs::ConvertError;
@@ -18,7 +19,10 @@ pub(crate) type Store<'a> = dyn FnMut(&Path, &File, u64) -> Result<Blocks, Conve
 /// Walks `root`, names in order, symbolic links not followed, into `tree`; returns the number of extended attributes
 /// left out.
 pub(crate) fn walk(root: &Path, tree: &mut Tree, store: &mut Store<'_>) -> Result<u64, ConvertError> {
-    let mut walk = Walk { root, tree, store, links: HashMap::new(), dropped: 0 };
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let inside = open(root, flags, Mode::empty())
+        .map_err(|error| ConvertError::ReadFile { path: root.to_path_buf(), source: error.into() })?;
+    let mut walk = Walk { root, inside, tree, store, links: HashMap::new(), dropped: 0 };
     let mut stack = vec![PathBuf::new()];
     while let Some(relative) = stack.pop() {
         let path = root.join(&relative);
@@ -41,6 +45,8 @@ pub(crate) fn walk(root: &Path, tree: &mut Tree, store: &mut Store<'_>) -> Resul
 
 struct Walk<'a, 'b> {
     root: &'a Path,
+    /// The root itself, to open files below it and nowhere else.
+    inside: OwnedFd,
     tree: &'a mut Tree,
     store: &'a mut Store<'b>,
     /// First path of each inode that has several.
@@ -68,10 +74,9 @@ impl Walk<'_, '_> {
         let content = if kind.is_symlink() {
             Content::Symlink(fs::read_link(path).map_err(failed)?.as_os_str().as_bytes().into())
         } else if kind.is_file() {
-            let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-            let file = open(path, flags, Mode::empty()).map_err(|error| failed(error.into()))?;
-            let blocks = (self.store)(path, &File::from(file), metadata.len())?;
-            Content::File(FileData { size: metadata.len(), layer: 0, blocks })
+            let (file, size) = self.open(relative, metadata).map_err(failed)?;
+            let blocks = (self.store)(path, &file, size)?;
+            Content::File(FileData { size, layer: 0, blocks })
         } else if kind.is_fifo() {
             Content::Fifo
         } else if kind.is_socket() {
@@ -81,6 +86,19 @@ impl Walk<'_, '_> {
             Content::Device { block: kind.is_block_device(), major: major(device), minor: minor(device) }
         };
         Ok(self.tree.put(name, attributes, content)?)
+    }
+
+    /// Opens the regular file that was found at `relative`, and answers its size. Whoever can write to the tree while it
+    /// is walked must not make a link of one of its directories and have files from elsewhere read.
+    fn open(&self, relative: &Path, found: &Metadata) -> io::Result<(File, u64)> {
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
+        let file = File::from(openat2(&self.inside, relative, flags, Mode::empty(), resolve)?);
+        let opened = file.metadata()?;
+        if (opened.dev(), opened.ino()) != (found.dev(), found.ino()) {
+            return Err(io::Error::other("it was replaced while it was read"));
+        }
+        Ok((file, opened.len()))
     }
 
     fn attributes(&mut self, path: &Path, metadata: &Metadata) -> Result<Attributes, ConvertError> {
