@@ -8,9 +8,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::config::ImageConfig;
 use crate::digest::Digest;
+use crate::erofs::read::ReadError;
 use crate::handle::ImageHandle;
 use crate::layer::{self, At, Blob, LayerError, Way};
-use crate::merge::merge_layers;
+use crate::merge::{MergeError, merge_layers};
 use crate::progress::{Event, Progress};
 use crate::reference::Reference;
 use crate::resolve::{ResolveError, ResolveOptions};
@@ -156,7 +157,13 @@ fn merge(
     };
     let layers = diff_ids.iter().map(open).collect::<Result<Vec<_>, _>>()?;
     let temp = TempFile::new(store)?;
-    merge_layers(&layers.iter().collect::<Vec<_>>(), temp.file(), &options.limits)
-        .map_err(ResolveError::Merge)?;
+    merge_layers(&layers.iter().collect::<Vec<_>>(), temp.file(), &options.limits).map_err(|error| {
+        match error {
+            MergeError::ReadLayer { layer, source: ReadError::NotALayer | ReadError::Damaged { .. } } => {
+                StoreError::Damaged(store.layer_path(diff_ids[layer])).into()
+            }
+            error => ResolveError::Merge(error),
+        }
+    })?;
     Ok(temp.persist(&path)?)
 }
