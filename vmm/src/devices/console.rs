@@ -23,7 +23,8 @@ const MAX_OUTPUT: usize = 1 << 20;
 /// What a console is connected to.
 #[derive(Debug)]
 pub struct ConsoleConfig {
-    /// Where the guest's input comes from; read only when it has something.
+    /// Where the guest's input comes from; read only when it has something. Linux loses what comes while its driver
+    /// starts: speak after the guest has spoken.
     pub input: Option<OwnedFd>,
     /// Where the guest's output goes: a file, or a pipe, socket or terminal in non-blocking mode. While it takes
     /// nothing, the guest waits.
