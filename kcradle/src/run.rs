@@ -15,6 +15,7 @@ pub(crate) mod signals;
 mod supervise;
 mod terminal;
 mod timeline;
+mod warnings;
 
 use std::io::{IsTerminal as _, Write as _};
 use std::os::unix::net::UnixStream;
@@ -23,6 +24,7 @@ use std::sync::{Arc, mpsc};
 use std::time::Instant;
 
 use anyhow::Context as _;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use spec::LaunchSpec;
 use vmm::Vm;
 use vmm::seccomp::{Filter, Mode, Role};
@@ -115,6 +117,7 @@ fn boot_and_attach(
     record: &PodRecord,
     mut launch: LaunchSpec,
 ) -> Result<Outcome, Failure> {
+    raise_descriptor_limit().context("cannot raise the limit on open files")?;
     resolve_environment(&mut launch, &|name| std::env::var(name).ok())?;
     let attached = Attached::of(&launch)?;
 
@@ -122,6 +125,7 @@ fn boot_and_attach(
     let (stream, guest_stream) = UnixStream::pair().context("cannot make the stdio stream")?;
     let console = Console::create(dir, args.console).context("cannot write console.log")?;
     let (early_console, console_reader) = console.sink().context("cannot make the console")?;
+    warnings::keep(early_console.try_clone().context("cannot keep console.log open")?);
     let parts = boot::Parts { stdio: guest_stream, console: early_console, verbose: args.console, origin };
     let config = boot::config(dir, record, &launch, parts)?;
     let machine = Vm::build(config).map_err(anyhow::Error::from)?;
@@ -196,6 +200,14 @@ fn boot_and_attach(
         let _ = std::io::stderr().write_all(table.as_bytes());
     }
     Ok(outcome)
+}
+
+/// Lets this process have as many open files as it may: each connection of the guest is one, and a shell's usual limit
+/// is as low as the number of connections. Limits of containers are the guest's own.
+fn raise_descriptor_limit() -> std::io::Result<()> {
+    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+    setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum })?;
+    Ok(())
 }
 
 /// Which containers the user's terminal and standard input belong to.

@@ -41,3 +41,11 @@ fn input_goes_to_the_first_that_keeps_it_open() {
     let attached = Attached::of(&launch(&[(false, true)])).unwrap();
     assert_eq!((attached.stdin, attached.tty, attached.raw), (None, Some(0), false));
 }
+
+#[test]
+fn a_run_may_open_as_many_files_as_it_may() {
+    let maximum = getrlimit(Resource::Nofile).maximum;
+    setrlimit(Resource::Nofile, Rlimit { current: Some(64), maximum }).unwrap();
+    raise_descriptor_limit().unwrap();
+    assert_eq!(getrlimit(Resource::Nofile), Rlimit { current: maximum, maximum });
+}
