@@ -8,8 +8,10 @@ use rustix::io::Errno;
 use spec::frame::Kind;
 use std::time::Duration;
 
-/// How long the host may take to acknowledge the exit record.
-const ACKNOWLEDGE: Duration = Duration::from_secs(2);
+/// How long the host may take to acknowledge the exit record. That comes behind all output, so a reader who pauses, in a
+/// pager say, holds it up, and power cut meanwhile would lose what is still on its way. The machine ends with the
+/// host's process anyway, and a broken stream ends the wait at once.
+const ACKNOWLEDGE: Duration = Duration::from_secs(10 * 60);
 
 /// What a polled descriptor is.
 #[derive(Clone, Copy)]

@@ -2,7 +2,8 @@
 //!
 //! The guest connects to [`crate::vsock::STDIO_PORT`] on the host once. Each frame is an eight-byte header and
 //! a payload. Output of all containers and the exit record go up; input, signals and the acknowledgement
-//! go down. The guest powers off after the host acknowledged the exit record, or after a time-out.
+//! go down. The guest powers off after the host acknowledged the exit record, which may take as long as whoever
+//! reads the output pauses, or after ten minutes.
 //!
 //! ```text
 //! offset  0        1           2..4            4..8

@@ -1,5 +1,9 @@
 //! Standard streams and exit codes: what goes in and what comes out of a container.
 
+use std::io::{Read as _, Write as _};
+use std::process::Stdio;
+use std::time::Duration;
+
 use tests::{Host, images};
 
 fn sh(script: &str) -> [&str; 3] {
@@ -23,6 +27,30 @@ fn every_byte_survives_both_ways() {
     let ended = pod.feed(&input);
     assert_eq!(ended.code, Some(0), "{}", ended.err());
     assert!(ended.stdout == input, "{} of {} bytes came back, or others", ended.stdout.len(), input.len());
+}
+
+/// As in a pager: the container has ended long before its last output is read. The first size fits into the buffers
+/// between it and the reader, so that its process ends during the pause; the second does not.
+#[test]
+fn a_reader_who_pauses_loses_nothing() {
+    let host = Host::shared();
+    let pod = host.summon(&["-i"], &images::layout("busybox"), &sh("read n; exec seq $n"));
+    for lines in [50_000_u32, 180_000] {
+        let mut child = pod.command(&[]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        writeln!(child.stdin.take().unwrap(), "{lines}").unwrap();
+        let mut stdout = child.stdout.take().unwrap();
+        while rustix::io::ioctl_fionread(&stdout).unwrap() < 32 * 1024 {
+            assert!(child.try_wait().unwrap().is_none(), "it ended without its output");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        // The pause itself, not a wait for something: longer than a busy machine takes to end the container.
+        std::thread::sleep(Duration::from_secs(5));
+        let mut output = String::new();
+        stdout.read_to_string(&mut output).unwrap();
+        let expected: String = (1..=lines).map(|line| format!("{line}\n")).collect();
+        assert!(output == expected, "{} of {} bytes came out, or others", output.len(), expected.len());
+        assert_eq!(child.wait().unwrap().code(), Some(0));
+    }
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! Pods of several containers, restart rules, stopping, and what outlives a run.
 
+use std::fs;
+
 use serde_json::{Value, json};
 use tests::{Host, images};
 
@@ -55,6 +57,25 @@ fn a_critical_container_ends_the_pod_with_its_code() {
         container("main", "exit 9", &json!({"critical": true})),
     ]}));
     assert_eq!(pod.run().code, Some(9));
+}
+
+/// The end waits for the others' stop timeout, and no longer.
+#[test]
+fn a_critical_container_ends_the_pod_although_another_ignores_its_stop_signal() {
+    let host = Host::shared();
+    let deaf = "trap '' TERM; while :; do sleep 0.1; done";
+    let mut side = container("side", deaf, &json!({"restartOnFailure": true}));
+    side["process"]["stopTimeout"] = json!(1);
+    let pod = host.summon_file(&json!({"containers": [
+        side,
+        container("main", "exit 9", &json!({"critical": true})),
+    ]}));
+    let ended = pod.run();
+    assert_eq!(ended.code, Some(9), "{}", ended.err());
+    assert!(ended.err().contains("critical container main ended with code 9"), "{}", ended.err());
+    let state: Value = serde_json::from_slice(&fs::read(pod.path().join("state.json")).unwrap()).unwrap();
+    let side = &state["status"]["record"]["containers"][0];
+    assert_eq!((&side["name"], &side["code"]), (&json!("side"), &json!(137)), "{state}");
 }
 
 #[test]
