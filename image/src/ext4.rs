@@ -130,6 +130,10 @@ fn run_mkfs(path: &Path, size: u64) -> Result<(), Ext4Error> {
     let words = String::from_utf8_lossy(&output.stderr);
     let message = words.lines().map(str::trim).rfind(|line| !line.is_empty());
     let message = message.map_or_else(|| output.status.to_string(), str::to_owned);
+    if message.contains("No space left on device") {
+        let source = rustix::io::Errno::NOSPC.into();
+        return Err(Ext4Error::Template { path: path.to_path_buf(), source });
+    }
     Err(Ext4Error::Mkfs { path: path.to_path_buf(), message })
 }
 

@@ -10,6 +10,9 @@ use crate::pod::PodDir;
 /// The most bytes that this side adds to the file.
 const LIMIT: u64 = 1 << 20;
 
+/// Bytes of the disk that are the file's from the start: what is said of a disk that has become full fits in.
+const RESERVED: u64 = 32 << 10;
+
 /// How many of the last lines are shown, and the bytes at the end among which they are looked for.
 const LAST_LINES: usize = 8;
 const LAST_BYTES: u64 = 4096;
@@ -27,6 +30,8 @@ impl Console {
         drop(File::options().write(true).create(true).truncate(true).mode(0o600).open(dir.console())?);
         // Several write to the file, each at its end.
         let file = File::options().read(true).append(true).open(dir.console())?;
+        // Not every file system can; where there is no room, the files that a run needs will tell.
+        let _ = rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::KEEP_SIZE, 0, RESERVED);
         Ok(Self { file, copy })
     }
 

@@ -149,8 +149,13 @@ fn lock_directory(path: &Path, destination: &Path) -> Result<Option<PodLock>, Fa
     let file = path.join("lock");
     match File::options().create(true).append(true).mode(0o600).open(&file) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        opened => opened.with_context(wrong)?,
-    };
+        Err(error) => {
+            // Nothing where it holds anything; whoever else was about to use it makes it again.
+            let _ = fs::remove_dir(path);
+            return Err(anyhow::Error::from(error).context(wrong()).into());
+        }
+        Ok(_) => {}
+    }
     let lock = match PodLock::take(&file) {
         Ok(lock) => lock,
         Err(LockError::Held) => {

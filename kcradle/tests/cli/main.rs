@@ -4,6 +4,7 @@
 
 mod bad_input;
 mod commands;
+mod full_disk;
 mod host;
 mod image_files;
 mod summon;
