@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::symlink;
+use std::process::Command;
 
 use rustix::process::Signal;
 use tests::{Host, images};
@@ -56,6 +57,33 @@ fn a_killed_vmm_leaves_the_pod_fit_to_run_again() {
     running.signal(Signal::KILL);
     assert_eq!(running.end().code, None);
     assert_eq!(pod.run().good(), "ready\n");
+}
+
+/// The host's disk fills up under a running pod: its log says so, though it lies on that disk.
+#[test]
+fn a_disk_that_fills_up_is_told() {
+    let host = Host::shared();
+    let place = host.folder().join("small");
+    fs::create_dir(&place).unwrap();
+    let script = r#"mount -t tmpfs -o size=16m none "$1" || exit 99
+        "$0" summon --quiet --disk-size 256m "$1/pod" "$2" sh -c "head -c 40000000 /dev/zero >/x; sync; echo ended" || exit
+        "$0" run "$1/pod" && cat "$1/pod/console.log""#;
+    // Root may mount without a user namespace, which there is none of below a chroot.
+    let is_root = rustix::process::geteuid().is_root();
+    let namespaces: &[&str] = if is_root { &["--mount"] } else { &["--user", "--map-root-user", "--mount"] };
+    let output = Command::new("unshare")
+        .args(namespaces)
+        .args(["sh", "-c", script])
+        .arg(host.kcradle::<&str>([]).get_program())
+        .args([place.to_str().unwrap(), &images::layout("busybox")])
+        .env("CRADLE_HOME", host.home())
+        .output()
+        .unwrap();
+    let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success() && out.starts_with("ended\n"), "{}: {out}{err}", output.status);
+    let warnings =
+        out.matches("kcradle: cannot write a disk: No space left on device (os error 28)\n").count();
+    assert!((1..=200).contains(&warnings), "{out}");
 }
 
 #[test]
