@@ -5,7 +5,7 @@ use std::os::unix::fs::symlink;
 use std::process::Command;
 
 use rustix::process::Signal;
-use tests::{Host, images};
+use tests::{Ended, Host, images};
 
 #[test]
 fn a_timeline_names_every_stage_in_order() {
@@ -59,31 +59,53 @@ fn a_killed_vmm_leaves_the_pod_fit_to_run_again() {
     assert_eq!(pod.run().good(), "ready\n");
 }
 
-/// The host's disk fills up under a running pod: its log says so, though it lies on that disk.
-#[test]
-fn a_disk_that_fills_up_is_told() {
-    let host = Host::shared();
+/// Runs a script on a host's disk of 16 MiB, mounted at `$1` for the script alone; `$0` is kcradle, `$2` an image.
+fn on_a_small_disk(host: &Host, script: &str) -> Ended {
     let place = host.folder().join("small");
     fs::create_dir(&place).unwrap();
-    let script = r#"mount -t tmpfs -o size=16m none "$1" || exit 99
-        "$0" summon --quiet --disk-size 256m "$1/pod" "$2" sh -c "head -c 40000000 /dev/zero >/x; sync; echo ended" || exit
-        "$0" run "$1/pod" && cat "$1/pod/console.log""#;
+    let script = format!("mount -t tmpfs -o size=16m none \"$1\" || exit 99; {script}");
     // Root may mount without a user namespace, which there is none of below a chroot.
     let is_root = rustix::process::geteuid().is_root();
     let namespaces: &[&str] = if is_root { &["--mount"] } else { &["--user", "--map-root-user", "--mount"] };
     let output = Command::new("unshare")
         .args(namespaces)
-        .args(["sh", "-c", script])
+        .args(["sh", "-c", &script])
         .arg(host.kcradle::<&str>([]).get_program())
         .args([place.to_str().unwrap(), &images::layout("busybox")])
         .env("CRADLE_HOME", host.home())
         .output()
         .unwrap();
-    let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    assert!(output.status.success() && out.starts_with("ended\n"), "{}: {out}{err}", output.status);
+    Ended { code: output.status.code(), stdout: output.stdout, stderr: output.stderr }
+}
+
+/// The host's disk fills up under a running pod: its log says so, though it lies on that disk.
+#[test]
+fn a_disk_that_fills_up_is_told() {
+    let script = r#"
+        "$0" summon -q --disk-size 256m "$1/pod" "$2" sh -c 'head -c 40000000 /dev/zero >/x; sync; echo ended' || exit
+        "$0" run "$1/pod" && cat "$1/pod/console.log""#;
+    let out = on_a_small_disk(&Host::shared(), script).good();
+    assert!(out.starts_with("ended\n"), "{out}");
     let warnings =
         out.matches("kcradle: cannot write a disk: No space left on device (os error 28)\n").count();
     assert!((1..=200).contains(&warnings), "{out}");
+}
+
+#[test]
+fn a_pod_on_a_full_disk_is_not_run_until_there_is_room() {
+    let script = r#"
+        "$0" summon -q "$1/pod" "$2" echo ran || exit
+        cat /dev/zero >"$1/filler" 2>/dev/null
+        "$0" run "$1/pod"; echo "code $?"
+        cd "$1/pod" && ls -A *.tmp* .*.tmp* pid state.json 2>/dev/null
+        rm "$1/filler"; "$0" run "$1/pod""#;
+    let ended = on_a_small_disk(&Host::shared(), script);
+    assert_eq!(ended.good(), "code 125\nran\n", "{}", ended.err());
+    let error = ended.err();
+    let lines: Vec<_> = error.lines().collect();
+    assert_eq!(lines.len(), 2, "{error}");
+    assert!(lines[0].starts_with("kcradle: cannot run ") && lines[0].contains("No space left"), "{error}");
+    assert!(lines[1].starts_with("hint: free some space"), "{error}");
 }
 
 #[test]
