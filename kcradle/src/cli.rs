@@ -41,7 +41,10 @@ pub(crate) enum Command {
     /// Remove pods
     Rm(RmArgs),
     /// Look after the images in the store
-    #[command(subcommand)]
+    #[command(
+        subcommand,
+        after_help = "Examples:\n  kcradle image ls\n  kcradle image rm redis:7\n  kcradle image prune --all"
+    )]
     Image(ImageCommand),
     /// Say what this host lacks to run pods, and how to mend it
     Check(CheckArgs),
@@ -137,7 +140,7 @@ pub(crate) struct SummonArgs {
 }
 
 /// The arguments of `summon` that speak of one container.
-const CONTAINER_ARGS: [&str; 11] = [
+const CONTAINER_ARGS: [&str; 12] = [
     "name",
     "env",
     "env_file",
@@ -149,6 +152,7 @@ const CONTAINER_ARGS: [&str; 11] = [
     "interactive",
     "read_only",
     "tmpfs",
+    "stop_timeout",
 ];
 
 /// `kcradle run`.
@@ -318,7 +322,12 @@ mod tests {
     #[test]
     fn a_file_stands_in_for_image_and_container_arguments() {
         assert!(summon(&["d", "--file", "p.yaml", "--memory", "1g"]).image.is_empty());
-        for wrong in [&["d"][..], &["--file", "p", "d", "i"], &["d", "--file", "p", "-e", "A=1"]] {
+        for wrong in [
+            &["d"][..],
+            &["--file", "p", "d", "i"],
+            &["d", "--file", "p", "-e", "A=1"],
+            &["d", "--file", "p", "--stop-timeout", "3"],
+        ] {
             assert!(Cli::try_parse_from(["kcradle", "summon"].iter().chain(wrong)).is_err(), "{wrong:?}");
         }
     }

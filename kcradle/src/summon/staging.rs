@@ -146,6 +146,16 @@ fn lock_directory(path: &Path, destination: &Path) -> Result<Option<PodLock>, Fa
         }
         _ => {}
     }
+    match is_own_directory(path) {
+        Ok(true) => {}
+        Ok(false) => {
+            return Err(Failure::new("another user's file, or a link, has this name").context(wrong()).hint(
+                format!("remove {}, or choose a directory that only you can write to", path.display()),
+            ));
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(anyhow::Error::from(error).context(wrong()).into()),
+    }
     let file = path.join("lock");
     match File::options().create(true).append(true).mode(0o600).open(&file) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -171,6 +181,12 @@ fn lock_directory(path: &Path, destination: &Path) -> Result<Option<PodLock>, Fa
     let inode = |found: fs::Metadata| (found.dev(), found.ino());
     let ours = lock.file().metadata().map(inode).with_context(wrong)?;
     Ok(fs::metadata(&file).map(inode).is_ok_and(|there| there == ours).then_some(lock))
+}
+
+/// In a directory that all may write to, another user may have taken the name first, also with a link.
+fn is_own_directory(path: &Path) -> io::Result<bool> {
+    let there = fs::symlink_metadata(path)?;
+    Ok(there.is_dir() && there.uid() == rustix::process::geteuid().as_raw())
 }
 
 fn refuse_occupied(path: &Path) -> Result<(), Failure> {
@@ -215,6 +231,19 @@ mod tests {
         assert!(destination.join("lock").exists() && !torn.exists());
         let error = Staging::begin(&destination).unwrap_err().line();
         assert!(error.contains("is not empty"), "{error}");
+    }
+
+    #[test]
+    fn a_link_in_its_way_is_not_followed() {
+        let dir = tempfile::tempdir().unwrap();
+        let other = tempfile::tempdir().unwrap();
+        fs::write(other.path().join("precious"), "").unwrap();
+        std::os::unix::fs::symlink(other.path(), dir.path().join(".pod.summon")).unwrap();
+        let failure = Staging::begin(&dir.path().join("pod")).unwrap_err();
+        assert!(failure.line().contains("another user's file"), "{}", failure.line());
+        let left: Vec<_> =
+            fs::read_dir(other.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        assert_eq!(left, ["precious"]);
     }
 
     #[test]
