@@ -170,7 +170,8 @@ impl<'s> Lifecycle<'s> {
                 }
             }
         }
-        self.begin_stop(grace);
+        let earlier = if let Phase::Stopping(earlier) = self.phase { earlier } else { None };
+        self.begin_stop([earlier, grace].into_iter().flatten().min());
         self.advance(now)
     }
 

@@ -151,6 +151,18 @@ fn a_stop_cancels_restarts_and_can_be_shortened() {
 }
 
 #[test]
+fn a_short_stop_stays_short_for_containers_that_come_later() {
+    let specs = specs(2);
+    let mut pod = Lifecycle::new(&specs);
+    pod.advance(at(0));
+    assert_eq!(pod.stop(Some(SECOND), "stopped", at(0)), [Signal(1)]);
+    assert_eq!(pod.stop(None, "the stream is broken", at(100)), []);
+    assert_eq!(pod.stop(Some(60 * SECOND), "again", at(100)), []);
+    assert_eq!(pod.ended(1, 143, at(200)), [Signal(0)]);
+    assert_eq!(pod.deadline(), Some(at(1200)));
+}
+
+#[test]
 fn a_stop_without_grace_kills_at_once() {
     let specs = specs(2);
     let mut pod = Lifecycle::new(&specs);
