@@ -33,19 +33,20 @@ fn images_that_cannot_be_had_leave_nothing() {
     let at = whole.windows(4).position(|bytes| bytes == b"#!/b").unwrap();
     changed[at] ^= 1;
     fs::write(host.path("changed.tar"), changed).unwrap();
-    for (image, words) in [
-        ("docker-archive:gone.tar", "gone.tar"),
-        ("docker-archive:noise.tar", "noise.tar"),
-        ("docker-archive:short.tar", "short.tar"),
-        ("docker-archive:changed.tar", "digest"),
-        ("docker-archive:app.tar:other:1", "other"),
-        ("oci:gone", "gone"),
-        ("docker://127.0.0.1:1/none", "127.0.0.1:1"),
-        ("Bad Name", "Bad Name"),
-        ("oci:", "oci"),
+    for (image, words, hint) in [
+        ("docker-archive:gone.tar", "gone.tar", "hint: see that the path is right"),
+        ("docker-archive:noise.tar", "noise.tar", "hint: "),
+        ("docker-archive:short.tar", "short.tar", "hint: get or make the image again"),
+        ("docker-archive:changed.tar", "digest", "hint: get the image again"),
+        ("docker-archive:app.tar:other:1", "other", ""),
+        ("oci:gone", "gone", "hint: see that the path is right"),
+        ("docker://127.0.0.1:1/none", "127.0.0.1:1", "hint: see that the name is right"),
+        ("Bad Name", "Bad Name", ""),
+        ("oci:", "oci", ""),
     ] {
         let error = host.refused(&["summon", "pod", image], 1);
         assert!(error.contains("cannot summon pod: ") && error.contains(words), "{image}: {error}");
+        assert!(error.contains(hint), "{image}: {error}");
         assert_eq!(
             host.names(),
             ["app.tar", "changed.tar", "home", "noise.tar", "package", "short.tar"],
