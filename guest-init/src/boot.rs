@@ -9,6 +9,7 @@ use crate::{loopback, stage, vsock};
 use rustix::mount::MountFlags;
 use rustix::process::{Resource, Rlimit};
 use spec::{LaunchSpec, Stage};
+use std::ffi::CStr;
 use std::io;
 
 /// Open files a process may have at most, as under Docker.
@@ -128,15 +129,16 @@ fn leave_initramfs() -> io::Result<()> {
 
 fn mount_kernel_filesystems() -> Result<(), BootError> {
     let guarded = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
-    let mount = |kind, place: &'static str, flags| {
+    let mount = |kind, place: &'static str, flags, options: &CStr| {
         std::fs::create_dir_all(place)
-            .and_then(|()| Ok(rustix::mount::mount(kind, place, kind, flags, c"")?))
+            .and_then(|()| Ok(rustix::mount::mount(kind, place, kind, flags, options)?))
             .map_err(|error| BootError::Mount(place, error))
     };
-    mount("proc", "/proc", guarded)?;
-    mount("sysfs", "/sys", guarded)?;
-    mount("devtmpfs", "/dev", MountFlags::NOSUID | MountFlags::NOEXEC)?;
-    mount("cgroup2", cgroup::MOUNT_POINT, guarded)
+    mount("proc", "/proc", guarded, c"")?;
+    mount("sysfs", "/sys", guarded, c"")?;
+    mount("devtmpfs", "/dev", MountFlags::NOSUID | MountFlags::NOEXEC, c"")?;
+    // A container that mounts it once more, in a user namespace of its own, does not reach its own limits there.
+    mount("cgroup2", cgroup::MOUNT_POINT, guarded, c"nsdelegate")
 }
 
 /// The kernel's OOM killer is to choose among the containers.

@@ -57,6 +57,9 @@ fn dangerous_files_of_proc_are_out_of_reach() {
         ls /dev | grep -E '^(vd|mem|kmsg|port)' && echo sees devices
         echo done";
     assert_eq!(output(&[], script), "done\n");
+    let from_inside = "(echo x >kernel/hostname) 2>/dev/null && echo wrote /proc/sys; pwd; hostname";
+    let wishes = ["--workdir", "/proc/sys", "--hostname", "box"];
+    assert_eq!(output(&wishes, from_inside), "/proc/sys\nbox\n");
 }
 
 #[test]

@@ -61,6 +61,8 @@ impl Entry<'_> {
         filesystems::make_private().map_err(|error| Failure::new("cannot make mounts private", &error))?;
         let root = Root::open(self.root).map_err(|error| Failure::new("cannot open the root", &error))?;
         filesystems::mount_defaults(&root, self.devpts, self.terminal.is_some(), spec.shm_size)?;
+        // Before anything else in the tree is opened: what the image's paths and links lead to is never the bare file.
+        filesystems::protect(&root)?;
         for name in ["hosts", "hostname", "resolv.conf"] {
             let path = format!("/etc/{name}");
             let file = MountFd::bind(CWD, &format!("{}/{name}", self.etc.display()))
@@ -74,7 +76,6 @@ impl Entry<'_> {
         let user = self.user(&root)?;
         self.hand_over_stdio(&user)?;
         filesystems::pivot(&root).map_err(|error| Failure::new("cannot enter the root", &error))?;
-        filesystems::protect(&root)?;
         if spec.image.writable == Writable::ReadOnly {
             mountfd::set_attributes(root.as_fd(), Attr::MOUNT_ATTR_RDONLY)
                 .map_err(|error| Failure::new("cannot make the root read-only", &error))?;
