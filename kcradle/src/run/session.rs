@@ -76,10 +76,11 @@ impl Session {
             Event::Started { container, pid } => {
                 progress.started = true;
                 self.pids[container] = Some(pid);
-                self.send_size();
             }
             Event::Exited { container } => self.pids[container] = None,
             Event::Log(line) => self.console.line(&line),
+            // Each costs a write to the disk and an answer: a guest that repeats itself gets neither.
+            Event::Final(_) if progress.record.is_some() => {}
             Event::Final(record) => {
                 // The guest powers off once this is on the disk.
                 self.keep(&Some(record.clone()), record.code, None, progress.stopped);
