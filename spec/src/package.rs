@@ -23,8 +23,6 @@ pub struct PackageSpec {
 pub enum Machine {
     /// A plain KVM guest.
     Default,
-    /// An AMD SEV-SNP guest.
-    Snp,
 }
 
 /// The kernel of a package; paths are file names inside the package's folder.

@@ -92,9 +92,14 @@ fn a_pod_file_is_refused_by_the_name_of_its_field() {
 }
 
 #[test]
-fn a_package_that_is_not_there_is_named() {
+fn a_package_of_another_machine_or_none_is_named() {
     let host = Host::new();
-    fs::remove_file(host.path("package/cradle.json")).unwrap();
+    let file = host.path("package/cradle.json");
+    let other = fs::read_to_string(&file).unwrap().replace("\"default\"", "\"another\"");
+    fs::write(&file, other).unwrap();
+    let error = host.refused(&["summon", "pod", &host.image()], 1);
+    assert!(error.contains("cradle.json is no runtime package") && error.contains("`another`"), "{error}");
+    fs::remove_file(&file).unwrap();
     let error = host.refused(&["summon", "pod", &host.image()], 1);
     assert!(
         error.contains("no runtime package at") && error.contains("hint: build one with `make`"),
