@@ -3,8 +3,6 @@
 Used by ./make. The image must come out of the converter and the kernel's mount as `tar -x` makes it.
 """
 
-import os
-import subprocess
 import tarfile
 
 from tree import Layer
@@ -78,21 +76,13 @@ def _upper(path):
         layer.add("into-lower/file", b"implicit parent\n")
 
 
-def _sparse(path, work):
-    """Holes, which Python's tarfile cannot write: GNU tar's PAX form, from a real sparse file."""
-    tree = work / "sparse"
-    tree.mkdir(exist_ok=True)
-    with open(tree / "sparse", "wb") as file:
-        for offset, data in ((0, b"start"), (1 << 30, b"middle"), ((3 << 30) - 3, b"END")):
-            file.seek(offset)
-            file.write(data)
-    with open(tree / "hole", "wb") as file:
-        file.truncate(1 << 40)
-    for name in ("sparse", "hole"):
-        os.utime(tree / name, (1_700_000_000, 1_700_000_000))
-    subprocess.run(["tar", "-C", tree, "--format=posix", "--sparse", "--numeric-owner", "--owner=0", "--group=0",
-                    "--mode=0644", "--pax-option=exthdr.name=%d/PaxHeaders/%f,delete=atime,delete=ctime",
-                    "-cf", path, "sparse", "hole"], check=True)
+def _sparse(path):
+    """Files with holes, in GNU tar's PAX form 1.0. Not by GNU tar, which puts its process id into the archive."""
+    page = 4096
+    with Layer(path) as layer:
+        layer.sparse("sparse", 3 << 30, [(0, b"start".ljust(page, b"\0")), (1 << 30, b"middle".ljust(page, b"\0")),
+                                         ((3 << 30) - page, b"END".rjust(page, b"\0"))])
+        layer.sparse("hole", 1 << 40, [(1 << 40, b"")])
 
 
 def layers(work, busybox):
@@ -100,5 +90,5 @@ def layers(work, busybox):
     paths = [work / f"edge-{name}.tar" for name in ("lower", "upper", "sparse")]
     _lower(paths[0], busybox)
     _upper(paths[1])
-    _sparse(paths[2], work)
+    _sparse(paths[2])
     return paths

@@ -26,8 +26,9 @@ class Layer:
         self.tar.close()
 
     def add(self, name, data=b"", *, mode=0o644, kind=tarfile.REGTYPE, owner=(0, 0), link="", device=(0, 0),
-            mtime=None, xattrs=None):
+            mtime=None, xattrs=None, headers=None):
         entry = tarfile.TarInfo(name)
+        entry.pax_headers.update(headers or {})
         entry.type, entry.mode, entry.linkname = kind, mode, link
         entry.uid, entry.gid = owner
         entry.devmajor, entry.devminor = device
@@ -39,6 +40,14 @@ class Layer:
         if kind == tarfile.REGTYPE:
             entry.size = len(data)
         self.tar.addfile(entry, io.BytesIO(data) if kind == tarfile.REGTYPE else None)
+
+    def sparse(self, name, size, extents):
+        """A file of `size` bytes that is zeros but for `extents`, pairs of offset and data."""
+        numbers = [len(extents), *(number for offset, data in extents for number in (offset, len(data)))]
+        table = "".join(f"{number}\n" for number in numbers).encode()
+        data = table.ljust(-(-len(table) // 512) * 512, b"\0") + b"".join(data for _, data in extents)
+        self.add(f"GNUSparseFile.0/{name}", data, headers={"GNU.sparse.major": "1", "GNU.sparse.minor": "0",
+                                                           "GNU.sparse.name": name, "GNU.sparse.realsize": str(size)})
 
     def folder(self, name, mode=0o755, owner=(0, 0)):
         self.add(name + "/", kind=tarfile.DIRTYPE, mode=mode, owner=owner)
