@@ -4,6 +4,7 @@
 //! Addresses below 1 MiB follow the usual x86 layout; Linux keeps all of the first MiB to itself.
 
 pub mod cmdline;
+pub mod elf;
 pub mod initrd;
 pub mod kernel;
 pub(crate) mod long_mode;

@@ -104,7 +104,7 @@ impl Vm {
     ///
     /// # Errors
     /// See [`BuildError`]; nothing is left behind. On a host whose KVM is kvm_pvm: [`HostError::Pvm`].
-    pub fn build(mut config: VmConfig) -> Result<Self, BuildError> {
+    pub fn build(config: VmConfig) -> Result<Self, BuildError> {
         if !(1..=MAX_VCPUS).contains(&config.vcpus) {
             return Err(BuildError::Vcpus { vcpus: config.vcpus });
         }
@@ -124,8 +124,8 @@ impl Vm {
         devices.attach_console(config.console)?;
         devices.attach_rng(config.rng)?;
 
-        let kernel = kernel::load(&memory, &mut config.kernel)?;
-        let initrd = initrd::load(&memory, kernel.end, &mut config.initrd)?;
+        let kernel = kernel::load(&memory, &config.kernel)?;
+        let initrd = initrd::load(&memory, kernel.end, &config.initrd)?;
         let line = cmdline::compose(config.log_level, &devices.slots, &config.cmdline_extra)?;
         cmdline::write(&memory, &line)?;
         let write = |what| move |source| BuildError::Write { what, source };

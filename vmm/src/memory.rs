@@ -3,6 +3,8 @@
 //! RAM starts at 0 and leaves out the hole from 3 GiB to 4 GiB, where the devices, the I/O APIC and the local
 //! APICs sit; what does not fit below goes above 4 GiB. Made by `builder`, registered by `kvm`.
 
+pub mod file_pages;
+
 use vm_memory::mmap::{MmapRegion, MmapRegionError};
 use vm_memory::{GuestAddress, GuestRegionCollectionError, GuestRegionMmap};
 

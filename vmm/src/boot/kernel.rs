@@ -1,43 +1,39 @@
-//! Loading the kernel: an uncompressed 64-bit ELF (`vmlinux`), copied to the physical addresses it names.
+//! Loading the kernel: an uncompressed 64-bit ELF (`vmlinux`), at the physical addresses it names.
 //!
 //! The file comes from the runtime package; a damaged or wrong one is refused with its reason.
 
 use std::fs::File;
-use std::io::{self, Read, Seek};
 
-use linux_loader::loader::{Elf, KernelLoader};
-use vm_memory::{GuestAddress, GuestMemoryBackend};
+use vm_memory::GuestMemoryBackend;
 
+use super::elf::{self, ElfError, Segment};
 use super::layout;
+use crate::memory::file_pages::{self, PlaceError, Placed};
 use crate::memory::{GuestMemory, HOLE_START};
 
 /// The kernel cannot be loaded.
 #[derive(Debug, thiserror::Error)]
 pub enum KernelError {
-    /// The header cannot be read.
-    #[error("cannot read the kernel's ELF header")]
-    ReadHeader(#[source] io::Error),
-    /// The file is something else.
-    #[error("kernel is no ELF file (a bzImage must be unpacked to its vmlinux)")]
-    NotElf,
-    /// The file is an ELF for another machine.
-    #[error("kernel is no 64-bit x86 ELF executable (class {class}, type {kind}, machine {machine})")]
-    WrongMachine {
-        /// `EI_CLASS`: 2 is 64-bit.
-        class: u8,
-        /// `e_type`: 2 is an executable.
-        kind: u16,
-        /// `e_machine`: 62 is x86-64.
-        machine: u16,
+    /// The headers are not a kernel's.
+    #[error(transparent)]
+    Elf(#[from] ElfError),
+    /// A segment has more bytes in the file than in memory.
+    #[error("kernel's segment at {address:#x} has {file_len} bytes in the file and {memory_len} in memory")]
+    SegmentSize {
+        /// Physical address.
+        address: u64,
+        /// Bytes in the file.
+        file_len: u64,
+        /// Bytes in memory.
+        memory_len: u64,
     },
-    /// A segment does not fit the file or the memory.
-    #[error("cannot load the kernel's segments")]
-    Load(#[source] linux_loader::loader::Error),
-    /// The segments' end lies outside of RAM.
-    #[error("kernel ends at {end:#x}, beyond the end of low memory at {limit:#x}")]
+    /// A segment reaches out of RAM.
+    #[error("kernel's segment at {address:#x}+{memory_len:#x} is beyond the end of low memory at {limit:#x}")]
     TooLarge {
-        /// First address behind the kernel.
-        end: u64,
+        /// Physical address.
+        address: u64,
+        /// Bytes in memory.
+        memory_len: u64,
         /// First address behind RAM below the hole.
         limit: u64,
     },
@@ -49,6 +45,15 @@ pub enum KernelError {
         /// First address behind the kernel.
         end: u64,
     },
+    /// A segment cannot be put where it belongs.
+    #[error("cannot load the kernel's segment at {address:#x}")]
+    Load {
+        /// Physical address.
+        address: u64,
+        /// Why.
+        #[source]
+        source: PlaceError,
+    },
 }
 
 /// A kernel in guest memory.
@@ -58,25 +63,41 @@ pub struct Kernel {
     pub entry: u64,
     /// First physical address behind the kernel, its bss included.
     pub end: u64,
+    /// How its bytes came into memory.
+    pub placed: Placed,
 }
 
-/// Copies the kernel's segments into `memory`.
+/// Puts the kernel's segments into `memory`, which holds zeros.
 ///
 /// # Errors
 /// See [`KernelError`]; `memory` may hold a part of the kernel then.
-pub fn load(memory: &GuestMemory, file: &mut File) -> Result<Kernel, KernelError> {
-    check_header(file)?;
-    let loaded =
-        Elf::load(memory, None, file, Some(GuestAddress(layout::HIGH_MEMORY))).map_err(KernelError::Load)?;
-    let (entry, end) = (loaded.kernel_load.0, loaded.kernel_end);
+pub fn load(memory: &GuestMemory, file: &File) -> Result<Kernel, KernelError> {
+    let image = elf::read(file)?;
     let limit = low_memory_end(memory);
-    if end > limit {
-        return Err(KernelError::TooLarge { end, limit });
+    let mut end = 0;
+    for segment in &image.segments {
+        end = end.max(segment_end(segment, limit)?);
     }
+    let entry = image.entry;
     if !(layout::HIGH_MEMORY..end).contains(&entry) {
         return Err(KernelError::Entry { entry, end });
     }
-    Ok(Kernel { entry, end })
+    let mut placed = Placed::default();
+    for Segment { address, offset, file_len, .. } in image.segments {
+        placed += file_pages::place(memory, address, file, offset, file_len)
+            .map_err(|source| KernelError::Load { address, source })?;
+    }
+    Ok(Kernel { entry, end, placed })
+}
+
+/// The first address behind a segment that fits below `limit`.
+fn segment_end(segment: &Segment, limit: u64) -> Result<u64, KernelError> {
+    let Segment { address, file_len, memory_len, .. } = *segment;
+    if file_len > memory_len {
+        return Err(KernelError::SegmentSize { address, file_len, memory_len });
+    }
+    let end = address.checked_add(memory_len).filter(|end| *end <= limit);
+    end.ok_or(KernelError::TooLarge { address, memory_len, limit })
 }
 
 /// First address behind the RAM below the hole.
@@ -84,28 +105,12 @@ pub(super) fn low_memory_end(memory: &GuestMemory) -> u64 {
     (memory.last_addr().0 + 1).min(HOLE_START)
 }
 
-/// Refuses what the loader would take or would name badly.
-fn check_header(file: &mut File) -> Result<(), KernelError> {
-    let mut header = [0; 20];
-    file.rewind().and_then(|()| file.read_exact(&mut header)).map_err(KernelError::ReadHeader)?;
-    if header[..4] != *b"\x7fELF" {
-        return Err(KernelError::NotElf);
-    }
-    let class = header[4];
-    let kind = u16::from_le_bytes([header[16], header[17]]);
-    let machine = u16::from_le_bytes([header[18], header[19]]);
-    if (class, kind, machine) != (2, 2, 62) {
-        return Err(KernelError::WrongMachine { class, kind, machine });
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::memory::allocate;
     use std::io::Write;
-    use vm_memory::Bytes;
+    use vm_memory::{Bytes, GuestAddress};
 
     /// A small ELF executable with one segment of `code` at `address`.
     fn elf(address: u64, code: &[u8], memory_size: u64) -> Vec<u8> {
@@ -132,7 +137,7 @@ mod tests {
     fn load_bytes(bytes: &[u8]) -> Result<Kernel, KernelError> {
         let mut file = tempfile::tempfile().unwrap();
         file.write_all(bytes).unwrap();
-        load(&allocate(64).unwrap(), &mut file)
+        load(&allocate(64).unwrap(), &file)
     }
 
     #[test]
@@ -140,7 +145,8 @@ mod tests {
         let memory = allocate(64).unwrap();
         let mut file = tempfile::tempfile().unwrap();
         file.write_all(&elf(0x100_0000, b"hello", 0x3000)).unwrap();
-        assert_eq!(load(&memory, &mut file).unwrap(), Kernel { entry: 0x100_0000, end: 0x100_3000 });
+        let kernel = load(&memory, &file).unwrap();
+        assert_eq!((kernel.entry, kernel.end), (0x100_0000, 0x100_3000));
         let mut found = [0; 6];
         memory.read_slice(&mut found, GuestAddress(0x100_0000)).unwrap();
         assert_eq!(&found, b"hello\0");
@@ -148,12 +154,13 @@ mod tests {
 
     #[test]
     fn other_files_are_named_for_what_they_are() {
-        assert!(matches!(load_bytes(b""), Err(KernelError::ReadHeader(_))));
-        assert!(matches!(load_bytes(&[0x4d; 4096]), Err(KernelError::NotElf)));
-        for (offset, value) in [(4, 1), (16, 3), (18, 183)] {
+        assert!(matches!(load_bytes(b""), Err(KernelError::Elf(ElfError::ReadHeader(_)))));
+        assert!(matches!(load_bytes(&[0x4d; 4096]), Err(KernelError::Elf(ElfError::NotElf))));
+        for (offset, value) in [(4, 1), (5, 2), (16, 3), (18, 183)] {
             let mut bytes = elf(0x100_0000, b"x", 1);
             bytes[offset] = value;
-            assert!(matches!(load_bytes(&bytes), Err(KernelError::WrongMachine { .. })), "{offset}");
+            let loaded = load_bytes(&bytes);
+            assert!(matches!(loaded, Err(KernelError::Elf(ElfError::WrongMachine { .. }))), "{offset}");
         }
     }
 
@@ -168,11 +175,20 @@ mod tests {
 
     #[test]
     fn segments_out_of_memory_are_errors() {
-        assert!(matches!(load_bytes(&elf(64 << 20, b"x", 1)), Err(KernelError::Load(_))));
-        assert!(matches!(load_bytes(&elf(0x100_0000, b"x", 64 << 20)), Err(KernelError::TooLarge { .. })));
-        assert!(load_bytes(&elf(u64::MAX - 4, b"0123456789", 10)).is_err());
-        assert!(load_bytes(&elf(0x100_0000, b"x", u64::MAX)).is_err());
-        assert!(load_bytes(&elf(0x1000, b"x", 1)).is_err());
+        for (address, memory_len) in [
+            (64 << 20, 1),
+            (0x100_0000, 64 << 20),
+            (HOLE_START, 1),
+            (u64::MAX, 1),
+            (u64::MAX - 4, 10),
+            (0x100_0000, u64::MAX),
+        ] {
+            let loaded = load_bytes(&elf(address, b"x", memory_len));
+            assert!(matches!(loaded, Err(KernelError::TooLarge { .. })), "{address:#x} {memory_len:#x}");
+        }
+        assert!(matches!(load_bytes(&elf(0x1000, b"x", 1)), Err(KernelError::Entry { .. })));
+        let loaded = load_bytes(&elf(0x100_0000, b"xyz", 2));
+        assert!(matches!(loaded, Err(KernelError::SegmentSize { file_len: 3, memory_len: 2, .. })));
     }
 
     #[test]

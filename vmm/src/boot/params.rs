@@ -93,7 +93,8 @@ mod tests {
     #[test]
     fn fields_are_where_linux_looks() {
         let memory = allocate(64).unwrap();
-        let initrd = Initrd { address: 0x3ff_f000, size: 21 };
+        let initrd =
+            Initrd { address: 0x3ff_f000, size: 21, placed: crate::memory::file_pages::Placed::default() };
         write(&memory, &ranges(64).unwrap(), "loglevel=1", Some(initrd)).unwrap();
         let word = |offset: u64| memory.read_obj::<u32>(GuestAddress(layout::BOOT_PARAMS + offset)).unwrap();
         assert_eq!(word(0x202), HEADER_MAGIC);

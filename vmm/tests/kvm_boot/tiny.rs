@@ -89,6 +89,19 @@ fn memory_keeps_what_is_written_and_holes_float() {
     assert_eq!(run(config).unwrap(), VmExit::PowerOff);
 }
 
+/// The first page of the kernel, its ELF header, is mapped from the file; what a guest writes there is its own.
+#[test]
+fn a_guest_that_writes_over_its_kernel_changes_neither_the_file_nor_another_guest() {
+    let untouched = Code::default().wait_for(0x100_0001, b'E');
+    let code = untouched.store(0x100_0000, 0x1234_5678).wait_for(0x100_0001, 0x56);
+    let kernel = power_off(code).kernel();
+    let before = content(&kernel);
+    for _ in 0..2 {
+        assert_eq!(run(VmConfig::new(kernel.try_clone().unwrap())).unwrap(), VmExit::PowerOff);
+        assert_eq!(content(&kernel), before);
+    }
+}
+
 #[test]
 fn a_flooded_stage_port_marks_each_stage_once() {
     let flood = (0..=u8::MAX)
