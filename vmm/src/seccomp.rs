@@ -3,11 +3,12 @@
 //! Compiled by `builder` before any thread starts; each thread applies its own as its first act, so that all the
 //! kernel ever sees of it are the calls listed in `seccomp::rules`.
 
+mod program;
 mod rules;
 
 use std::sync::Arc;
 
-use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, TargetArch};
+use seccompiler::{BpfProgram, SeccompAction};
 
 /// What a thread does, and so which system calls it may make.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,9 +49,12 @@ pub struct Filter(Option<Arc<BpfProgram>>);
 /// A filter cannot be made or applied.
 #[derive(Debug, thiserror::Error)]
 pub enum SeccompError {
-    /// A rule is not well-formed.
-    #[error("cannot compile the system call filter")]
-    Compile(#[source] seccompiler::BackendError),
+    /// A role has more rules than a program's jumps can reach over.
+    #[error("the system call filter of {role:?} is too long")]
+    TooLong {
+        /// The role.
+        role: Role,
+    },
     /// The kernel refuses the filter.
     #[error("cannot apply the system call filter")]
     Apply(#[source] seccompiler::Error),
@@ -60,17 +64,15 @@ impl Filter {
     /// Compiles the filter of one role.
     ///
     /// # Errors
-    /// [`SeccompError::Compile`].
+    /// [`SeccompError::TooLong`].
     pub fn compile(role: Role, mode: Mode) -> Result<Self, SeccompError> {
-        let mismatch = match mode {
+        let refuse = match mode {
             Mode::Off => return Ok(Self(None)),
             Mode::Enforce => SeccompAction::KillProcess,
             Mode::Log => SeccompAction::Log,
         };
-        let rules = rules::of(role).map_err(SeccompError::Compile)?;
-        let filter = SeccompFilter::new(rules, mismatch, SeccompAction::Allow, TargetArch::x86_64)
-            .map_err(SeccompError::Compile)?;
-        let program = BpfProgram::try_from(filter).map_err(SeccompError::Compile)?;
+        let program = program::compile(&rules::of(role), SeccompAction::Allow.into(), refuse.into())
+            .ok_or(SeccompError::TooLong { role })?;
         Ok(Self(Some(Arc::new(program))))
     }
 

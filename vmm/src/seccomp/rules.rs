@@ -1,7 +1,6 @@
 //! The system calls of each role. Measured with [`super::Mode::Log`] and strace, then cut to what is needed.
 
-use std::collections::BTreeMap;
-
+use super::Role;
 use libc::{
     SYS_accept4, SYS_brk, SYS_clock_gettime, SYS_clock_nanosleep, SYS_close, SYS_epoll_ctl, SYS_epoll_pwait,
     SYS_epoll_wait, SYS_exit, SYS_exit_group, SYS_fallocate, SYS_fcntl, SYS_fdatasync, SYS_fstat, SYS_fsync,
@@ -11,9 +10,6 @@ use libc::{
     SYS_rt_sigprocmask, SYS_rt_sigreturn, SYS_sched_getaffinity, SYS_sched_yield, SYS_sendmsg, SYS_sendto,
     SYS_shutdown, SYS_sigaltstack, SYS_tgkill, SYS_timerfd_settime, SYS_write, SYS_writev,
 };
-use seccompiler::{BackendError, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompRule};
-
-use super::Role;
 
 /// Calls of every thread: memory of the allocator (never executable, see [`of`]), locks, time, signals, its own
 /// end, and descriptors it has.
@@ -125,8 +121,24 @@ const STDIO_IOCTLS: [u64; 10] = [
     libc::TIOCGWINSZ,
 ];
 
-/// The rules of a role: a call without conditions is always allowed, one with conditions where one holds.
-pub(super) fn of(role: Role) -> Result<BTreeMap<i64, Vec<SeccompRule>>, BackendError> {
+/// What a thread may call; nothing else.
+pub(super) struct Rules {
+    /// Calls with any arguments.
+    pub(super) always: Vec<u32>,
+    /// Calls that depend on the low half of one argument (from 0): all of these are 32-bit in the kernel.
+    pub(super) when: Vec<(u32, u8, When)>,
+}
+
+/// A condition on an argument.
+pub(super) enum When {
+    /// It is one of these.
+    OneOf(Vec<u32>),
+    /// It has none of these bits.
+    Without(u32),
+}
+
+/// The rules of a role.
+pub(super) fn of(role: Role) -> Rules {
     let (calls, ioctls): (&[i64], &[u64]) = match role {
         Role::Vcpu => (&VCPU, &VCPU_IOCTLS),
         Role::EventLoop => (&EVENT_LOOP, &[]),
@@ -134,27 +146,32 @@ pub(super) fn of(role: Role) -> Result<BTreeMap<i64, Vec<SeccompRule>>, BackendE
         Role::Main => (&MAIN, &[]),
         Role::Stdio => (&STDIO, &STDIO_IOCTLS),
     };
-    let mut rules: BTreeMap<i64, Vec<SeccompRule>> =
-        ALL.iter().chain(calls).map(|call| (*call, Vec::new())).collect();
-    let not_executable = || argument(2, SeccompCmpOp::MaskedEq(u64::from(libc::PROT_EXEC.unsigned_abs())), 0);
-    rules.insert(SYS_mmap, vec![not_executable()?]);
-    rules.insert(SYS_mprotect, vec![not_executable()?]);
-    // The main thread's signal to vCPUs, and abort(3): to no other process.
-    rules.insert(SYS_tgkill, vec![argument(0, SeccompCmpOp::Eq, u64::from(std::process::id()))?]);
+    let not_executable = || When::Without(libc::PROT_EXEC.unsigned_abs());
     // Copies of descriptors; the check of debug builds that a descriptor to be closed is open.
-    let commands = [libc::F_DUPFD_CLOEXEC, libc::F_GETFD].map(|command| u64::from(command.unsigned_abs()));
-    rules.insert(SYS_fcntl, one_of(1, &commands)?);
+    let commands = [libc::F_DUPFD_CLOEXEC, libc::F_GETFD].map(|command| command.unsigned_abs());
+    let mut when = vec![
+        (number(SYS_mmap), 2, not_executable()),
+        (number(SYS_mprotect), 2, not_executable()),
+        // The main thread's signal to vCPUs, and abort(3): to no other process.
+        (number(SYS_tgkill), 0, When::OneOf(vec![std::process::id()])),
+        (number(SYS_fcntl), 1, When::OneOf(commands.to_vec())),
+    ];
     if !ioctls.is_empty() {
-        rules.insert(SYS_ioctl, one_of(1, ioctls)?);
+        when.push((number(SYS_ioctl), 1, When::OneOf(ioctls.iter().map(|request| low(*request)).collect())));
     }
-    Ok(rules)
+    Rules { always: ALL.iter().chain(calls).map(|call| number(*call)).collect(), when }
 }
 
-fn one_of(index: u8, values: &[u64]) -> Result<Vec<SeccompRule>, BackendError> {
-    values.iter().map(|value| argument(index, SeccompCmpOp::Eq, *value)).collect()
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "system calls have small numbers"
+)]
+const fn number(call: i64) -> u32 {
+    call as u32
 }
 
-/// A rule on the low half of an argument: all of these are 32-bit in the kernel.
-fn argument(index: u8, operator: SeccompCmpOp, value: u64) -> Result<SeccompRule, BackendError> {
-    SeccompRule::new(vec![SeccompCondition::new(index, SeccompCmpArgLen::Dword, operator, value)?])
+#[expect(clippy::cast_possible_truncation, reason = "requests of ioctl(2) have 32 bits")]
+const fn low(request: u64) -> u32 {
+    request as u32
 }
