@@ -4,7 +4,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := all
-.PHONY: all build kernel guest lab-kernel demo test check bench-boot repro soak install help
+.PHONY: all build kernel guest lab-kernel demo test check bench bench-boot bench-density bench-compare bench-ready repro soak install help
 
 PREFIX ?= /usr/local
 export PATH := $(PATH):$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/cradle/tools/bin
@@ -37,10 +37,21 @@ test: ## run every test; end-to-end tests choose the host's KVM or the lab by th
 check: ## formatting, lints and the tests that need no KVM: seconds, on any Linux
 	tests/run check
 
-bench-boot: ## lab ms from exec to exit: kcradle, QEMU microvm and podman in one instruction-counted run
+bench: bench-ready ## every benchmark in one run: boots, peers, memory, density; target/bench holds table, chart, raw data
+	tests/bench/run
+
+bench-boot: bench-ready ## the part of `make bench` about boots
+	tests/bench/run boot
+
+bench-density: bench-ready ## time and memory a pod of 1, 10, 50 and 100 pods on one host
+	tests/bench/run density
+
+bench-compare: bench-ready ## this tree and another revision by turns; fails where it is slower: REV=HEAD~5
+	tests/bench/compare $(or $(REV),$(error which revision? make bench-compare REV=HEAD~5))
+
+bench-ready:
 	tests/install kernel lab images rust bench
 	$(MAKE) --no-print-directory build lab-kernel
-	tests/bench-boot
 
 repro: ## build kernels, runtime package and test images twice and compare every byte
 	tests/repro
@@ -58,4 +69,4 @@ install: ## install kcradle, its runtime package and completions under PREFIX (d
 	target/release/kcradle completions bash >$(DESTDIR)$(PREFIX)/share/bash-completion/completions/kcradle
 
 help: ## this list
-	@awk -F ':[^#]*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':[^#]*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)

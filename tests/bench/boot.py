@@ -1,0 +1,184 @@
+"""Measures boots: kcradle in all the forms that have a target, and the peers, by turns in one run.
+
+Runs on the machine with KVM, called by `run`. Answers plain data that report.py turns into tables: samples a subject,
+counts a subject, memory, sizes, versions.
+"""
+
+import json
+import os
+import secrets
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import memory
+import peers
+import registry
+from counters import Counters, unavailable
+from pods import MEMORY_MIB, Kcradle
+from sample import Failed, take
+from steady import Steady
+
+DROPPED = 2  # the first rounds: caches fill in them
+ROUNDS = 15
+VARIANTS = 2  # forms of a boot, whose figure is a difference, take part in every second round
+HEAVY = 4  # containers of peers take as long as ten boots: every fourth
+
+
+class Subject:
+    """Something that is measured in every n-th round: a command, what it has to answer, what to clear away after it."""
+
+    def __init__(self, command, environment, code=0, output=b"", timeline=False, every=1, after=None):
+        self.command, self.environment, self.timeline, self.every = command, environment, timeline, every
+        self.code, self.output, self.after = code, output, after or (lambda: None)
+
+    def once(self):
+        sample = take(self.command, self.environment, self.code, self.output)
+        said = sample.pop("stderr")
+        if self.timeline:
+            sample["timeline"] = {line["stage"]: line["at"] for line in json.loads(said.splitlines()[-1])}
+        self.after()
+        return sample
+
+
+def our_subjects(kcradle, images):
+    """kcradle in all forms. The word and the code of the one that answers are new in every benchmark."""
+    word, code = secrets.token_hex(8), 3 + secrets.randbelow(100)
+    answer = ("sh", "-c", f"echo {word}; exit {code}")
+    pod = kcradle.summon("pod", "true")
+    kcradle.check_defaults(pod, "true")
+
+    def subject(target, *flags, **told):
+        return Subject(kcradle.run(target, *flags), kcradle.environment, **told)
+
+    def variant(target, *flags, **told):
+        return subject(target, *flags, every=VARIANTS, **told)
+
+    # Not the images' own entry points, which prepare a server before the command.
+    services = {name: variant(kcradle.summon(name, image=name, flags=("--entrypoint", "true")), "--timeline", "--json",
+                              timeline=True) for name in ("debian", "nginx", "mariadb")}
+    fresh = kcradle.work / "fresh"
+    with registry.serve(images) as address:
+        cached = f"{address}/busybox"
+        kcradle.call("summon", "--quiet", fresh, cached, "true")
+    kcradle.call("rm", fresh)
+    return {
+        "kcradle run": subject(pod),
+        "kcradle output": subject(kcradle.summon("answer", *answer), code=code, output=f"{word}\n".encode()),
+        "timeline": subject(pod, "--timeline", "--json", timeline=True),
+        "4 GiB": variant(kcradle.summon("large", "true", memory=4096)),
+        "4 vCPUs": variant(kcradle.summon("wide", "true", cpus=4)),
+        "20 layers": variant(kcradle.summon("deep", "true", image="twenty")),
+        **services,
+        # The registry is gone: this is the store's.
+        "summon": Subject([kcradle.binary, "summon", "--quiet", fresh, cached, "true"], kcradle.environment,
+                          every=VARIANTS, after=lambda: kcradle.call("rm", fresh)),
+        # What any program costs on this machine; not subtracted from anything.
+        "kcradle --version": Subject(["sh", "-c", "exec \"$0\" --version >/dev/null", kcradle.binary],
+                                     kcradle.environment, every=VARIANTS),
+    }
+
+
+def peer_subjects(ready):
+    """A monitor has no container to ask; of the others one command gives the first byte and the end."""
+    word = secrets.token_hex(8)
+    return {name: Subject(peer.command(), peer.environment) if isinstance(peer, peers.Machine)
+            else Subject(peer.command("echo", word), peer.environment, output=f"{word}\n".encode(), every=HEAVY)
+            for name, peer in ready.items()}
+
+
+def measure_rounds(subjects, not_run, ours):
+    """All subjects by turns. A peer that fails is out, with its reason; where kcradle fails there is no benchmark."""
+    samples = {name: [] for name in subjects}
+    for number in range(DROPPED + ROUNDS):
+        for name, subject in list(subjects.items()):
+            if number % subject.every:
+                continue
+            try:
+                sample = subject.once() | {"round": number}
+            except Failed as error:
+                if name in ours:
+                    sys.exit(f"bench: {name}: {error}")
+                not_run[name] = str(error)[-400:]
+                del subjects[name], samples[name]
+                continue
+            if number >= DROPPED:
+                samples[name].append(sample)
+        print(f"round {number + 1} of {DROPPED + ROUNDS}", file=sys.stderr, flush=True)
+    return samples
+
+
+def count(subjects):
+    """One more run of each, counted; why not, where nothing can be counted."""
+    if reason := unavailable():
+        return {"not counted": reason}
+    counts = {}
+    for name, subject in subjects.items():
+        with Counters() as counters:
+            take(subject.command, subject.environment, subject.code, subject.output)
+        subject.after()
+        counts[name] = counters.result
+    return counts
+
+
+def measure_steady(kcradle, samples):
+    """Memory of a pod at rest, filters in every thread, and the Docker socket where the pod has one."""
+    pod, word = Steady.summon(kcradle, "steady", MEMORY_MIB)
+    steady = Steady(kcradle, pod, word)
+    steady.answer()
+    steady.check_filters()
+    resident = memory.split(steady.process.pid, MEMORY_MIB) | {"guest inside": steady.used_inside(MEMORY_MIB)}
+    has_socket = steady.socket.exists()
+    steady.end()
+    for number in range(DROPPED + ROUNDS if has_socket else 0):
+        steady = Steady(kcradle, pod, word)
+        pinged = steady.ping()
+        steady.answer()
+        steady.end()
+        if number >= DROPPED:
+            samples.setdefault("docker.sock", []).append({"first": pinged})
+    return resident
+
+
+def sizes(kcradle, resident):
+    """MiB. Guest memory is the larger of what the host sees resident and what the guest does not count as free."""
+    return {"kcradle": kcradle.binary.stat().st_size / 2**20,
+            "guest-init": member_size(kcradle.package / "initramfs", "init") / 2**20,
+            "VMM memory": resident["vmm"] / 1024,
+            "guest memory": max(resident["guest"], resident["guest inside"]) / 1024}
+
+
+def member_size(archive, wanted):
+    """The size of a file in an archive of cpio(5)'s newc format."""
+    content, place = archive.read_bytes(), 0
+    while place < len(content):
+        size, name_size = (int(content[place + start:place + start + 8], 16) for start in (54, 94))
+        name = content[place + 110:place + 110 + name_size - 1].decode()
+        if name == wanted:
+            return size
+        place = -(-(place + 110 + name_size) // 4) * 4 + -(-size // 4) * 4
+    sys.exit(f"bench: {archive} has no {wanted}")
+
+
+def measure(staged, images):
+    """All of it, as plain data, of the kcradle and package in the folder `staged`."""
+    work = Path(tempfile.mkdtemp())  # in the lab's memory; it goes with the lab
+    kcradle = Kcradle(work / "ours", staged, images)
+    ready, not_run = peers.make_ready(work, kcradle.package, images)
+    ours = our_subjects(kcradle, images)
+    subjects = ours | peer_subjects(ready)
+    samples = measure_rounds(subjects, not_run, set(ours))
+    counts = count(subjects)
+    resident = measure_steady(kcradle, samples)
+    result = {"rounds": ROUNDS, "dropped": DROPPED, "samples": samples, "peers": list(ready), "counts": counts,
+              "memory": resident, "sizes": sizes(kcradle, resident), "not run": not_run,
+              "versions": {name: peer.version for name, peer in ready.items()} | {
+                  "kernel of the host": os.uname().release,
+                  "runtime package": json.loads((kcradle.package / "cradle.json").read_text())["kernel"]["release"],
+                  "kcradle": kcradle.call("--version").strip(),
+                  "qemu": subprocess.run(["qemu-system-x86_64", "--version"], capture_output=True,
+                                         text=True).stdout.splitlines()[0]}}
+    shutil.rmtree(work, ignore_errors=True)
+    return result

@@ -1,0 +1,74 @@
+"""How many pods fit: starts 1, 10, 50 and 100 small pods on one host and tells the time and memory of each.
+
+Called by `run`: the first counts in `make bench`, all of them in `make bench-density`. A pod is a busybox that sleeps.
+It counts when it has answered with a word of its own, has a filter in every thread, and is alive when memory is read.
+"""
+
+import shutil
+import statistics
+import tempfile
+import time
+from pathlib import Path
+
+import memory
+from pods import Kcradle
+from table import figure, table
+from steady import Steady
+
+FEW = (1, 10)
+ALL = (1, 10, 50, 100)
+MEMORY_MIB = 64
+PAPER_GIB = 512  # the host of the estimate
+PAPER_RESERVE_GIB = 8  # for the host's own kernel and services
+FIELDS = ("guest", "guest proportional", "guest shared", "vmm", "vmm private", "vmm proportional")
+
+
+def measure(staged, images, counts):
+    """Plain data: for each count, milliseconds and KiB a pod."""
+    work = Path(tempfile.mkdtemp())
+    kcradle = Kcradle(work / "dense", staged, images)
+    pods = [Steady.summon(kcradle, f"pod{number}", MEMORY_MIB) for number in range(max(counts))]
+    result = [round_of(kcradle, pods[:count]) for count in counts]
+    shutil.rmtree(work, ignore_errors=True)
+    return {"memory MiB": MEMORY_MIB, "rounds": result}
+
+
+def round_of(kcradle, pods):
+    """All at once, as a host that comes up does it; all are read while all are alive, then all end cleanly."""
+    before = free()
+    start = time.monotonic()
+    running = [Steady(kcradle, pod, word) for pod, word in pods]
+    for steady in running:
+        steady.answer()
+    took = 1000 * (time.monotonic() - start)
+    for steady in running:
+        steady.check_filters()
+    alive = [steady for steady in running if steady.process.poll() is None]
+    found = [memory.split(steady.process.pid, MEMORY_MIB) for steady in alive]
+    taken = before - free()
+    for steady in running:
+        steady.end()
+    return {"pods": len(pods), "alive": len(alive), "ms": took, "host KiB": taken} | {
+        field: statistics.mean(one[field] for one in found) for field in FIELDS}
+
+
+def free():
+    """KiB of the host that nobody uses. Images are in memory before the pods start, one copy for all of them."""
+    return int(Path("/proc/meminfo").read_text().split("MemFree:")[1].split()[0])
+
+
+def render(density, unit):
+    rows = []
+    for one in density["rounds"]:
+        count = one["pods"]
+        rows.append([f"{count}", one["alive"], figure(one["ms"] / count)]
+                    + [figure(one[field] / 1024) for field in FIELDS] + [figure(one["host KiB"] / 1024 / count)])
+    most = density["rounds"][-1]
+    each = most["host KiB"] / most["pods"] / 1024
+    room = (PAPER_GIB - PAPER_RESERVE_GIB) * 1024
+    return "\n\n".join([
+        f"Pods of {density['memory MiB']} MiB that sleep, started at once; all figures a pod, memory in MiB.",
+        table(["pods", "alive", unit, *FIELDS, "of the host"], rows),
+        "Pods read their image through the host's page cache, so its pages are there once for all of them.",
+        f"On paper, a host of {PAPER_GIB} GiB of which {PAPER_RESERVE_GIB} are its own holds {room / each:.0f} such "
+        f"pods at {each:.1f} MiB each, and {room // density['memory MiB']} if each used all that it was promised."])

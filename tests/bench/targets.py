@@ -1,0 +1,72 @@
+"""The targets that boot is held to, each with where its figure comes from. Read by report.py and docs/promises.md.
+
+A figure is a list of samples: `wall`, `first` and marks of the timeline are milliseconds (lab ms in the lab), the rest
+as the unit says. Differences are taken pair by pair, within a round.
+"""
+
+from dataclasses import dataclass
+from typing import Callable
+
+
+@dataclass(frozen=True)
+class Target:
+    what: str
+    at_most: float
+    unit: str
+    subject: str  # whose cost stands beside the figure
+    samples: Callable  # of the results, a list of figures
+
+
+def timed(results, subject, field="wall"):
+    return [sample[field] for sample in results["samples"].get(subject, [])]
+
+
+def stage(results, subject, begin, end):
+    """From one mark of `run --timeline` to another."""
+    return [sample["timeline"][end] - sample["timeline"][begin] for sample in results["samples"].get(subject, [])]
+
+
+def teardown(results):
+    """The timeline counts from the program's start, so this holds what exec itself took, too."""
+    return [sample["wall"] - sample["timeline"]["power-off"] for sample in results["samples"].get("timeline", [])]
+
+
+def beyond(results, subject, reference, of):
+    """The differences of a figure of two subjects in the rounds that both took part in."""
+    by_round = {sample["round"]: of(sample) for sample in results["samples"].get(reference, [])}
+    return [of(sample) - by_round[sample["round"]] for sample in results["samples"].get(subject, [])]
+
+
+def more(subject):
+    return lambda results: beyond(results, subject, "kcradle run", lambda sample: sample["wall"])
+
+
+def entry_to_exec(image):
+    return lambda results: beyond(results, image, "timeline",
+                                  lambda sample: sample["timeline"]["exec"] - sample["timeline"]["vm-started"])
+
+
+def sized(name):
+    return lambda results: [results["sizes"][name]] if name in results["sizes"] else []
+
+
+TARGETS = [
+    Target("exec to exit, container `true`", 80, "ms", "kcradle run", lambda r: timed(r, "kcradle run")),
+    Target("exec to the first output byte", 60, "ms", "kcradle output", lambda r: timed(r, "kcradle output", "first")),
+    Target("exec to a 200 on /_ping of docker.sock", 90, "ms", "docker.sock",
+           lambda r: timed(r, "docker.sock", "first")),
+    Target("kernel entry to guest-init", 25, "ms", "timeline", lambda r: stage(r, "timeline", "vm-started", "init")),
+    Target("guest-init to the container's exec", 6, "ms", "timeline", lambda r: stage(r, "timeline", "init", "exec")),
+    Target("power-off to the VMM's exit", 5, "ms", "timeline", teardown),
+    Target("exec to exit with 4 GiB, beyond", 5, "ms", "4 GiB", more("4 GiB")),
+    Target("exec to exit with 4 vCPUs, beyond", 8, "ms", "4 vCPUs", more("4 vCPUs")),
+    Target("exec to exit with 20 layers, beyond", 2, "ms", "20 layers", more("20 layers")),
+    Target("debian: kernel entry to exec, beyond", 3, "ms", "debian", entry_to_exec("debian")),
+    Target("nginx: kernel entry to exec, beyond", 3, "ms", "nginx", entry_to_exec("nginx")),
+    Target("mariadb: kernel entry to exec, beyond", 3, "ms", "mariadb", entry_to_exec("mariadb")),
+    Target("VMM memory beyond the guest's", 3, "MiB", "", sized("VMM memory")),
+    Target("guest memory in use, idle, of 128 MiB", 24, "MiB", "", sized("guest memory")),
+    Target("summon of a cached image", 15, "ms", "summon", lambda r: timed(r, "summon")),
+    Target("guest-init, bytes", 2, "MiB", "", sized("guest-init")),
+    Target("kcradle, bytes", 12, "MiB", "", sized("kcradle")),
+]
