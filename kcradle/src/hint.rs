@@ -5,6 +5,7 @@ use std::io::ErrorKind;
 use image::erofs::ConvertError;
 use image::{ArchiveError, DaemonError, LayerError, RegistryError, ResolveError};
 
+use crate::failure::Failure;
 use crate::pod::PodError;
 
 /// The advice of the first cause, outermost first, that has one.
@@ -24,6 +25,13 @@ pub(crate) fn of(error: &anyhow::Error) -> Option<String> {
         }
         None
     })
+}
+
+/// The failure of a command that ends or removes a pod: who has none there does not want a new one.
+pub(crate) fn where_pods_are(error: PodError) -> Failure {
+    let missing = matches!(error, PodError::Missing(_));
+    let failure = Failure::from(anyhow::Error::from(error));
+    if missing { failure.hint("`kcradle ls` lists the pods") } else { failure }
 }
 
 fn of_io(kind: ErrorKind) -> Option<&'static str> {

@@ -1,12 +1,15 @@
 //! `kcradle rm`: removes pod directories, and what they kept in the image store.
 
-use std::path::Path;
+use std::fs::DirEntry;
+use std::path::{Path, PathBuf};
 use std::{fs, io};
 
 use anyhow::Context as _;
 
+use crate::atomic_file;
 use crate::cli::RmArgs;
 use crate::failure::{Failure, HintExt as _};
+use crate::hint;
 use crate::home::Home;
 use crate::pod::{LockError, PodDir, PodError, PodLock, PodRecord};
 use crate::stop;
@@ -48,7 +51,7 @@ fn remove(path: &Path, force: bool) -> Result<(), Failure> {
         Err(PodError::Missing(_)) if force => return Ok(()),
         // A pod that is damaged, or of another version, can still be removed.
         Err(PodError::Parse { .. } | PodError::Version { .. }) if force => None,
-        Err(error) => return Err(anyhow::Error::from(error).into()),
+        Err(error) => return Err(hint::where_pods_are(error)),
     };
     let lock = match PodLock::take(&dir.lock()) {
         Err(LockError::Held) if force => {
@@ -72,10 +75,10 @@ fn remove(path: &Path, force: bool) -> Result<(), Failure> {
     forget(&dir, record.as_ref())
 }
 
-/// Removes the pod's own files, and the directory if nothing else is in it.
+/// Removes the pod's own files, whole or torn, and the directory if nothing else is in it.
 fn delete(dir: &PodDir) -> Result<(), Failure> {
-    for name in FILES {
-        let file = dir.path().join(name);
+    let torn = torn(dir).with_context(|| format!("cannot list {}", dir.path().display()))?;
+    for file in FILES.iter().map(|name| dir.path().join(name)).chain(torn) {
         match fs::remove_file(&file) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
                 return Err(anyhow::Error::from(error)
@@ -93,6 +96,13 @@ fn delete(dir: &PodDir) -> Result<(), Failure> {
         Err(error) => Err(anyhow::Error::from(error).context("cannot remove the directory").into()),
         Ok(()) => Ok(()),
     }
+}
+
+/// What killed processes left of files that they were writing.
+fn torn(dir: &PodDir) -> io::Result<Vec<PathBuf>> {
+    let entries = fs::read_dir(dir.path())?.collect::<io::Result<Vec<_>>>()?;
+    let torn = |entry: &DirEntry| FILES.iter().any(|file| atomic_file::is_torn(&entry.file_name(), file));
+    Ok(entries.iter().filter(|entry| torn(entry)).map(DirEntry::path).collect())
 }
 
 /// Lets the image store remove what only this pod needed.

@@ -8,6 +8,7 @@ use spec::control::{Reply, Verb};
 
 use crate::cli::StopArgs;
 use crate::failure::Failure;
+use crate::hint;
 use crate::pod::{PodDir, Status};
 use crate::run::{control, is_running};
 
@@ -39,7 +40,7 @@ pub(crate) fn run(args: &StopArgs) -> Result<u8, Failure> {
 
 /// Stops a pod; one that does not run is stopped already.
 fn stop(dir: &PodDir, grace: Option<u32>) -> Result<(), Failure> {
-    dir.read_record().map_err(anyhow::Error::from)?;
+    dir.read_record().map_err(hint::where_pods_are)?;
     if !is_running(dir)? {
         return Ok(());
     }

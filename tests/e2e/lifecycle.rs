@@ -1,6 +1,8 @@
 //! Pods of several containers, restart rules, stopping, and what outlives a run.
 
 use std::fs;
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
 use tests::{Host, images};
@@ -47,6 +49,23 @@ fn restarts_end_at_their_limit() {
     let pod = host.summon_file(&json!({"containers": [container("main", "echo start; exit 5", &lifecycle)]}));
     let ended = pod.run();
     assert_eq!((ended.code, ended.out().as_str()), (Some(5), "start\nstart\nstart\n"), "{}", ended.err());
+}
+
+#[test]
+fn a_pod_is_started_again_although_its_program_was_removed() {
+    let host = Host::shared();
+    let script = "echo life; exit 3";
+    let pod = host.summon(&["--restart", "on-failure:1"], &images::layout("busybox"), &["sh", "-c", script]);
+    let program = host.folder().join("kcradle");
+    fs::copy(pod.command(&[]).get_program(), &program).unwrap();
+    let mut run = Command::new(&program);
+    run.args(["run", pod.name()]).env("CRADLE_HOME", host.home());
+    let mut run = run.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(run.stdout.take().unwrap()).lines();
+    assert_eq!(lines.next().unwrap().unwrap(), "life");
+    fs::remove_file(&program).unwrap();
+    assert_eq!(lines.map(Result::unwrap).collect::<Vec<_>>(), ["life"]);
+    assert_eq!(run.wait().unwrap().code(), Some(3));
 }
 
 #[test]

@@ -3,7 +3,7 @@
 
 use std::io;
 use std::os::fd::OwnedFd;
-use std::os::unix::process::ExitStatusExt as _;
+use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::process::{Command, ExitStatus};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::time::{Duration, Instant};
@@ -105,8 +105,9 @@ impl Supervisor<'_> {
     /// One life of the machine: its process's pid and end. Signals of other processes are passed on; those of the
     /// terminal reach the child by themselves.
     fn live(&mut self, restarts: u32) -> Result<(u32, ExitStatus), Failure> {
-        let program = std::env::current_exe().context("cannot find this program's file")?;
-        let mut command = Command::new(program);
+        // The same program, also where another has been installed in its place.
+        let mut command = Command::new("/proc/self/exe");
+        command.arg0("kcradle");
         command.arg("run").args(["--supervised", &restarts.to_string()]);
         let flags = [
             ("--timeline", self.args.timeline),
@@ -166,6 +167,8 @@ impl Supervisor<'_> {
 
 /// What a child of the supervisor does first: it ends with its parent, and sees that there is one.
 pub(crate) fn join_parent(dir: &PodDir) -> Result<(), Failure> {
+    // It was started by a link's name.
+    rustix::thread::set_name(c"kcradle").context("cannot name the process")?;
     rustix::process::set_parent_process_death_signal(Some(Signal::KILL))
         .context("cannot bind to the parent process")?;
     // The parent's lock is the pod's: without it two processes could run the same pod.

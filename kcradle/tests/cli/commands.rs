@@ -44,6 +44,26 @@ fn rm_keeps_what_is_not_the_pods() {
 }
 
 #[test]
+fn rm_takes_what_killed_processes_left() {
+    let host = Host::new();
+    host.summon("pod", &[], &[]);
+    fs::write(host.path("pod/state.json.tmp-4321"), "{\"ver").unwrap();
+    fs::write(host.path("pod/pid.tmp-17"), "").unwrap();
+    host.good(&["rm", "pod"]);
+    assert!(!host.path("pod").exists());
+}
+
+#[test]
+fn who_ends_a_pod_that_is_missing_is_not_told_to_make_one() {
+    let host = Host::new();
+    for command in ["stop", "rm"] {
+        let error = host.refused(&[command, "gone"], 1);
+        assert!(error.contains("there is no pod at"), "{error}");
+        assert!(error.contains("hint: `kcradle ls`") && !error.contains("summon"), "{error}");
+    }
+}
+
+#[test]
 fn an_image_is_removed_by_name() {
     let host = Host::new();
     host.summon("pod", &[], &[]);
