@@ -22,6 +22,8 @@ use super::signals::Signals;
 
 /// The longest exit record that is read, in bytes. One over a frame's payload comes in several frames.
 const MAX_RECORD: usize = 1 << 20;
+/// The most frames of an exit record: each makes the host read from the beginning again.
+const MAX_RECORD_FRAMES: usize = MAX_RECORD / spec::frame::MAX_PAYLOAD;
 
 /// How long a request waits for the session.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -53,6 +55,29 @@ pub(crate) fn spawn<T: Send + 'static>(
     })
 }
 
+/// An exit record that comes in frames.
+#[derive(Default)]
+struct Record {
+    bytes: Vec<u8>,
+    frames: usize,
+}
+
+impl Record {
+    /// Takes the next part; answers the record of at most so many containers once it is whole.
+    fn take(&mut self, part: &[u8], containers: usize) -> Result<Option<ExitRecord>, &'static str> {
+        self.frames += 1;
+        if self.frames > MAX_RECORD_FRAMES || self.bytes.len() + part.len() > MAX_RECORD {
+            return Err("an exit record that is too long");
+        }
+        self.bytes.extend_from_slice(part);
+        match serde_json::from_slice::<ExitRecord>(&self.bytes) {
+            Ok(record) if record.containers.len() <= containers => Ok(Some(record)),
+            Err(error) if error.is_eof() => Ok(None),
+            _ => Err("a malformed exit record"),
+        }
+    }
+}
+
 /// Where the frames of the guest go.
 pub(crate) struct Demultiplexer<O, E> {
     /// Containers in the pod.
@@ -67,7 +92,7 @@ impl<O: Write, E: Write> Demultiplexer<O, E> {
     /// Reads frames until the stream ends, then says that output has ended.
     pub(crate) fn pump(mut self, stream: impl io::Read) {
         let mut reader = FrameReader::new(stream);
-        let mut record = Vec::new();
+        let mut record = Record::default();
         let why = loop {
             match reader.next() {
                 Ok(Some((header, payload))) => {
@@ -92,7 +117,7 @@ impl<O: Write, E: Write> Demultiplexer<O, E> {
         kind: Kind,
         container: u8,
         payload: &[u8],
-        record: &mut Vec<u8>,
+        record: &mut Record,
     ) -> Result<(), &'static str> {
         let index = usize::from(container);
         if index >= self.containers {
@@ -112,16 +137,8 @@ impl<O: Write, E: Write> Demultiplexer<O, E> {
             Kind::Log => self.tell(Event::Log(payload.to_vec())),
             Kind::StdinTaken => self.window.release(number()? as usize),
             Kind::Final => {
-                if record.len() + payload.len() > MAX_RECORD {
-                    return Err("an exit record that is too long");
-                }
-                record.extend_from_slice(payload);
-                match serde_json::from_slice::<ExitRecord>(record) {
-                    Ok(record) if record.containers.len() <= self.containers => {
-                        self.tell(Event::Final(record));
-                    }
-                    Err(error) if error.is_eof() => {}
-                    _ => return Err("a malformed exit record"),
+                if let Some(record) = record.take(payload, self.containers)? {
+                    self.tell(Event::Final(record));
                 }
             }
             Kind::Stdin | Kind::StdinEof | Kind::Resize | Kind::Signal | Kind::Stop | Kind::FinalAck => {
@@ -249,5 +266,6 @@ mod tests {
         assert!(breach(&[(Kind::FinalAck, 0, b"")]).contains("only the host"));
         let part = [b' '; 60_000];
         assert!(breach(&[(Kind::Final, 0, &part[..]); 20]).contains("too long"));
+        assert!(breach(&[(Kind::Final, 0, &b" "[..]); MAX_RECORD_FRAMES + 1]).contains("too long"));
     }
 }
