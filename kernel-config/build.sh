@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Build one kernel from source, or take it from the cache.
 #
-#   build.sh guest OUTDIR     the kernel of pods: base.config
+#   build.sh guest OUTDIR     the kernel of pods: base.config, then guest.config, and the patches
 #   build.sh lab OUTDIR       the kernel of the KVM lab's host: base.config, then lab.config
 #
 # Leaves OUTDIR/vmlinux (uncompressed, stripped) and OUTDIR/release (what
@@ -22,9 +22,20 @@ fail() { say "$*"; exit 1; }
 
 # The fragments of a variant, without comments; of an option named twice the later line holds.
 fragment() {
-  local files=("$here/base.config")
-  [[ $1 == lab ]] && files+=("$here/lab.config")
+  local files=("$here/base.config" "$here/$1.config")
   sed 's/[[:space:]]*#.*//; /^$/d' "${files[@]}" | awk -F= '{ value[$1] = $0; if (!seen[$1]++) order[++n] = $1 } END { for (i = 1; i <= n; i++) print value[order[i]] }'
+}
+
+# The patches of a variant, in the order of their names. The lab's kernel is the source as it is.
+patches() { [[ $1 == lab ]] || printf '%s\n' "$here"/patches/*.patch; }
+
+# Applies them to a source directory. One that does not fit, or only with fuzz, stops the build.
+apply_patches() {
+  local variant=$1 source=$2 patch
+  for patch in $(patches "$variant"); do
+    patch --directory="$source" --strip=1 --fuzz=0 --silent --no-backup-if-mismatch <"$patch" ||
+      fail "${patch##*/} does not fit this source"
+  done
 }
 
 # The recipe, from a source directory and a fragment to build/vmlinux. Its text
@@ -76,7 +87,7 @@ source_digest() {
 
 check_tools() {
   local tool missing=()
-  for tool in gcc make flex bison bc xz strip; do
+  for tool in gcc make flex bison bc xz strip patch; do
     command -v "$tool" >/dev/null || missing+=("$tool")
   done
   [[ -e /usr/include/gelf.h ]] || missing+=(gelf.h)
@@ -93,12 +104,15 @@ build() (
   trap 'rm -rf "$work"' EXIT
   log=$cache/$variant.log
   say "building the $variant kernel (about 6 minutes on two processors; log: $log)"
-  if [[ ! -d $source ]]; then
-    mkdir "$work/source"
-    # Graphics drivers are a sixth of the source and nothing here uses them.
+  mkdir "$work/source"
+  # Graphics drivers are a sixth of the source and nothing here uses them.
+  if [[ -d $source ]]; then
+    tar -C "$source" --exclude='./drivers/gpu/drm/*.[ch]' --exclude=./.git -cf - . | tar -C "$work/source" -xf -
+  else
     tar -C "$work/source" --strip-components=1 --exclude='*/drivers/gpu/drm/*.[ch]' -xf "$source"
-    source=$work/source
   fi
+  source=$work/source
+  apply_patches "$variant" "$source"
   mkdir "$work/build" "$work/done"
   echo "$fragment" >"$work/fragment"
   recipe "$source" "$work/fragment" "$work/build" "${JOBS:-$(nproc)}" >"$log" 2>&1 ||
@@ -123,7 +137,7 @@ variant=$1 out=$2
 mkdir -p "$cache" "$out"
 source=$(find_source)
 fragment=$(fragment "$variant")
-key=$({ source_digest "$source"; echo "$fragment"; declare -f recipe; gcc --version; ld --version; } | sha256sum | cut -c1-24)
+key=$({ source_digest "$source"; echo "$fragment"; patches "$variant" | xargs -r cat; declare -f recipe; gcc --version; ld --version; } | sha256sum | cut -c1-24)
 entry=$cache/$variant-$key
 exec 9>"$cache/$variant.lock"
 flock 9
