@@ -21,6 +21,7 @@ use crate::devices::block::{Block, DiskConfig};
 use crate::devices::console::{Console, ConsoleConfig};
 use crate::devices::rng::Rng;
 use crate::devices::vsock::{Vsock, VsockConfig};
+use crate::disposal::Disposal;
 use crate::early_console::EarlyConsole;
 use crate::event_loop::EventLoop;
 use crate::exit::End;
@@ -94,6 +95,9 @@ pub enum BuildError {
     /// A device's transport.
     #[error("cannot attach a device")]
     Transport(#[from] TransportError),
+    /// What the machine is let go of with.
+    #[error("cannot prepare the end of the virtual machine")]
+    Disposal(#[source] io::Error),
     /// System call filters.
     #[error("cannot make the system call filters")]
     Seccomp(#[from] SeccompError),
@@ -123,15 +127,18 @@ impl Vm {
         devices.attach_vsock(config.vsock)?;
         devices.attach_console(config.console)?;
         devices.attach_rng(config.rng)?;
+        timeline.phase(Phase::Attached);
 
         let kernel = kernel::load(&memory, &config.kernel)?;
+        timeline.phase(Phase::Kernel);
         let initrd = initrd::load(&memory, kernel.end, &config.initrd)?;
+        timeline.phase(Phase::Initramfs);
+        timeline.placed(kernel.placed, initrd.map(|initrd| initrd.placed).unwrap_or_default());
         let line = cmdline::compose(config.log_level, &devices.slots, &config.cmdline_extra)?;
         cmdline::write(&memory, &line)?;
         let write = |what| move |source| BuildError::Write { what, source };
         params::write(&memory, &ranges, &line, initrd).map_err(write("boot parameters"))?;
         long_mode::write_tables(&memory).map_err(write("page tables"))?;
-        timeline.phase(Phase::Loaded);
 
         let vcpus = create_vcpus(&vm, config.vcpus)?;
         let tsc_khz = vcpus[0].tsc_khz().map_err(BuildError::TscFrequency)?;
@@ -148,10 +155,11 @@ impl Vm {
 
         let ports = Ports::new(EarlyConsole::new(config.early_console), Arc::clone(&timeline));
         let end = Arc::new(End::default());
+        let disposal = Disposal::new().map_err(BuildError::Disposal)?;
         let Devices { bus, loops, .. } = devices;
         let machine = Arc::new(Machine { bus, ports, end: Arc::clone(&end) });
         timeline.phase(Phase::Built);
-        Ok(Self { vcpus, loops, machine, end, timeline, filters, vm, memory })
+        Ok(Self { vcpus, loops, machine, end, timeline, filters, vm, disposal, memory })
     }
 }
 

@@ -3,10 +3,13 @@
 //! Marked by `builder`, `vm` and `ports`, printed by `kcradle run --timeline`. A guest that floods the stage port
 //! costs an atomic operation a byte and no memory: each stage counts once.
 
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use spec::Stage;
+
+use crate::memory::file_pages::Placed;
 
 /// A point in the VMM's own work, in the order of a boot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,31 +17,49 @@ use spec::Stage;
 pub enum Phase {
     /// KVM is open, the virtual machine and its memory exist.
     Created,
-    /// Kernel, initramfs and boot structures are in guest memory.
-    Loaded,
-    /// vCPUs and devices are set up.
+    /// Devices are attached.
+    Attached,
+    /// The kernel is in guest memory.
+    Kernel,
+    /// The initramfs is in guest memory.
+    Initramfs,
+    /// vCPUs are set up.
     Built,
-    /// Threads run; the next is the guest's first instruction.
+    /// The devices' threads are started; the vCPUs' come next.
     Started,
+    /// The first thread of a vCPU is confined; the next is the guest's first instruction.
+    Entered,
     /// The guest has ended.
     Ended,
-    /// All threads are gone.
+    /// All threads are gone, and guest memory is given back.
     Joined,
 }
 
 impl Phase {
     /// All phases.
-    pub const ALL: [Self; 6] =
-        [Self::Created, Self::Loaded, Self::Built, Self::Started, Self::Ended, Self::Joined];
+    pub const ALL: [Self; 9] = [
+        Self::Created,
+        Self::Attached,
+        Self::Kernel,
+        Self::Initramfs,
+        Self::Built,
+        Self::Started,
+        Self::Entered,
+        Self::Ended,
+        Self::Joined,
+    ];
 
     /// The name that `--timeline` prints.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
             Self::Created => "vm-created",
-            Self::Loaded => "kernel-loaded",
+            Self::Attached => "devices",
+            Self::Kernel => "kernel-loaded",
+            Self::Initramfs => "initramfs",
             Self::Built => "vm-built",
             Self::Started => "vm-started",
+            Self::Entered => "guest-entered",
             Self::Ended => "guest-ended",
             Self::Joined => "vm-joined",
         }
@@ -52,6 +73,8 @@ pub struct Mark {
     pub name: &'static str,
     /// Monotonic time since [`Timeline::origin`].
     pub at: Duration,
+    /// How bytes came into guest memory, where that is what the phase did.
+    pub placed: Option<Placed>,
 }
 
 /// The marks of one virtual machine.
@@ -60,6 +83,7 @@ pub struct Timeline {
     origin: Instant,
     phases: [AtomicU64; Phase::ALL.len()],
     stages: [AtomicU64; Stage::ALL.len()],
+    placed: OnceLock<[Placed; 2]>,
 }
 
 /// Not yet.
@@ -73,6 +97,7 @@ impl Timeline {
             origin,
             phases: std::array::from_fn(|_| AtomicU64::new(UNSET)),
             stages: std::array::from_fn(|_| AtomicU64::new(UNSET)),
+            placed: OnceLock::new(),
         }
     }
 
@@ -85,13 +110,21 @@ impl Timeline {
     /// All marks so far, the earliest first.
     #[must_use]
     pub fn marks(&self) -> Vec<Mark> {
-        let phases = Phase::ALL.iter().map(|phase| phase.name()).zip(&self.phases);
-        let stages = Stage::ALL.iter().map(|stage| stage.name()).zip(&self.stages);
+        let placed = |phase| {
+            let [kernel, initramfs] = *self.placed.get()?;
+            match phase {
+                Phase::Kernel => Some(kernel),
+                Phase::Initramfs => Some(initramfs),
+                _ => None,
+            }
+        };
+        let phases = Phase::ALL.iter().map(|phase| (phase.name(), placed(*phase))).zip(&self.phases);
+        let stages = Stage::ALL.iter().map(|stage| (stage.name(), None)).zip(&self.stages);
         let mut marks: Vec<_> = phases
             .chain(stages)
-            .map(|(name, cell)| (name, cell.load(Ordering::Relaxed)))
-            .filter(|(_, nanoseconds)| *nanoseconds != UNSET)
-            .map(|(name, nanoseconds)| Mark { name, at: Duration::from_nanos(nanoseconds) })
+            .map(|((name, placed), cell)| (name, placed, cell.load(Ordering::Relaxed)))
+            .filter(|(_, _, nanoseconds)| *nanoseconds != UNSET)
+            .map(|(name, placed, nanoseconds)| Mark { name, at: Duration::from_nanos(nanoseconds), placed })
             .collect();
         marks.sort_by_key(|mark| mark.at);
         marks
@@ -100,6 +133,11 @@ impl Timeline {
     /// Marks a phase, unless it is marked already.
     pub(crate) fn phase(&self, phase: Phase) {
         self.mark(&self.phases[phase as usize]);
+    }
+
+    /// Keeps how kernel and initramfs came into guest memory; the first word counts.
+    pub(crate) fn placed(&self, kernel: Placed, initramfs: Placed) {
+        let _ = self.placed.set([kernel, initramfs]);
     }
 
     /// Marks a guest's stage, unless it is marked already.
@@ -138,5 +176,18 @@ mod tests {
         let names: Vec<_> = marks.iter().map(|mark| mark.name).collect();
         assert_eq!(names, ["vm-created", "init", "power-off", "guest-ended"]);
         assert!(marks.is_sorted_by_key(|mark| mark.at));
+    }
+
+    #[test]
+    fn phases_that_load_tell_how() {
+        let timeline = Timeline::new(Instant::now());
+        let (kernel, initramfs) = (Placed { mapped: 8192, copied: 3 }, Placed { mapped: 0, copied: 4095 });
+        for phase in [Phase::Created, Phase::Kernel, Phase::Initramfs] {
+            timeline.phase(phase);
+        }
+        assert!(timeline.marks().iter().all(|mark| mark.placed.is_none()));
+        timeline.placed(kernel, initramfs);
+        let placed: Vec<_> = timeline.marks().iter().map(|mark| mark.placed).collect();
+        assert_eq!(placed, [None, Some(kernel), Some(initramfs)]);
     }
 }

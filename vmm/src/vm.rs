@@ -8,6 +8,7 @@ use std::thread::{self, JoinHandle};
 use kvm_ioctls::VmFd;
 use vmm_sys_util::signal::Killable;
 
+use crate::disposal::Disposal;
 use crate::event_loop::{EventLoop, Stopper};
 use crate::exit::{End, RunError, VmExit};
 use crate::memory::GuestMemory;
@@ -25,6 +26,7 @@ pub struct Vm {
     pub(crate) timeline: Arc<Timeline>,
     pub(crate) filters: Filters,
     pub(crate) vm: VmFd,
+    pub(crate) disposal: Disposal,
     pub(crate) memory: GuestMemory,
 }
 
@@ -71,14 +73,13 @@ impl Vm {
     /// # Errors
     /// Where the guest did not end by itself or by [`VmHandle::kill`]; see [`RunError`].
     pub fn run(self) -> Result<VmExit, RunError> {
-        let Self { vcpus, loops, machine, end, timeline, filters, vm, memory } = self;
+        let Self { vcpus, loops, machine, end, timeline, filters, vm, disposal, memory } = self;
         vcpu::install_stop_handler().map_err(RunError::SignalHandler)?;
         sandbox::drop_privileges()
             .map_err(|source| RunError::Sandbox { thread: "main".to_owned(), source })?;
 
         let mut threads = Threads::default();
-        let started = threads.start(vcpus, loops, &machine, &filters);
-        timeline.phase(Phase::Started);
+        let started = threads.start(vcpus, loops, &machine, &filters, &timeline);
         let confined = started.and_then(|()| confine("main", &filters.of(Role::Main)));
         if let Err(error) = confined {
             end.reach(Err(error));
@@ -87,7 +88,9 @@ impl Vm {
         timeline.phase(Phase::Ended);
         threads.stop();
         machine.ports.flush();
-        drop((machine, vm, memory));
+        drop(machine);
+        disposal.dispose(vm);
+        drop(memory);
         timeline.phase(Phase::Joined);
         outcome
     }
@@ -107,6 +110,7 @@ impl Threads {
         loops: Vec<LoopThread>,
         machine: &Arc<Machine>,
         filters: &Filters,
+        timeline: &Arc<Timeline>,
     ) -> Result<(), RunError> {
         for LoopThread { name, role, events } in loops {
             let stopper = events.stopper();
@@ -115,11 +119,13 @@ impl Threads {
             };
             self.loops.push((stopper, spawn(name, filters.of(role), &machine.end, run)?));
         }
+        timeline.phase(Phase::Started);
         for vcpu in vcpus {
             let name = format!("vcpu{}", vcpu.id());
             let machine = Arc::clone(machine);
-            let end = Arc::clone(&machine.end);
+            let (end, timeline) = (Arc::clone(&machine.end), Arc::clone(timeline));
             let run = move |_: &str| {
+                timeline.phase(Phase::Entered);
                 vcpu.run(&machine);
                 Ok(())
             };

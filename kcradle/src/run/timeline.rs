@@ -3,12 +3,17 @@
 use serde::Serialize;
 use vmm::Mark;
 
-/// A line of the timeline. Milliseconds since the program's start, and since the stage before.
+/// A line of the timeline. Milliseconds since the program's start, and since the stage before; bytes of a file that
+/// were mapped and copied into guest memory.
 #[derive(Debug, Serialize)]
 struct Line {
     stage: &'static str,
     at: f64,
     took: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mapped: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    copied: Option<u64>,
 }
 
 /// The timeline as a table, or as one line of JSON.
@@ -18,13 +23,18 @@ pub(crate) fn render(marks: &[Mark], json: bool) -> String {
         let at = (mark.at.as_secs_f64() * 1e6).round() / 1e3;
         let took = ((at - before) * 1e3).round() / 1e3;
         before = at;
-        Line { stage: mark.name, at, took }
+        let (mapped, copied) = mark.placed.map(|placed| (placed.mapped, placed.copied)).unzip();
+        Line { stage: mark.name, at, took, mapped, copied }
     });
     let lines: Vec<Line> = lines.collect();
     if json {
         return serde_json::to_string(&lines).unwrap_or_default() + "\n";
     }
-    let row = |line: &Line| format!("{:14}{:>10.3}{:>10.3}\n", line.stage, line.at, line.took);
+    let row = |line: &Line| {
+        let placed = line.mapped.zip(line.copied);
+        let bytes = placed.map(|(mapped, copied)| format!("  {mapped} bytes mapped, {copied} copied"));
+        format!("{:14}{:>10.3}{:>10.3}{}\n", line.stage, line.at, line.took, bytes.unwrap_or_default())
+    };
     format!("{:14}{:>10}{:>10}\n", "stage", "at ms", "took ms") + &lines.iter().map(row).collect::<String>()
 }
 
@@ -32,15 +42,26 @@ pub(crate) fn render(marks: &[Mark], json: bool) -> String {
 mod tests {
     use std::time::Duration;
 
+    use vmm::Placed;
+
     use super::*;
 
     #[test]
     fn stages_and_their_times() {
-        let mark = |name, micros| Mark { name, at: Duration::from_micros(micros) };
-        let marks = [mark("vm-created", 1500), mark("init", 41_250)];
-        let table = "stage              at ms   took ms\nvm-created         1.500     1.500\ninit              41.250    39.750\n";
+        let mark = |name, micros, placed| Mark { name, at: Duration::from_micros(micros), placed };
+        let placed = Some(Placed { mapped: 8192, copied: 7 });
+        let marks =
+            [mark("vm-created", 1500, None), mark("kernel-loaded", 2000, placed), mark("init", 41_250, None)];
+        let table = "stage              at ms   took ms\n\
+                     vm-created         1.500     1.500\n\
+                     kernel-loaded      2.000     0.500  8192 bytes mapped, 7 copied\n\
+                     init              41.250    39.250\n";
         assert_eq!(render(&marks, false), table);
         let json: serde_json::Value = serde_json::from_str(&render(&marks, true)).unwrap();
-        assert_eq!(json[1], serde_json::json!({"stage": "init", "at": 41.25, "took": 39.75}));
+        assert_eq!(
+            json[1],
+            serde_json::json!({"stage": "kernel-loaded", "at": 2.0, "took": 0.5, "mapped": 8192, "copied": 7})
+        );
+        assert_eq!(json[2], serde_json::json!({"stage": "init", "at": 41.25, "took": 39.25}));
     }
 }

@@ -68,8 +68,8 @@ const EVENT_LOOP: [i64; 10] = [
     SYS_timerfd_settime,
 ];
 
-/// Writing down the end, on files that are open, and ending the process.
-const MAIN: [i64; 9] = [
+/// Writing down the end, on files that are open, passing on the machine to be destroyed, and ending the process.
+const MAIN: [i64; 10] = [
     SYS_lseek,
     SYS_ftruncate,
     SYS_pwrite64,
@@ -77,6 +77,7 @@ const MAIN: [i64; 9] = [
     SYS_fdatasync,
     SYS_fstat,
     SYS_shutdown,
+    SYS_sendmsg,
     SYS_clock_nanosleep,
     SYS_exit_group,
 ];

@@ -23,9 +23,12 @@ fn stages_end_in_the_timeline_and_power_off_ends_the_machine() {
         marks(&handle),
         [
             "vm-created",
+            "devices",
             "kernel-loaded",
+            "initramfs",
             "vm-built",
             "vm-started",
+            "guest-entered",
             "init",
             "exec",
             "power-off",
