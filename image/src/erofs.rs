@@ -11,6 +11,7 @@ mod dirents;
 mod format;
 mod plan;
 pub(crate) mod read;
+mod sink;
 mod window;
 pub(crate) mod write;
 mod xattrs;

@@ -2,26 +2,16 @@
 
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt;
 
 use super::chunks::ChunkPlan;
 use super::format::BLOCK;
+use super::sink::Sink;
 use crate::extents::Extent;
 use crate::tree::{Blocks, ChunkRun};
 
-/// Data is handed to the kernel in pieces of this size.
-const BUFFER: usize = 1 << 20;
-/// Data is asked for in pieces of this size: a source that has less at hand must not cost a whole buffer's clearing.
-const PIECE: usize = 128 << 10;
-/// Shorter gaps are filled with zeros in the buffer, longer ones become holes of the file.
-const SHORT_GAP: u64 = 64 << 10;
-
 /// Appends file data to a fresh file; blocks that are never written read as zeros.
 pub(super) struct DataWriter<'a> {
-    out: &'a File,
-    buffer: Vec<u8>,
-    /// Where in the file the buffer begins.
-    start: u64,
+    sink: Sink<'a>,
     next_block: u32,
     /// Bytes of blocks that hold data.
     held: u64,
@@ -45,7 +35,7 @@ impl<'a> DataWriter<'a> {
     /// Begins behind block 0. All data together may fill blocks of `limit` bytes: a sparse file of few bytes can ask for
     /// a block each.
     pub(super) fn new(out: &'a File, limit: u64) -> Self {
-        Self { out, buffer: Vec::with_capacity(BUFFER), start: BLOCK as u64, next_block: 1, held: 0, limit }
+        Self { sink: Sink::new(out, BLOCK as u64), next_block: 1, held: 0, limit }
     }
 
     /// Stores a file of `size` bytes; `read` fills buffers and never reads 0 bytes before the end.
@@ -92,7 +82,7 @@ impl<'a> DataWriter<'a> {
 
     /// Writes what is left; returns the first block behind all data.
     pub(super) fn finish(mut self) -> io::Result<u32> {
-        self.flush()?;
+        self.sink.flush()?;
         Ok(self.next_block)
     }
 
@@ -114,52 +104,14 @@ impl<'a> DataWriter<'a> {
         if self.held > self.limit {
             return Err(StoreError::TooMuch(self.limit));
         }
-        self.seek(at).map_err(StoreError::Write)?;
+        self.sink.seek(at).map_err(StoreError::Write)?;
         let mut left = length;
         while left > 0 {
-            if self.buffer.len() == BUFFER {
-                self.flush().map_err(StoreError::Write)?;
-            }
-            let filled = self.buffer.len();
-            let room = usize::try_from(left).unwrap_or(PIECE).min(PIECE).min(BUFFER - filled);
-            self.buffer.resize(filled + room, 0);
-            let result = read(&mut self.buffer[filled..]);
-            let got = *result.as_ref().unwrap_or(&0);
-            self.buffer.truncate(filled + got);
-            result.map_err(StoreError::Read)?;
-            if got == 0 {
-                return Err(StoreError::Write(io::ErrorKind::UnexpectedEof.into()));
-            }
-            left -= got as u64;
-        }
-        Ok(())
-    }
-
-    /// Goes forward to `at`.
-    fn seek(&mut self, at: u64) -> io::Result<()> {
-        let here = self.start + self.buffer.len() as u64;
-        match at.checked_sub(here) {
-            Some(gap) if gap <= SHORT_GAP => {
-                let gap = usize::try_from(gap).unwrap_or_default();
-                if self.buffer.len() + gap > BUFFER {
-                    self.flush()?;
-                    self.start = at;
-                } else {
-                    self.buffer.resize(self.buffer.len() + gap, 0);
-                }
-            }
-            _ => {
-                self.flush()?;
-                self.start = at;
+            match self.sink.put_from(left, read).map_err(StoreError::Write)?.map_err(StoreError::Read)? {
+                0 => return Err(StoreError::Write(io::ErrorKind::UnexpectedEof.into())),
+                got => left -= got as u64,
             }
         }
-        Ok(())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.out.write_all_at(&self.buffer, self.start)?;
-        self.start += self.buffer.len() as u64;
-        self.buffer.clear();
         Ok(())
     }
 }

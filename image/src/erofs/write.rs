@@ -10,11 +10,9 @@ use super::format::{
     encode_device, type_of,
 };
 use super::plan::{Place, Plan, Tail, marked_xattrs, sorted_names};
+use super::sink::Sink;
 use super::{EXTENT_ALIGN, xattrs};
 use crate::tree::{Blocks, Content, FileData, NodeId, Tree};
-
-/// Metadata is handed to the kernel in pieces of this size.
-const BUFFER: usize = 1 << 20;
 
 /// Why a file system cannot be written.
 #[derive(Debug)]
@@ -59,15 +57,15 @@ impl<'a> Writer<'a> {
     pub(crate) fn write(&self, out: &File, bases: &[u32], disk_bytes: u64) -> Result<(), WriteError> {
         let blocks = u32::try_from(disk_bytes / BLOCK as u64).map_err(|_| WriteError::Full)?;
         out.set_len(self.file_bytes())?;
-        let mut sink = Sink { out, start: u64::from(self.meta_block) * BLOCK as u64, buffer: Vec::new() };
-        let begin = sink.start;
+        let begin = u64::from(self.meta_block) * BLOCK as u64;
+        let mut sink = Sink::new(out, begin);
         for (number, &id) in (1..).zip(&self.plan.order) {
             if let Some(place) = self.plan.place_of(id) {
-                sink.pad_to(begin + place.offset)?;
+                sink.seek(begin + place.offset)?;
                 self.write_inode(&mut sink, id, place, number, bases)?;
             }
         }
-        sink.pad_to(begin + self.plan.inode_blocks * BLOCK as u64)?;
+        sink.seek(begin + self.plan.inode_blocks * BLOCK as u64)?;
         for &id in &self.plan.order {
             self.write_blocks(&mut sink, id)?;
         }
@@ -190,35 +188,4 @@ fn file_data(file: &FileData, bases: &[u32]) -> Result<(u16, u32), WriteError> {
         Blocks::Contiguous(block) => (LAYOUT_PLAIN, address(base_of(bases, file.layer)?, u64::from(*block))?),
         Blocks::Chunked { bits, .. } => (LAYOUT_CHUNKED, u32::from(*bits)),
     })
-}
-
-/// A buffered, forward-only writer at an offset of a file.
-struct Sink<'a> {
-    out: &'a File,
-    start: u64,
-    buffer: Vec<u8>,
-}
-
-impl Sink<'_> {
-    fn put(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.buffer.extend_from_slice(bytes);
-        if self.buffer.len() >= BUFFER {
-            self.flush()?;
-        }
-        Ok(())
-    }
-
-    fn pad_to(&mut self, at: u64) -> io::Result<()> {
-        let gap = at.saturating_sub(self.start + self.buffer.len() as u64);
-        let length = self.buffer.len() + usize::try_from(gap).unwrap_or_default();
-        self.buffer.resize(length, 0);
-        Ok(())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.out.write_all_at(&self.buffer, self.start)?;
-        self.start += self.buffer.len() as u64;
-        self.buffer.clear();
-        Ok(())
-    }
 }
