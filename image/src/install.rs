@@ -11,6 +11,7 @@ use crate::digest::Digest;
 use crate::erofs::read::ReadError;
 use crate::handle::ImageHandle;
 use crate::layer::{self, At, Blob, LayerError, Way};
+use crate::limits::Limits;
 use crate::merge::{MergeError, merge_layers};
 use crate::progress::{Event, Progress};
 use crate::reference::Reference;
@@ -91,6 +92,8 @@ fn check(
     Ok(())
 }
 
+/// Brings the layers that are missing, [`WORKERS`] at a time, which share the memory that the limits allow. A layer
+/// that needs more than its share is read again when the others are done, alone.
 fn bring_layers(
     store: &Store,
     candidate: &Candidate<'_>,
@@ -98,27 +101,66 @@ fn bring_layers(
     options: &ResolveOptions<'_>,
     progress: &dyn Progress,
 ) -> Result<(), ResolveError> {
+    let mut todo = Vec::new();
+    for (index, layer) in diff_ids.iter().enumerate() {
+        // An image may have one layer twice; it is brought once.
+        if diff_ids[..index].contains(layer) {
+            continue;
+        }
+        match extent_len(&store.layer_path(*layer))? {
+            Some(_) => progress.event(Event::Cached { layer: *layer }),
+            None => todo.push(index),
+        }
+    }
     let stop = AtomicBool::new(false);
-    let way = Way { store, limits: &options.limits, progress, cancel: options.cancel, stop: &stop };
-    // An image may have one layer twice; it is brought once.
-    let mut todo: Vec<usize> = (0..diff_ids.len()).collect();
-    todo.retain(|index| diff_ids.iter().position(|other| *other == diff_ids[*index]) == Some(*index));
+    let bring = |index: usize, limits: &Limits| {
+        let way = Way { store, limits, progress, cancel: options.cancel, stop: &stop };
+        let layer = diff_ids[index];
+        let open = || candidate.layers.open(index, At { way, layer });
+        layer::ensure(way, layer, candidate.blobs[index], open).map_err(|source| match source {
+            LayerError::Cancelled => ResolveError::Cancelled,
+            source => ResolveError::Layer { layer, source },
+        })
+    };
     let workers = WORKERS.min(todo.len());
-    let queue = Mutex::new(todo.into_iter());
+    let mut large = Vec::new();
+    if workers > 1 {
+        let share = options.limits.metadata_bytes / workers as u64;
+        let share = Limits { metadata_bytes: share, ..options.limits };
+        large = side_by_side(workers, &todo, &stop, |index| bring(index, &share))?;
+        todo.clear();
+    }
+    todo.into_iter().chain(large).try_for_each(|index| bring(index, &options.limits))
+}
+
+/// Does some work on each of `todo`, some at a time, and answers those that need more memory than they may have. Sets
+/// `stop` once one has failed otherwise.
+fn side_by_side(
+    workers: usize,
+    todo: &[usize],
+    stop: &AtomicBool,
+    bring: impl Fn(usize) -> Result<(), ResolveError> + Sync,
+) -> Result<Vec<usize>, ResolveError> {
+    let queue = Mutex::new(todo.iter());
+    let large = Mutex::new(Vec::new());
     let failed: Mutex<Option<ResolveError>> = Mutex::new(None);
     let work = || {
-        while let Some(index) = queue.lock().ok().and_then(|mut queue| queue.next()) {
-            let layer = diff_ids[index];
-            let brought = layer::ensure(way, layer, candidate.blobs[index], || {
-                candidate.layers.open(index, At { way, layer })
-            });
-            if let Err(source) = brought {
-                if let Ok(mut failed) = failed.lock() {
-                    failed.get_or_insert(ResolveError::Layer { layer, source });
+        while let Some(&index) = queue.lock().ok().and_then(|mut queue| queue.next()) {
+            match bring(index) {
+                Ok(()) => {}
+                Err(ResolveError::Layer { source, .. }) if source.is_too_much_metadata() => {
+                    if let Ok(mut large) = large.lock() {
+                        large.push(index);
+                    }
                 }
-                // Only now: the others fail because of this, and must not be first with it.
-                stop.store(true, Ordering::Relaxed);
-                return;
+                Err(error) => {
+                    if let Ok(mut failed) = failed.lock() {
+                        failed.get_or_insert(error);
+                    }
+                    // Only now: the others fail because of this, and must not be first with it.
+                    stop.store(true, Ordering::Relaxed);
+                    return;
+                }
             }
         }
     };
@@ -127,11 +169,11 @@ fn bring_layers(
             scope.spawn(work);
         }
     });
-    match failed.into_inner() {
-        Ok(Some(ResolveError::Layer { source: LayerError::Cancelled, .. })) => Err(ResolveError::Cancelled),
-        Ok(Some(error)) => Err(error),
-        Ok(None) => Ok(()),
-        Err(_) => Err(ResolveError::Cancelled),
+    match (failed.into_inner(), large.into_inner()) {
+        (Ok(None), Ok(large)) => Ok(large),
+        (Ok(Some(error)), _) => Err(error),
+        // A worker panicked; its panic has gone on already.
+        (Err(_), _) | (_, Err(_)) => Err(ResolveError::Cancelled),
     }
 }
 

@@ -11,6 +11,7 @@ use crate::limits::{Limits, RATIO_FLOOR};
 use crate::progress::{Event, Progress};
 use crate::store::{Store, StoreError, TempFile, extent_len};
 use crate::tar::TarError;
+use crate::tree::TreeError;
 
 /// Bytes between two events of progress.
 const REPORT: u64 = 256 << 10;
@@ -98,7 +99,14 @@ pub enum LayerError {
     Cancelled,
 }
 
-/// Brings a layer into the store if it is not there, waiting for another process that is at it.
+impl LayerError {
+    /// Whether more memory, and nothing else, could have helped.
+    pub(crate) fn is_too_much_metadata(&self) -> bool {
+        matches!(self, Self::Convert(ConvertError::Entry(TreeError::TooMuchMetadata(_))))
+    }
+}
+
+/// Brings a layer into the store if nobody has done so meanwhile, waiting for another process that is at it.
 pub(crate) fn ensure<'r>(
     way: Way<'_>,
     diff_id: Digest,
@@ -106,14 +114,9 @@ pub(crate) fn ensure<'r>(
     open: impl FnOnce() -> io::Result<Box<dyn Read + 'r>>,
 ) -> Result<(), LayerError> {
     let path = way.store.layer_path(diff_id);
-    let cached = || Ok::<_, LayerError>(extent_len(&path)?.is_some());
-    if cached()? {
-        way.progress.event(Event::Cached { layer: diff_id });
-        return Ok(());
-    }
     let waiting = || way.progress.event(Event::Waiting { layer: diff_id });
     let _lock = way.store.entry_lock(&path, waiting, || way.stopped())?.ok_or(LayerError::Cancelled)?;
-    if cached()? {
+    if extent_len(&path)?.is_some() {
         way.progress.event(Event::Cached { layer: diff_id });
         return Ok(());
     }

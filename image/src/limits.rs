@@ -24,7 +24,9 @@ pub struct Limits {
     pub sparse_extents: usize,
     /// Size of one pax extended header, in bytes.
     pub pax_bytes: u64,
-    /// Names, link targets, extended attributes and sparse maps held in memory, in bytes, nodes included.
+    /// Names, link targets, extended attributes and sparse maps held in memory, in bytes, nodes included: of all layers
+    /// of an image that are converted at one time together, and of a merged image. While a layer is merged into what is
+    /// below it, both are held: twice as much is the most that an image can take of the host.
     pub metadata_bytes: u64,
     /// Layers of an image.
     pub layers: usize,
@@ -41,7 +43,7 @@ impl Default for Limits {
             file_bytes: 15 << 40,
             sparse_extents: 1 << 20,
             pax_bytes: 1 << 20,
-            metadata_bytes: 2 << 30,
+            metadata_bytes: 1 << 30,
             layers: 256,
         }
     }

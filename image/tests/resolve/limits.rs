@@ -2,9 +2,9 @@
 
 use std::process::Command;
 
-use image::{Limits, ResolveOptions};
+use image::{Limits, ResolveOptions, resolve};
 
-use crate::sample::{Sample, failure, get, get_with, gzip, names, options, store, tar, zstd};
+use crate::sample::{Events, Sample, failure, get, get_with, gzip, names, options, store, tar, zstd};
 use crate::server::Server;
 
 /// Bytes that are not all the same.
@@ -41,6 +41,35 @@ fn bombs_and_oversized_layers_are_refused() {
     let (_dir, store) = crate::sample::store();
     let error = failure(&store, get_with(&store, &format!("{}/long", server.host), &small));
     assert!(error.contains("layer of over 1048576 bytes"), "{error}");
+}
+
+/// Two of three layers need more than a third of the memory each: they wait until the others are done, and for one
+/// another.
+#[test]
+fn layers_with_much_metadata_are_converted_alone() {
+    let layer = |first: u32, count: u32| {
+        let names: Vec<_> = (first..first + count).map(|number| format!("{number:0>90}")).collect();
+        tar(&names.iter().map(|name| (name.as_str(), &b""[..])).collect::<Vec<_>>())
+    };
+    let sample = Sample::new(&[layer(0, 1000), layer(1000, 10), layer(2000, 1000)]);
+    let server = Server::with(&sample, |_| None);
+    let name = format!("{}/names", server.host);
+    let with = |metadata_bytes| ResolveOptions {
+        limits: Limits { metadata_bytes, ..Limits::default() },
+        ..options()
+    };
+    let (_dir, store) = store();
+    let error = failure(&store, get_with(&store, &name, &with(300_000)));
+    assert!(error.contains("names and attributes need more than 300000 bytes"), "{error}");
+
+    let (_dir, store) = crate::sample::store();
+    let events = Events::default();
+    resolve(&store, &name.parse().unwrap(), &with(1_000_000), &events).unwrap();
+    let events = events.0.into_inner().unwrap();
+    let steps: Vec<_> = events.iter().filter_map(|event| event.split(' ').next()).collect();
+    let steps: Vec<_> = steps.into_iter().filter(|step| ["Layer", "Done"].contains(step)).collect();
+    assert_eq!(steps[steps.len() - 4..], ["Layer", "Done", "Layer", "Done"], "{events:?}");
+    assert_eq!(steps.iter().filter(|step| **step == "Layer").count(), 5, "{events:?}");
 }
 
 #[test]
