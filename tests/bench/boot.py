@@ -22,7 +22,7 @@ from sample import Failed, take
 from steady import Steady
 
 DROPPED = 2  # the first rounds: caches fill in them
-ROUNDS = 15
+ROUNDS = int(os.environ.get("BENCH_ROUNDS") or (200 if os.environ.get("BENCH_ON_HOST") else 15))
 VARIANTS = 2  # forms of a boot, whose figure is a difference, take part in every second round
 HEAVY = 4  # containers of peers take as long as ten boots: every fourth
 
@@ -101,6 +101,7 @@ def measure_rounds(subjects, not_run, ours):
             except Failed as error:
                 if name in ours:
                     sys.exit(f"bench: {name}: {error}")
+                print(f"{name} is out: {error}", file=sys.stderr)
                 not_run[name] = str(error)[-400:]
                 del subjects[name], samples[name]
                 continue

@@ -6,11 +6,13 @@ between start and end but for the benchmark's own process, so the work of kernel
 - zeroed: pages that the kernel handed out zeroed (__GFP_ZERO), and huge pages of anonymous memory, which it zeroes too
 - copied: what read(2), write(2) and their kin moved, as they returned it
 - filled: movable pages handed out unzeroed, which a copy fills: copy on write, page cache, tmpfs
+- kernel threads: milliseconds that they worked, up to SETTLE after the end: what a program leaves to them
 Copies that programs and guests make in their own memory are not seen by the host's kernel and not counted.
 """
 
 import os
 import re
+import time
 from pathlib import Path
 
 EVENTS = Path("/sys/kernel/tracing/events")
@@ -24,6 +26,7 @@ MOVERS = {"read": 0, "write": 1, "pread64": 17, "pwrite64": 18, "readv": 19, "wr
           "sendto": 44, "recvfrom": 45, "sendmsg": 46, "recvmsg": 47, "splice": 275, "preadv": 295, "pwritev": 296,
           "copy_file_range": 326, "preadv2": 327, "pwritev2": 328}
 PAGE = 4096
+SETTLE = 0.1  # seconds
 HUGE_ORDER = 9
 
 
@@ -38,12 +41,14 @@ class Counters:
             "raw_syscalls/sys_enter": f"hist:keys=id:size=1024 if {others}",
             "raw_syscalls/sys_exit": f"hist:keys=id:vals=ret if {others} && ret > 0 && ({moved})",
             "kmem/mm_page_alloc": f"hist:keys=gfp_flags,order if {others}",
+            "sched/sched_stat_runtime": "hist:keys=pid:vals=runtime",
         }
         for event, trigger in self.triggers.items():
             (EVENTS / event / "trigger").write_text(trigger)
         return self
 
     def __exit__(self, *_):
+        time.sleep(SETTLE)
         found = {}
         for event, trigger in self.triggers.items():
             found[event] = list(rows((EVENTS / event / "hist").read_text()))
@@ -51,6 +56,8 @@ class Counters:
         self.result = exits(found["kvm/kvm_exit"])
         self.result["system calls"] = sum(row["hitcount"] for row in found["raw_syscalls/sys_enter"])
         self.result |= pages(found["kmem/mm_page_alloc"])
+        self.result["kernel threads ms"] = round(sum(row["runtime"] for row in found["sched/sched_stat_runtime"]
+                                                     if is_kernel_thread(row["pid"])) / 1e6, 1)
         self.result["copied KiB"] = sum(row["ret"] for row in found["raw_syscalls/sys_exit"]) // 1024
 
 
@@ -58,6 +65,14 @@ def rows(text):
     """The rows of a histogram as field → number."""
     for keys, values in re.findall(r"^\{(.*)\}(.*)$", text, re.MULTILINE):
         yield {name: int(value, 0) for name, value in re.findall(r"(\w+): +(-?\w+)", keys + values)}
+
+
+def is_kernel_thread(pid):
+    """Whether it lives and has no memory of its own."""
+    try:
+        return Path(f"/proc/{pid}/statm").read_text().startswith("0 ")
+    except OSError:
+        return False
 
 
 def exits(counted):

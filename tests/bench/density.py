@@ -4,6 +4,7 @@ Called by `run`: the first counts in `make bench`, all of them in `make bench-de
 It counts when it has answered with a word of its own, has a filter in every thread, and is alive when memory is read.
 """
 
+import json
 import shutil
 import statistics
 import tempfile
@@ -29,8 +30,16 @@ def measure(staged, images, counts):
     kcradle = Kcradle(work / "dense", staged, images)
     pods = [Steady.summon(kcradle, f"pod{number}", MEMORY_MIB) for number in range(max(counts))]
     result = [round_of(kcradle, pods[:count]) for count in counts]
+    image = image_kib(pods[0][0])
     shutil.rmtree(work, ignore_errors=True)
-    return {"memory MiB": MEMORY_MIB, "rounds": result}
+    return {"memory MiB": MEMORY_MIB, "image KiB": image, "rounds": result}
+
+
+def image_kib(pod):
+    """What the files of a pod's image take of the page cache, all pods together."""
+    disks = json.loads((pod / "pod.json").read_text())["disks"]
+    files = {extent["path"] for disk in disks if disk["kind"] == "image" for extent in disk["extents"]}
+    return sum(Path(file).stat().st_blocks for file in files) // 2
 
 
 def round_of(kcradle, pods):
@@ -69,6 +78,6 @@ def render(density, unit):
     return "\n\n".join([
         f"Pods of {density['memory MiB']} MiB that sleep, started at once; all figures a pod, memory in MiB.",
         table(["pods", "alive", unit, *FIELDS, "of the host"], rows),
-        "Pods read their image through the host's page cache, so its pages are there once for all of them.",
+        f"The image's {density['image KiB'] / 1024:.1f} MiB are in the host's page cache once for all pods.",
         f"On paper, a host of {PAPER_GIB} GiB of which {PAPER_RESERVE_GIB} are its own holds {room / each:.0f} such "
         f"pods at {each:.1f} MiB each, and {room // density['memory MiB']} if each used all that it was promised."])

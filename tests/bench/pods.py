@@ -66,9 +66,13 @@ def features(pod):
     return launch, record
 
 
-def manifest(images, tag):
-    digest = manifest_digest(images, tag)
+def blob(images, digest):
+    """A document of the layout."""
     return json.loads((images / "oci/blobs" / digest.replace(":", "/")).read_text())
+
+
+def manifest(images, tag):
+    return blob(images, manifest_digest(images, tag))
 
 
 def manifest_digest(images, tag):

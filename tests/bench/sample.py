@@ -5,6 +5,9 @@ import os
 import time
 
 
+SETTLE = 0.05  # seconds in which the run before may end what it left to threads of the kernel
+
+
 class Failed(Exception):
     """A run that was not what it claims to be, so that its time means nothing."""
 
@@ -14,6 +17,7 @@ def take(command, environment, code=0, output=b""):
     reader, writer = os.pipe()
     errors = os.memfd_create("stderr")
     words = [str(word) for word in command]
+    time.sleep(SETTLE)
     actions = [(os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDONLY, 0),
                (os.POSIX_SPAWN_DUP2, writer, 1), (os.POSIX_SPAWN_DUP2, errors, 2)]
     try:
