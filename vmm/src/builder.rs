@@ -11,7 +11,7 @@ use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
 
 use crate::boot::cmdline::{self, CommandLineError};
 use crate::boot::initrd::{self, InitrdError};
-use crate::boot::kernel::{self, KernelError};
+use crate::boot::kernel::{self, KernelError, low_memory_end};
 use crate::boot::mp_table::CpuIdentity;
 use crate::boot::{long_mode, mp_table, params};
 use crate::bus::{MmioBus, Slot};
@@ -132,6 +132,7 @@ impl Vm {
         let kernel = kernel::load(&memory, &config.kernel)?;
         timeline.phase(Phase::Kernel);
         let initrd = initrd::load(&memory, kernel.end, &config.initrd)?;
+        memory::huge_pages::allow(&memory, initrd.map_or(low_memory_end(&memory), |initrd| initrd.address));
         timeline.phase(Phase::Initramfs);
         timeline.placed(kernel.placed, initrd.map(|initrd| initrd.placed).unwrap_or_default());
         let line = cmdline::compose(config.log_level, &devices.slots, &config.cmdline_extra)?;

@@ -112,7 +112,8 @@ pub(crate) fn supported_cpuid(kvm: &Kvm) -> Result<Vec<kvm_cpuid_entry2>, KvmErr
     Ok(table.as_slice().to_vec())
 }
 
-/// Gives `memory` to the guest. The caller keeps it mapped for as long as `vm` or one of its vCPUs lives.
+/// Gives `memory` to the guest. The caller keeps it mapped for as long as a vCPU may run; `vm` may outlive it, because
+/// KVM takes from the guest what is unmapped.
 pub(crate) fn set_memory(vm: &VmFd, memory: &GuestMemory) -> Result<(), KvmError> {
     for (slot, region) in (0..).zip(memory.iter()) {
         let (gpa, size) = (region.start_addr().raw_value(), region.len());
@@ -124,8 +125,8 @@ pub(crate) fn set_memory(vm: &VmFd, memory: &GuestMemory) -> Result<(), KvmError
             memory_size: size,
             userspace_addr: host as u64,
         };
-        // SAFETY: the range is one mapping of exactly this size, it overlaps no other slot, and `Vm` drops
-        // vCPUs and `vm` before the memory.
+        // SAFETY: the range is mapped in all of exactly this size, it overlaps no other slot, and `Vm` drops the vCPUs,
+        // without which nothing runs in `vm`, before the memory.
         let result = unsafe { vm.set_user_memory_region(slot) };
         result.map_err(|source| KvmError::SetMemory { gpa, size, source })?;
     }

@@ -4,6 +4,7 @@
 //! APICs sit; what does not fit below goes above 4 GiB. Made by `builder`, registered by `kvm`.
 
 pub mod file_pages;
+pub(crate) mod huge_pages;
 
 use vm_memory::mmap::{MmapRegion, MmapRegionError};
 use vm_memory::{GuestAddress, GuestRegionCollectionError, GuestRegionMmap};

@@ -101,7 +101,7 @@ fn segment_end(segment: &Segment, limit: u64) -> Result<u64, KernelError> {
 }
 
 /// First address behind the RAM below the hole.
-pub(super) fn low_memory_end(memory: &GuestMemory) -> u64 {
+pub(crate) fn low_memory_end(memory: &GuestMemory) -> u64 {
     (memory.last_addr().0 + 1).min(HOLE_START)
 }
 
