@@ -57,6 +57,8 @@ def side_by_side(results):
                      figure(statistics.median(first)) if first else "-"])
     text = table(["exec to exit", "runs", "wall", "spread", "CPU", "first output byte"], rows)
     reasons = [f"- {name}, not run: {reason}" for name, reason in sorted(results["not run"].items())]
+    if results["unit"] != "ms":
+        reasons.append("- Where a program waits, wall follows a machine that may have other work: compare CPU.")
     return "\n".join([text, "", *reasons])
 
 
