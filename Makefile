@@ -56,7 +56,9 @@ bench-ready:
 repro: ## build kernels, runtime package and test images twice and compare every byte
 	tests/repro
 
-soak: ## start and end pods for an hour, by turns and side by side; MINUTES= for another time
+soak: ## boot 500 pods, side by side, and check each; BOOTS= for another number, MINUTES= for a time
+	tests/install kernel lab images rust
+	$(MAKE) --no-print-directory build lab-kernel
 	tests/soak
 
 install: ## install kcradle, its runtime package and completions under PREFIX (default /usr/local)
