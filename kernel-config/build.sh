@@ -26,15 +26,20 @@ fragment() {
   sed 's/[[:space:]]*#.*//; /^$/d' "${files[@]}" | awk -F= '{ value[$1] = $0; if (!seen[$1]++) order[++n] = $1 } END { for (i = 1; i <= n; i++) print value[order[i]] }'
 }
 
-# The patches of a variant, in the order of their names. The lab's kernel is the source as it is.
-patches() { [[ $1 == lab ]] || printf '%s\n' "$here"/patches/*.patch; }
+# What changes the source of a variant: the patches, in the order of their names, and the functions that a boot runs.
+# The lab's kernel is the source as it is.
+changes() { [[ $1 == lab ]] || printf '%s\n' "$here"/patches/*.patch "$here/boot-text.lds"; }
 
-# Applies them to a source directory. One that does not fit, or only with fuzz, stops the build.
-apply_patches() {
-  local variant=$1 source=$2 patch
-  for patch in $(patches "$variant"); do
-    patch --directory="$source" --strip=1 --fuzz=0 --silent --no-backup-if-mismatch <"$patch" ||
-      fail "${patch##*/} does not fit this source"
+# Applies them to a source directory. A patch that does not fit, or only with fuzz, stops the build.
+apply_changes() {
+  local variant=$1 source=$2 file
+  for file in $(changes "$variant"); do
+    case $file in
+      *.patch)
+        patch --directory="$source" --strip=1 --fuzz=0 --silent --no-backup-if-mismatch <"$file" ||
+          fail "${file##*/} does not fit this source" ;;
+      *) cp "$file" "$source/arch/x86/kernel/" ;;
+    esac
   done
 }
 
@@ -112,7 +117,7 @@ build() (
     tar -C "$work/source" --strip-components=1 --exclude='*/drivers/gpu/drm/*.[ch]' -xf "$source"
   fi
   source=$work/source
-  apply_patches "$variant" "$source"
+  apply_changes "$variant" "$source"
   mkdir "$work/build" "$work/done"
   echo "$fragment" >"$work/fragment"
   recipe "$source" "$work/fragment" "$work/build" "${JOBS:-$(nproc)}" >"$log" 2>&1 ||
@@ -137,7 +142,7 @@ variant=$1 out=$2
 mkdir -p "$cache" "$out"
 source=$(find_source)
 fragment=$(fragment "$variant")
-key=$({ source_digest "$source"; echo "$fragment"; patches "$variant" | xargs -r cat; declare -f recipe; gcc --version; ld --version; } | sha256sum | cut -c1-24)
+key=$({ source_digest "$source"; echo "$fragment"; changes "$variant" | xargs -r cat; declare -f recipe; gcc --version; ld --version; } | sha256sum | cut -c1-24)
 entry=$cache/$variant-$key
 exec 9>"$cache/$variant.lock"
 flock 9
