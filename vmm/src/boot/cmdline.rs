@@ -15,7 +15,7 @@ pub const MAX_LEN: usize = 2048;
 pub const SILENT: u8 = 1;
 
 /// Options of every boot, each with its reason.
-const FIXED: [&str; 6] = [
+const FIXED: [&str; 7] = [
     // A panic's last words: the kernel has no serial driver, but its early console writes port 0x3f8.
     "earlyprintk=ttyS0,115200,keep",
     // Reboot at once after a panic, and do so by the keyboard controller, which the VMM watches.
@@ -29,6 +29,9 @@ const FIXED: [&str; 6] = [
     // Per-CPU memory in pages, not in units of 2 MiB: the kernel keeps a table of 8 bytes for every 4 of a unit, so
     // that a guest with one CPU would clear and keep 4 MiB with each of its chunks, two of them while a container starts.
     "percpu_alloc=page",
+    // With one vCPU Linux would take the lock prefix off 8,000 instructions, and so make a private copy of two
+    // thirds of its text, which else stays the page cache's.
+    "noreplace-smp",
 ];
 
 /// The command line cannot be made.
