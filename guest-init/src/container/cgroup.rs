@@ -34,9 +34,9 @@ pub(crate) enum CgroupError {
         #[source]
         source: io::Error,
     },
-    /// A controller cannot be passed on to the containers.
-    #[error("cannot enable control group controller {0}")]
-    Enable(&'static str, #[source] io::Error),
+    /// Controllers cannot be passed on to the containers.
+    #[error("cannot enable control group controllers {0}")]
+    Enable(String, #[source] io::Error),
 }
 
 /// A container's control group. It lives as long as the pod, across restarts of the container.
@@ -53,11 +53,12 @@ pub(crate) struct Cgroup {
 /// [`CgroupError::Enable`].
 pub(crate) fn enable_controllers() -> Result<(), CgroupError> {
     let available = std::fs::read_to_string(format!("{MOUNT_POINT}/cgroup.controllers")).unwrap_or_default();
-    for name in CONTROLLERS.into_iter().filter(|name| available.split_whitespace().any(|have| have == *name))
-    {
-        std::fs::write(format!("{MOUNT_POINT}/cgroup.subtree_control"), format!("+{name}"))
-            .map_err(|error| CgroupError::Enable(name, error))?;
-    }
+    let wanted =
+        CONTROLLERS.into_iter().filter(|name| available.split_whitespace().any(|have| have == *name));
+    // One write: each makes the kernel look at the whole hierarchy.
+    let list = wanted.map(|name| format!("+{name}")).collect::<Vec<_>>().join(" ");
+    std::fs::write(format!("{MOUNT_POINT}/cgroup.subtree_control"), &list)
+        .map_err(|error| CgroupError::Enable(list, error))?;
     Ok(())
 }
 
