@@ -4,7 +4,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := all
-.PHONY: all build kernel guest lab-kernel demo test check bench bench-boot bench-density bench-compare bench-ready repro soak install help
+.PHONY: all build kernel guest lab-kernel demo test check bench bench-boot bench-density bench-compare bench-ready profile repro soak install help
 
 PREFIX ?= /usr/local
 export PATH := $(PATH):$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/cradle/tools/bin
@@ -48,6 +48,9 @@ bench-density: bench-ready ## time and memory a pod of 1, 10, 50 and 100 pods on
 
 bench-compare: bench-ready ## this tree and another revision by turns; fails where it is slower: REV=HEAD~5
 	tests/bench/compare $(or $(REV),$(error which revision? make bench-compare REV=HEAD~5))
+
+profile: bench-ready ## where the time of one boot goes: stages, functions of host and guest, initcalls
+	tests/bench/profile
 
 bench-ready:
 	tests/install kernel lab images rust bench
