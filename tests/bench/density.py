@@ -13,8 +13,9 @@ from pathlib import Path
 
 import memory
 from pods import Kcradle
-from table import figure, table
+from sample import Failed
 from steady import Steady
+from table import figure, table
 
 FEW = (1, 10)
 ALL = (1, 10, 50, 100)
@@ -43,21 +44,25 @@ def image_kib(pod):
 
 
 def round_of(kcradle, pods):
-    """All at once, as a host that comes up does it; all are read while all are alive, then all end cleanly."""
+    """One after the other, each as soon as the one before has answered; all are read while all run, then all end."""
     before = free()
     start = time.monotonic()
-    running = [Steady(kcradle, pod, word) for pod, word in pods]
-    for steady in running:
-        steady.answer()
+    running, lost = [], []
+    for pod, word in pods:
+        steady = Steady(kcradle, pod, word)
+        try:
+            steady.answer()
+            steady.check_filters()
+            running.append(steady)
+        except Failed as error:
+            lost.append(str(error))
     took = 1000 * (time.monotonic() - start)
-    for steady in running:
-        steady.check_filters()
     alive = [steady for steady in running if steady.process.poll() is None]
     found = [memory.split(steady.process.pid, MEMORY_MIB) for steady in alive]
     taken = before - free()
     for steady in running:
         steady.end()
-    return {"pods": len(pods), "alive": len(alive), "ms": took, "host KiB": taken} | {
+    return {"pods": len(pods), "alive": len(alive), "lost": lost, "ms": took, "host KiB": taken} | {
         field: statistics.mean(one[field] for one in found) for field in FIELDS}
 
 
@@ -72,12 +77,13 @@ def render(density, unit):
         count = one["pods"]
         rows.append([f"{count}", one["alive"], figure(one["ms"] / count)]
                     + [figure(one[field] / 1024) for field in FIELDS] + [figure(one["host KiB"] / 1024 / count)])
+    reasons = [f"- lost: {reason}" for one in density["rounds"] for reason in one["lost"][:3]]
     most = density["rounds"][-1]
     each = most["host KiB"] / most["pods"] / 1024
     room = (PAPER_GIB - PAPER_RESERVE_GIB) * 1024
     return "\n\n".join([
-        f"Pods of {density['memory MiB']} MiB that sleep, started at once; all figures a pod, memory in MiB.",
-        table(["pods", "alive", unit, *FIELDS, "of the host"], rows),
+        f"Pods of {density['memory MiB']} MiB that sleep, started one after the other; all figures a pod, memory in MiB.",
+        "\n".join([table(["pods", "alive", unit, *FIELDS, "of the host"], rows), *reasons]),
         f"The image's {density['image KiB'] / 1024:.1f} MiB are in the host's page cache once for all pods.",
         f"On paper, a host of {PAPER_GIB} GiB of which {PAPER_RESERVE_GIB} are its own holds {room / each:.0f} such "
         f"pods at {each:.1f} MiB each, and {room // density['memory MiB']} if each used all that it was promised."])
