@@ -19,7 +19,8 @@ use rustix::net::{
     socketpair,
 };
 
-/// Two connected sockets, made while sockets may still be made.
+/// Two connected sockets, made while sockets may still be made. They are streams: those send to each other only, while a
+/// datagram socket, connected or not, could be made to send to any named one of the host by a thread gone astray.
 pub(crate) struct Disposal {
     near: OwnedFd,
     /// The one that becomes unreachable.
@@ -32,7 +33,7 @@ impl Disposal {
     pub(crate) fn new() -> io::Result<Self> {
         let (near, far) = socketpair(
             AddressFamily::UNIX,
-            SocketType::DGRAM,
+            SocketType::STREAM,
             SocketFlags::CLOEXEC | SocketFlags::NONBLOCK,
             None,
         )?;
@@ -62,7 +63,10 @@ impl Disposal {
 mod tests {
     use super::*;
     use std::io::Read as _;
-    use std::os::unix::net::UnixStream;
+    use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
+
+    use rustix::io::Errno;
+    use rustix::net::{SocketAddrUnix, sendto};
 
     /// The end of a stream is closed by the kernel alone: its other end sees it.
     #[test]
@@ -81,5 +85,19 @@ mod tests {
         assert_eq!(stream.read(&mut [0]).unwrap(), 1);
         drop(kept);
         assert_eq!(stream.read(&mut [0]).unwrap(), 0);
+    }
+
+    #[test]
+    fn its_sockets_reach_nobody_else() {
+        let dir = tempfile::tempdir().unwrap();
+        let paths = ["datagram", "stream"].map(|name| dir.path().join(name));
+        let _others = (UnixDatagram::bind(&paths[0]).unwrap(), UnixListener::bind(&paths[1]).unwrap());
+        let Disposal { near, far } = Disposal::new().unwrap();
+        for path in &paths {
+            let address = SocketAddrUnix::new(path).unwrap();
+            for socket in [&near, &far] {
+                assert_eq!(sendto(socket, b"x", SendFlags::empty(), &address), Err(Errno::ISCONN));
+            }
+        }
     }
 }
