@@ -7,6 +7,7 @@
 mod asm;
 mod confinement;
 mod linux;
+mod mitigations;
 mod tiny;
 
 use std::fs::File;

@@ -7,7 +7,7 @@ use spec::boot::STAGE_PORT;
 use vmm::{VmConfig, VmExit};
 
 use crate::asm::Code;
-use crate::{content, marks, run, start};
+use crate::{chain, content, marks, run, start};
 
 /// Code that powers off.
 fn power_off(code: Code) -> Code {
@@ -103,6 +103,20 @@ fn a_guest_that_writes_over_its_kernel_changes_neither_the_file_nor_another_gues
         assert_eq!(run(VmConfig::new(kernel.try_clone().unwrap())).unwrap(), VmExit::PowerOff);
         assert_eq!(content(&kernel), before);
     }
+}
+
+/// The page that the guest reads is the kernel's file, the one it runs in is a copy.
+#[test]
+fn a_kernel_that_becomes_shorter_ends_its_guest_with_the_reason() {
+    let code = Code::default().out(STAGE_PORT, Stage::Init as u8).wait_for(0x100_0000, 0).hang();
+    let kernel = code.kernel();
+    let (handle, machine) = start(VmConfig::new(kernel.try_clone().unwrap()));
+    while !marks(&handle).contains(&"init") {
+        thread::yield_now();
+    }
+    kernel.set_len(0).unwrap();
+    let error = chain(&machine.join().unwrap().unwrap_err());
+    assert!(error.contains("a page of guest memory is gone"), "{error}");
 }
 
 #[test]
