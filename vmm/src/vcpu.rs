@@ -41,6 +41,11 @@ pub enum VcpuError {
     /// pthread_sigmask(3).
     #[error("cannot unblock the signal that stops the vCPU: {0}")]
     UnblockSignal(signal::Error),
+    /// KVM_RUN found nothing of the host's behind a page of guest memory (`EFAULT`).
+    #[error(
+        "a page of guest memory is gone, as when a file of the runtime package becomes shorter while its pod runs"
+    )]
+    PageGone(#[source] kvm_ioctls::Error),
     /// KVM_RUN failed.
     #[error("cannot run the vCPU")]
     Run(#[source] kvm_ioctls::Error),
@@ -146,6 +151,7 @@ impl Vcpu {
             Ok(other) => return Err(VcpuError::Unexpected { exit: format!("{other:?}") }),
             // The stop signal; or a vCPU that waited for its start-up interrupt and got it.
             Err(error) if matches!(error.errno(), libc::EINTR | libc::EAGAIN) => {}
+            Err(error) if error.errno() == libc::EFAULT => return Err(VcpuError::PageGone(error)),
             Err(error) => return Err(VcpuError::Run(error)),
         }
         Ok(None)

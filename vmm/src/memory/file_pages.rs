@@ -2,8 +2,9 @@
 //! host's page cache, which all pods with the same file share until they write to a page. What does not lie on page
 //! bounds is copied. Called by `boot` for the kernel and the initramfs.
 //!
-//! A file that becomes shorter while it is mapped is no longer behind its pages, and a touch of one ends the VMM
-//! (`SIGBUS`); so files that are placed must be replaced by renaming, never rewritten (docs/boot.md).
+//! A file that is rewritten changes what its pages hold, and one that becomes shorter is no longer behind them: the
+//! guest's next touch ends it with an error of KVM_RUN, the VMM's own touch is a `SIGBUS`. So files that are placed must
+//! be replaced by renaming (docs/boot.md).
 #![expect(unsafe_code, reason = "maps pages of a file over guest memory")]
 
 use std::fs::File;
