@@ -7,6 +7,7 @@ It counts when it has answered with a word of its own, has a filter in every thr
 import json
 import shutil
 import statistics
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -60,6 +61,7 @@ def round_of(kcradle, pods):
     alive = [steady for steady in running if steady.process.poll() is None]
     found = [memory.split(steady.process.pid, MEMORY_MIB) for steady in alive]
     taken = before - free()
+    print(f"{len(alive)} of {len(pods)} pods alive after {took:.0f} ms", file=sys.stderr, flush=True)
     for steady in running:
         steady.end()
     return {"pods": len(pods), "alive": len(alive), "lost": lost, "ms": took, "host KiB": taken} | {
