@@ -110,8 +110,36 @@ mod tests {
     use std::os::unix::process::ExitStatusExt;
     use std::process::Command;
 
-    /// Set in the environment of the child that [`refused_calls_kill_the_process`] starts.
+    /// Set in the environment of the children that [`refused_calls_kill_the_process`] starts.
     const CHILD: &str = "VMM_SECCOMP_CHILD";
+
+    /// Calls with their first arguments, and whether the main thread may make them. Those that it may do nothing.
+    fn calls() -> Vec<(i64, [u64; 3], bool)> {
+        let [readable, executable] =
+            [libc::PROT_READ, libc::PROT_EXEC].map(|bits| u64::from(bits.unsigned_abs()));
+        let own = u64::from(std::process::id());
+        let (copy, flags) = (libc::F_DUPFD_CLOEXEC.unsigned_abs(), libc::F_SETFL.unsigned_abs());
+        vec![
+            (libc::SYS_getpid, [0; 3], true),
+            (libc::SYS_mmap, [0, 4096, readable], true),
+            (libc::SYS_mprotect, [0, 0, readable], true),
+            (libc::SYS_tgkill, [own, 0, 0], true),
+            (libc::SYS_fcntl, [u64::MAX, copy.into(), 0], true),
+            // What a hijacked thread would do first.
+            (libc::SYS_openat, [0; 3], false),
+            (libc::SYS_socket, [1, 1, 0], false),
+            (libc::SYS_execve, [0; 3], false),
+            (libc::SYS_clone, [0; 3], false),
+            (libc::SYS_mmap, [0, 4096, executable], false),
+            (libc::SYS_mmap, [0, 4096, executable | 1 << 32], false),
+            (libc::SYS_mprotect, [0, 0, executable], false),
+            (libc::SYS_tgkill, [own + 1, 0, 0], false),
+            (libc::SYS_fcntl, [u64::MAX, flags.into(), 0], false),
+            (libc::SYS_ioctl, [u64::MAX, libc::TIOCSTI, 0], false),
+            // getpid(2) of the x32 ABI.
+            (libc::SYS_getpid | 0x4000_0000, [0; 3], false),
+        ]
+    }
 
     #[test]
     fn every_role_compiles_to_a_program_the_kernel_takes() {
@@ -122,19 +150,25 @@ mod tests {
     }
 
     #[test]
+    #[expect(unsafe_code, reason = "calls that no library makes")]
     fn refused_calls_kill_the_process() {
-        if std::env::var_os(CHILD).is_some() {
-            Filter::compile(Role::Vcpu, Mode::Enforce).unwrap().apply().unwrap();
-            // What a hijacked thread would do first.
-            let _ = std::fs::File::open("/etc/passwd");
-            std::process::exit(0);
+        if let Some(index) = std::env::var_os(CHILD) {
+            let (call, arguments, _) = calls()[index.to_str().unwrap().parse::<usize>().unwrap()];
+            Filter::compile(Role::Main, Mode::Enforce).unwrap().apply().unwrap();
+            for (call, [first, second, third]) in [(call, arguments), (libc::SYS_exit_group, [0; 3])] {
+                // SAFETY: each call of the list fails or changes nothing that this process looks at.
+                unsafe { libc::syscall(call, first, second, third, 0, 0, 0) };
+            }
         }
-        let status = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "seccomp::tests::refused_calls_kill_the_process"])
-            .env(CHILD, "1")
-            .output()
-            .unwrap()
-            .status;
-        assert_eq!(status.signal(), Some(libc::SIGSYS));
+        for (index, (call, arguments, allowed)) in calls().into_iter().enumerate() {
+            let status = Command::new(std::env::current_exe().unwrap())
+                .args(["--exact", "seccomp::tests::refused_calls_kill_the_process"])
+                .env(CHILD, index.to_string())
+                .output()
+                .unwrap()
+                .status;
+            let expected = if allowed { (Some(0), None) } else { (None, Some(libc::SIGSYS)) };
+            assert_eq!((status.code(), status.signal()), expected, "{call} {arguments:x?}");
+        }
     }
 }

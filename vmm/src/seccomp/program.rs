@@ -148,6 +148,26 @@ mod tests {
     }
 
     #[test]
+    fn operations_are_the_kernels() {
+        use libc::*;
+        let kernels = [
+            (LOAD, BPF_LD | BPF_W | BPF_ABS),
+            (SET, BPF_LD | BPF_IMM),
+            (AND, BPF_ALU | BPF_AND | BPF_K),
+            (SHIFT_RIGHT, BPF_ALU | BPF_RSH | BPF_K),
+            (SHIFT_LEFT_BY_X, BPF_ALU | BPF_LSH | BPF_X),
+            (A_TO_X, BPF_MISC | BPF_TAX),
+            (IF_EQUAL, BPF_JMP | BPF_JEQ | BPF_K),
+            (IF_ANY_BIT, BPF_JMP | BPF_JSET | BPF_K),
+            (IF_ANY_BIT_OF_X, BPF_JMP | BPF_JSET | BPF_X),
+            (RETURN, BPF_RET | BPF_K),
+        ];
+        for (ours, kernels) in kernels {
+            assert_eq!(u32::from(ours), kernels);
+        }
+    }
+
+    #[test]
     fn programs_say_what_the_rules_say() {
         let values = [0, 1, 2, 3, 4, 7, 0xae80, 0x5401, 1030, u32::MAX, std::process::id()];
         let values: Vec<u64> = values.into_iter().map(u64::from).chain([1 << 32, u64::MAX]).collect();

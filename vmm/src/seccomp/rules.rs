@@ -126,7 +126,8 @@ const STDIO_IOCTLS: [u64; 10] = [
 pub(super) struct Rules {
     /// Calls with any arguments.
     pub(super) always: Vec<u32>,
-    /// Calls that depend on the low half of one argument (from 0): all of these are 32-bit in the kernel.
+    /// Calls that depend on the low half of one argument (from 0): the kernel takes no more of it, or no bit that is
+    /// named here lies elsewhere.
     pub(super) when: Vec<(u32, u8, When)>,
 }
 
