@@ -33,14 +33,14 @@ changes() { [[ $1 == lab ]] || printf '%s\n' "$here"/patches/*.patch "$here/boot
 # Applies them to a source directory. A patch that does not fit, or only with fuzz, stops the build.
 apply_changes() {
   local variant=$1 source=$2 file
-  for file in $(changes "$variant"); do
+  while read -r file; do
     case $file in
       *.patch)
-        patch --directory="$source" --strip=1 --fuzz=0 --silent --no-backup-if-mismatch <"$file" ||
+        patch --directory="$source" --strip=1 --force --fuzz=0 --silent --no-backup-if-mismatch <"$file" ||
           fail "${file##*/} does not fit this source" ;;
       *) cp "$file" "$source/arch/x86/kernel/" ;;
     esac
-  done
+  done < <(changes "$variant")
 }
 
 # The recipe, from a source directory and a fragment to build/vmlinux. Its text
@@ -142,7 +142,7 @@ variant=$1 out=$2
 mkdir -p "$cache" "$out"
 source=$(find_source)
 fragment=$(fragment "$variant")
-key=$({ source_digest "$source"; echo "$fragment"; changes "$variant" | xargs -r cat; declare -f recipe; gcc --version; ld --version; } | sha256sum | cut -c1-24)
+key=$({ source_digest "$source"; echo "$fragment"; changes "$variant" | tr '\n' '\0' | xargs -0r cat; declare -f recipe; gcc --version; ld --version; } | sha256sum | cut -c1-24)
 entry=$cache/$variant-$key
 exec 9>"$cache/$variant.lock"
 flock 9
