@@ -53,6 +53,8 @@ const HEADER: usize = 64;
 const PROGRAM_HEADER: usize = 56;
 /// `PT_LOAD`.
 const LOAD: u32 = 1;
+/// `PF_W`.
+const WRITABLE: u32 = 2;
 
 /// A part of the file that is to be in memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,6 +67,8 @@ pub(super) struct Segment {
     pub(super) file_len: u64,
     /// Bytes in memory; those behind the file's are zero.
     pub(super) memory_len: u64,
+    /// The program writes to it.
+    pub(super) writable: bool,
 }
 
 /// A kernel's file.
@@ -103,6 +107,7 @@ pub(super) fn read(file: &File) -> Result<Image, ElfError> {
         address: long(header, 24),
         file_len: long(header, 32),
         memory_len: long(header, 40),
+        writable: word(header, 4) & WRITABLE != 0,
     };
     let headers = table.chunks_exact(PROGRAM_HEADER).filter(|header| word(header, 0) == LOAD);
     let segments = headers.map(segment).filter(|segment| segment.memory_len != 0 || segment.file_len != 0);

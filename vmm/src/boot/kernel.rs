@@ -9,6 +9,7 @@ use vm_memory::GuestMemoryBackend;
 use super::elf::{self, ElfError, Segment};
 use super::layout;
 use crate::memory::file_pages::{self, PlaceError, Placed};
+use crate::memory::huge_pages;
 use crate::memory::{GuestMemory, HOLE_START};
 
 /// The kernel cannot be loaded.
@@ -83,8 +84,15 @@ pub fn load(memory: &GuestMemory, file: &File) -> Result<Kernel, KernelError> {
         return Err(KernelError::Entry { entry, end });
     }
     let mut placed = Placed::default();
-    for Segment { address, offset, file_len, .. } in image.segments {
-        placed += file_pages::place(memory, address, file, offset, file_len)
+    for Segment { address, offset, file_len, memory_len, writable } in image.segments {
+        let put = if writable {
+            // Nearly all of its pages are written while booting: one copy is less than a fault and a copy a page.
+            huge_pages::allow_at(memory, address..address + memory_len);
+            file_pages::copy
+        } else {
+            file_pages::place
+        };
+        placed += put(memory, address, file, offset, file_len)
             .map_err(|source| KernelError::Load { address, source })?;
     }
     Ok(Kernel { entry, end, placed })
@@ -150,6 +158,20 @@ mod tests {
         let mut found = [0; 6];
         memory.read_slice(&mut found, GuestAddress(0x100_0000)).unwrap();
         assert_eq!(&found, b"hello\0");
+    }
+
+    #[test]
+    fn what_the_kernel_writes_to_is_copied_and_the_rest_mapped() {
+        let place = |flags: u8| {
+            let mut bytes = elf(0x100_0000, &[0x90; 4096 - 120], 0x3000);
+            bytes[64 + 4] = flags;
+            bytes[64 + 8..64 + 16].fill(0); // The segment starts with the file, on a page of it.
+            bytes[64 + 32..64 + 40].copy_from_slice(&4096_u64.to_le_bytes());
+            load_bytes(&bytes).unwrap().placed
+        };
+        assert_eq!(place(5), Placed { mapped: 4096, copied: 0 });
+        assert_eq!(place(6), Placed { mapped: 0, copied: 4096 });
+        assert_eq!(place(7), Placed { mapped: 0, copied: 4096 });
     }
 
     #[test]

@@ -87,20 +87,41 @@ pub fn place(
     offset: u64,
     len: u64,
 ) -> Result<Placed, PlaceError> {
-    let file_len = file.metadata().map_err(PlaceError::Size)?.len();
-    if offset.checked_add(len).is_none_or(|end| end > file_len) {
-        return Err(PlaceError::Short { file_len, offset, len });
-    }
+    check_length(file, offset, len)?;
     let pages = whole_pages(address, offset, len);
     let (from, to) = pages.unwrap_or((0, 0));
-    copy(memory, address, file, offset, from)?;
+    read(memory, address, file, offset, from)?;
     if pages.is_some() {
         let slice = slice(memory, address + from, to - from)?;
         map(&slice, file, offset + from)
             .map_err(|source| PlaceError::Map { address: address + from, source })?;
     }
-    copy(memory, address.saturating_add(to), file, offset + to, len - to)?;
+    read(memory, address.saturating_add(to), file, offset + to, len - to)?;
     Ok(Placed { mapped: to - from, copied: len - (to - from) })
+}
+
+/// Copies `len` bytes of `file`, from byte `offset`, to guest physical `address`: for what the guest will write to.
+///
+/// # Errors
+/// See [`PlaceError`]; a part of the bytes may be there then.
+pub fn copy(
+    memory: &GuestMemory,
+    address: u64,
+    file: &File,
+    offset: u64,
+    len: u64,
+) -> Result<Placed, PlaceError> {
+    check_length(file, offset, len)?;
+    read(memory, address, file, offset, len)?;
+    Ok(Placed { mapped: 0, copied: len })
+}
+
+fn check_length(file: &File, offset: u64, len: u64) -> Result<(), PlaceError> {
+    let file_len = file.metadata().map_err(PlaceError::Size)?.len();
+    match offset.checked_add(len) {
+        Some(end) if end <= file_len => Ok(()),
+        _ => Err(PlaceError::Short { file_len, offset, len }),
+    }
 }
 
 /// The range of whole pages, of the file and of memory alike, among `len` bytes: first byte and the one behind.
@@ -121,7 +142,7 @@ fn slice(memory: &GuestMemory, address: u64, len: u64) -> Result<VolatileSlice<'
     memory.get_slice(GuestAddress(address), count).map_err(wrong)
 }
 
-fn copy(
+fn read(
     memory: &GuestMemory,
     address: u64,
     mut file: &File,

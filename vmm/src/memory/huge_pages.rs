@@ -43,6 +43,11 @@ pub(crate) fn allow(memory: &GuestMemory, early_end: u64) {
     }
 }
 
+/// Lets the host use huge pages for `range` and what is beside it in its first and last huge page.
+pub(crate) fn allow_at(memory: &GuestMemory, range: Range<u64>) {
+    advise(memory, range.start - range.start % HUGE..range.end.next_multiple_of(HUGE));
+}
+
 /// The kernel that has no huge pages, or no such range, has nothing to gain: errors make no difference.
 fn advise(memory: &GuestMemory, range: Range<u64>) {
     let Ok(len) = usize::try_from(range.end - range.start) else { return };
@@ -100,8 +105,19 @@ mod tests {
     }
 
     #[test]
+    fn a_range_is_rounded_to_huge_pages() {
+        const MIB: u64 = 1 << 20;
+        let memory = allocate(64).unwrap();
+        allow_at(&memory, 28 * MIB + 1..30 * MIB + 1);
+        if std::path::Path::new("/sys/kernel/mm/transparent_hugepage").exists() {
+            assert_eq!(advised(&memory), [(28 * MIB, 4 * MIB)]);
+        }
+    }
+
+    #[test]
     fn no_memory_is_no_harm() {
         let memory = allocate(64).unwrap();
+        allow_at(&memory, 62 << 20..66 << 20);
         allow(&memory, 0);
         allow(&memory, u64::MAX);
     }
