@@ -140,8 +140,8 @@ fn what_was_written_is_there_at_the_next_run() {
 #[test]
 fn ls_and_rm_know_the_pod() {
     let host = Host::empty();
-    let pod =
-        host.summon(&["--label", "tier=front"], &images::layout("busybox"), &["sh", "-c", "echo ready; cat"]);
+    let command = ["sh", "-c", "trap exit TERM; echo ready; sleep 1000 & wait"];
+    let pod = host.summon(&["--label", "tier=front"], &images::layout("busybox"), &command);
     let listed = host.succeed(&["ls"]);
     assert!(listed.contains(pod.name()), "{listed}");
     let mut running = pod.start();

@@ -96,10 +96,12 @@ impl Code {
         file
     }
 
-    /// The code as a kernel in a file.
+    /// The code as a kernel in a file, its segment readable and executable: mapped, as the text of Linux is.
     pub(crate) fn kernel(self) -> File {
+        let mut bytes = self.link(0x100_0000, 0);
+        bytes[68] = 5;
         let mut file = tempfile::tempfile().unwrap();
-        file.write_all(&self.link(0x100_0000, 0)).unwrap();
+        file.write_all(&bytes).unwrap();
         file
     }
 }
