@@ -31,6 +31,8 @@ pub(crate) fn container(name: &str) -> ContainerSpec {
         mounts: Vec::new(),
         limits: Default::default(),
         shm_size: 64 << 20,
+        labels: Default::default(),
+        healthcheck: None,
     }
 }
 

@@ -138,6 +138,8 @@ pub fn container_spec(
         mounts: mounts(&config.config, overrides)?,
         limits: LimitsSpec::default(),
         shm_size: SHM_SIZE,
+        labels: config.config.labels.clone(),
+        healthcheck: None,
     })
 }
 

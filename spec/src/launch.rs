@@ -4,6 +4,8 @@
 //! another version is refused, so an old guest never half-obeys a new host. [`crate::launch`] is versioned
 //! by [`VERSION`].
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 /// The version of the launch specification.
@@ -29,6 +31,32 @@ pub struct LaunchSpec {
     /// Names and addresses; no interfaces but loopback where it is empty.
     #[serde(default, skip_serializing_if = "NetworkSpec::is_empty")]
     pub network: NetworkSpec,
+}
+
+impl LaunchSpec {
+    /// The id of the container with that index: 64 lower-case hexadecimal digits. The first has the pod's own;
+    /// the others' differ from it in every part, so that short ids tell them apart.
+    #[must_use]
+    pub fn container_id(&self, index: usize) -> String {
+        if index == 0 {
+            return self.id.clone();
+        }
+        let seed = self.id.bytes().chain(index.to_le_bytes()).fold(0xcbf2_9ce4_8422_2325, fnv1a);
+        (0u64..4).map(|part| format!("{:016x}", splitmix64(seed.wrapping_add(part)))).collect()
+    }
+}
+
+/// A step of the FNV-1a hash.
+const fn fnv1a(hash: u64, byte: u8) -> u64 {
+    (hash ^ byte as u64).wrapping_mul(0x0100_0000_01b3)
+}
+
+/// Spreads what distinguishes two numbers over all bits.
+const fn splitmix64(number: u64) -> u64 {
+    let mixed = number.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    let mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    mixed ^ (mixed >> 31)
 }
 
 /// The size of the virtual machine.
@@ -74,6 +102,36 @@ pub struct ContainerSpec {
     pub limits: LimitsSpec,
     /// The size of `/dev/shm` in bytes.
     pub shm_size: u64,
+    /// Labels of the image and the user's, for the pod's Docker API.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
+    /// How to find out whether the container works; `None`: nobody asks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub healthcheck: Option<HealthSpec>,
+}
+
+/// A health check, with the meaning that Docker gives it. Times are nanoseconds, as in the Docker Engine API;
+/// 0 takes Docker's default.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct HealthSpec {
+    /// `["CMD", program, arguments…]` or `["CMD-SHELL", line]`.
+    pub test: Vec<String>,
+    /// From the end of one check to the start of the next.
+    #[serde(default)]
+    pub interval: u64,
+    /// After which a check is killed and counts as failed.
+    #[serde(default)]
+    pub timeout: u64,
+    /// After a start, in which failures do not count.
+    #[serde(default)]
+    pub start_period: u64,
+    /// In place of `interval` during `start_period`.
+    #[serde(default)]
+    pub start_interval: u64,
+    /// Failures in a row that make a container unhealthy.
+    #[serde(default)]
+    pub retries: u32,
 }
 
 /// Where a container's file tree comes from.
@@ -275,4 +333,28 @@ pub struct HostEntry {
     pub name: String,
     /// Its address.
     pub address: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn short_ids_of_all_containers_differ() {
+        let spec = LaunchSpec {
+            version: VERSION,
+            id: "5e".repeat(32),
+            resources: Resources { cpu: 1, mem: 128 },
+            disks: Vec::new(),
+            containers: Vec::new(),
+            network: NetworkSpec::default(),
+        };
+        assert_eq!(spec.container_id(0), spec.id);
+        let ids: Vec<_> = (0..MAX_CONTAINERS).map(|index| spec.container_id(index)).collect();
+        assert!(ids.iter().all(|id| id.len() == 64 && id.bytes().all(|b| b.is_ascii_hexdigit())));
+        let short: std::collections::BTreeSet<_> = ids.iter().map(|id| &id[..12]).collect();
+        assert_eq!(short.len(), MAX_CONTAINERS);
+        let other = LaunchSpec { id: "5f".repeat(32), ..spec };
+        assert_ne!(other.container_id(1), ids[1]);
+    }
 }

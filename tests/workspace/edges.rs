@@ -3,11 +3,12 @@
 use crate::graph::crates;
 
 /// A crate, and those of ours that it may link.
-const EDGES: [(&str, &[&str]); 6] = [
+const EDGES: [(&str, &[&str]); 7] = [
     ("spec", &[]),
     ("image", &["spec"]),
     ("vmm", &["spec"]),
-    ("guest-init", &["spec"]),
+    ("vdocker", &["spec"]),
+    ("guest-init", &["spec", "vdocker"]),
     ("kcradle", &["image", "spec", "vmm"]),
     ("tests", &[]),
 ];

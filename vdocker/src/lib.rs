@@ -1,0 +1,18 @@
+//! The Docker Engine API of one pod (docs/vdocker.md): HTTP, hijacked streams and JSON over a [`Engine`] that has
+//! the containers.
+//!
+//! Served by guest-init on vsock port 1, and by tests over an engine on the host. Knows no Linux calls. Everything
+//! runs on one thread: the types are not `Send`, and a server lives in a [`tokio::task::LocalSet`].
+#![forbid(unsafe_code)]
+
+pub mod archive;
+pub mod container;
+pub mod engine;
+pub mod events;
+pub mod exec;
+pub mod log;
+pub mod stats;
+
+pub use container::{Container, ContainerState, Health, HealthStatus, Status};
+pub use engine::{Engine, EngineError, Verb};
+pub use log::Log;
