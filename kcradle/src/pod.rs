@@ -7,10 +7,13 @@
 //! | `cradle` | summon | link to the runtime package |
 //! | `scratch.ext4` | summon | the writable disk |
 //! | `lock` | summon | empty; locked by the VM's process as long as it lives |
-//! | `state.json`, `pid`, `console.log`, `control.sock` | run | [`PodState`] and the rest of the run |
+//! | `state.json`, `pid`, `console.log` | run | [`PodState`] and the rest of the run |
+//! | `control.sock` | run | where `stop`, `ls` and `rm` reach the VM's process |
+//! | `docker.sock` | run | where the Docker API of the guest is reached |
 
 pub(crate) mod lock;
 pub(crate) mod record;
+pub(crate) mod socket;
 pub(crate) mod state;
 
 use std::io;
@@ -22,6 +25,7 @@ use thiserror::Error;
 
 pub(crate) use lock::{LockError, PodLock};
 pub(crate) use record::{DiskRecord, Extent, ImageRecord, PodRecord, RestartPolicy};
+pub(crate) use socket::SocketDir;
 pub(crate) use state::{PodState, StateFile, Status};
 
 /// The largest JSON file of a pod directory that is read, in bytes.
@@ -120,10 +124,6 @@ impl PodDir {
 
     pub(crate) fn console(&self) -> PathBuf {
         self.path.join("console.log")
-    }
-
-    pub(crate) fn control(&self) -> PathBuf {
-        self.path.join("control.sock")
     }
 
     /// Reads `pod.json`.

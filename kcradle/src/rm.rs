@@ -15,9 +15,10 @@ use crate::pod::{LockError, PodDir, PodError, PodLock, PodRecord};
 use crate::stop;
 
 /// The files of a pod in the order of their removal: without the first it is none any more.
-const FILES: [&str; 9] = [
+const FILES: [&str; 10] = [
     "pod.json",
     "control.sock",
+    "docker.sock",
     "state.json",
     "pid",
     "console.log",

@@ -33,7 +33,10 @@ use crate::atomic_file;
 use crate::cli::RunArgs;
 use crate::clock;
 use crate::failure::{CODE_RUN_FAILED, Failure, HintExt as _};
-use crate::pod::{LockError, PodDir, PodLock, PodRecord, PodState, RestartPolicy, StateFile, Status, state};
+use crate::pod::{
+    LockError, PodDir, PodLock, PodRecord, PodState, RestartPolicy, SocketDir, StateFile, Status, socket,
+    state,
+};
 
 use console::Console;
 use event::{Event, QUEUE};
@@ -126,11 +129,14 @@ fn boot_and_attach(
     let console = Console::create(dir, args.console).context("cannot write console.log")?;
     let (early_console, console_reader) = console.sink().context("cannot make the console")?;
     warnings::keep(early_console.try_clone().context("cannot keep console.log open")?);
-    let parts = boot::Parts { stdio: guest_stream, console: early_console, verbose: args.console, origin };
+    let sockets = SocketDir::open(dir).context("cannot open the pod directory")?;
+    let docker = sockets.bind(socket::DOCKER).context("cannot make docker.sock")?;
+    let parts =
+        boot::Parts { stdio: guest_stream, docker, console: early_console, verbose: args.console, origin };
     let config = boot::config(dir, record, &launch, parts)?;
     let machine = Vm::build(config).map_err(anyhow::Error::from)?;
     let handle = machine.handle();
-    let listener = control::bind(dir).context("cannot make control.sock")?;
+    let listener = sockets.bind(socket::CONTROL).context("cannot make control.sock")?;
     let signals = Signals::block().context("cannot watch for signals")?;
     let filter = Filter::compile(Role::Stdio, Mode::Enforce).map_err(anyhow::Error::from)?;
     let pid = std::process::id();

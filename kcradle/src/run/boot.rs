@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::os::unix::fs::OpenOptionsExt as _;
-use std::os::unix::net::UnixStream;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::time::Instant;
 
 use anyhow::Context as _;
@@ -25,6 +25,8 @@ const CONSOLE_LOG_LEVEL: u8 = 7;
 pub(crate) struct Parts {
     /// The host's end of the stdio stream goes elsewhere; this is the guest's.
     pub(crate) stdio: UnixStream,
+    /// Where clients of the guest's Docker API come in.
+    pub(crate) docker: UnixListener,
     /// Where the early console writes.
     pub(crate) console: File,
     /// Whether the user wants to see the kernel's messages.
@@ -56,8 +58,11 @@ pub(crate) fn config(
     config.initrd = vec![InitrdPart::File(open(package.initramfs())?), InitrdPart::Bytes(archive)];
     config.disks = disks(dir, record, launch)?;
     config.vsock = Some(
-        VsockConfig::new(Vec::new(), vec![(spec::vsock::STDIO_PORT, parts.stdio)])
-            .context("cannot set up the stdio stream")?,
+        VsockConfig::new(
+            vec![(parts.docker, spec::vsock::VDOCKER_PORT)],
+            vec![(spec::vsock::STDIO_PORT, parts.stdio)],
+        )
+        .context("cannot set up the streams to the guest")?,
     );
     config.early_console = Some(parts.console);
     config.origin = parts.origin;

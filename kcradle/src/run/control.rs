@@ -1,45 +1,20 @@
 //! `control.sock`: the VM's process answers `stop`, `ls` and `rm` on it. See [`spec::control`].
-//!
-//! The socket is bound, and reached, through a descriptor of the pod directory: a socket's path has 108 bytes, a
-//! directory's may have thousands.
 
 use std::io::{self, Read as _, Write as _};
-use std::os::fd::{AsRawFd as _, OwnedFd};
-use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::PathBuf;
+use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::fs::{Mode, OFlags};
-use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 use spec::control::{MAX_LINE, Reply, Request, VERSION, Verb};
 
-use crate::pod::PodDir;
+use crate::pod::{PodDir, SocketDir, socket};
 
 /// The longest that a peer may take to write its line.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Binds the socket in the pod directory, in place of one that an earlier run left. The pod's lock must be held.
-pub(crate) fn bind(dir: &PodDir) -> io::Result<UnixListener> {
-    let (folder, path) = short_path(dir)?;
-    match std::fs::remove_file(dir.control()) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
-    let socket =
-        rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
-    // The file takes the socket's mode when it is bound: there is no moment at which others can connect.
-    rustix::fs::fchmod(&socket, Mode::RUSR | Mode::WUSR)?;
-    rustix::net::bind(&socket, &SocketAddrUnix::new(path)?)?;
-    rustix::net::listen(&socket, 16)?;
-    drop(folder);
-    Ok(UnixListener::from(socket))
-}
-
 /// Sends a request to the pod's VM process and reads the answer.
 pub(crate) fn ask(dir: &PodDir, verb: Verb) -> io::Result<Reply> {
-    let (_folder, path) = short_path(dir)?;
-    let mut stream = UnixStream::connect(path)?;
+    let mut stream = SocketDir::open(dir)?.connect(socket::CONTROL)?;
     let mut line = serde_json::to_vec(&Request { version: VERSION, verb })?;
     line.push(b'\n');
     stream.write_all(&line)?;
@@ -92,29 +67,15 @@ fn wait(stream: &UnixStream, deadline: Instant) -> io::Result<()> {
     }
 }
 
-/// A path to the socket that fits a socket address, good as long as the descriptor is open.
-fn short_path(dir: &PodDir) -> io::Result<(OwnedFd, PathBuf)> {
-    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let folder = rustix::fs::open(dir.path(), flags, Mode::empty())?;
-    let path = format!("/proc/self/fd/{}/control.sock", folder.as_raw_fd()).into();
-    Ok((folder, path))
-}
-
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt as _;
-
     use super::*;
 
     #[test]
-    fn a_request_is_answered_in_a_directory_of_200_bytes() {
+    fn a_request_is_answered() {
         let dir = tempfile::tempdir().unwrap();
-        let long = dir.path().join("d".repeat(200));
-        std::fs::create_dir(&long).unwrap();
-        let pod = PodDir::new(&long).unwrap();
-        std::fs::write(pod.control(), "left behind").unwrap();
-        let listener = bind(&pod).unwrap();
-        assert_eq!(std::fs::metadata(pod.control()).unwrap().permissions().mode() & 0o777, 0o600);
+        let pod = PodDir::new(dir.path()).unwrap();
+        let listener = SocketDir::open(&pod).unwrap().bind(socket::CONTROL).unwrap();
         std::thread::scope(|scope| {
             scope.spawn(|| {
                 let (stream, _) = listener.accept().unwrap();

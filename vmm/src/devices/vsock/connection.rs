@@ -151,6 +151,9 @@ impl Connection {
         self.writable |= writable;
         if hung_up {
             self.refuse();
+            if matches!(self.phase, Phase::Held { .. }) {
+                return Fate::Gone;
+            }
         }
         self.flush()
     }
@@ -159,6 +162,8 @@ impl Connection {
     pub(super) fn receive(&mut self, header: &Header, data: Buffers<'_>) -> Fate {
         self.credit.learn(header);
         match (self.phase, header.op) {
+            // Nobody waits for it any more.
+            (Phase::Requested { .. }, op::RST) if self.refused => Fate::Gone,
             (Phase::Requested { until }, op::RST) => {
                 self.phase = Phase::Held { until };
                 Fate::Keep

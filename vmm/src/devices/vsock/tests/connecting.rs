@@ -85,6 +85,33 @@ fn a_host_is_not_held_for_ever() {
 }
 
 #[test]
+fn a_host_that_goes_while_it_is_held_is_forgotten() {
+    let (mut guest, dir, _far) = started();
+    let held = connect(&dir);
+    guest.harness.run();
+    let (request, _) = guest.expect(op::REQUEST);
+    guest.answer(&request, op::RST, 0, &[]);
+    drop(held);
+    guest.harness.run();
+    let asked = connect(&dir);
+    guest.harness.run();
+    let (request, _) = guest.expect(op::REQUEST);
+    drop(asked);
+    guest.harness.run();
+    guest.answer(&request, op::RST, 0, &[]);
+    // No timer is left that would ask again, and none of the two has a slot.
+    guest.expect_nothing();
+    let late = connect(&dir);
+    guest.harness.run();
+    let (third, _) = guest.expect(op::REQUEST);
+    assert!(third.src_port > request.src_port);
+    guest.answer(&third, op::RESPONSE, 0, &[]);
+    drop(late);
+    guest.harness.run();
+    guest.expect(op::SHUTDOWN);
+}
+
+#[test]
 fn connections_have_a_limit_and_the_rest_waits() {
     rustix::process::setrlimit(
         rustix::process::Resource::Nofile,
