@@ -1,5 +1,5 @@
 //! Runs of data in a sparse file: as an archive describes them, and as the host's file system knows them.
-//! Used by the tar reader, the EROFS chunk planner, the directory walk and the scratch disk's copy.
+//! Used by the EROFS chunk planner, the directory walk and the scratch disk's copy.
 
 use std::fs::File;
 use std::io;
@@ -7,14 +7,7 @@ use std::io;
 use rustix::fs::{SeekFrom, seek};
 use rustix::io::Errno;
 
-/// A run of data in a file; everything else is a hole.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Extent {
-    /// Where in the file, in bytes.
-    pub(crate) offset: u64,
-    /// How long, in bytes.
-    pub(crate) length: u64,
-}
+pub(crate) use tar::Extent;
 
 /// The data of a host file of `size` bytes. A file system that knows no holes answers with one extent.
 pub(crate) fn data_extents(file: &File, size: u64) -> io::Result<Vec<Extent>> {

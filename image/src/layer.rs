@@ -10,8 +10,8 @@ use crate::erofs::{ConvertError, convert_layer};
 use crate::limits::{Limits, RATIO_FLOOR};
 use crate::progress::{Event, Progress};
 use crate::store::{Store, StoreError, TempFile, extent_len};
-use crate::tar::TarError;
 use crate::tree::TreeError;
+use tar::TarError;
 
 /// Bytes between two events of progress.
 const REPORT: u64 = 256 << 10;

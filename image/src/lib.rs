@@ -25,7 +25,6 @@ mod registry;
 mod resolve;
 mod source;
 mod store;
-mod tar;
 mod tree;
 
 pub use archive::ArchiveError;

@@ -32,6 +32,18 @@ pub struct Limits {
     pub layers: usize,
 }
 
+impl Limits {
+    /// Those that the tar reader holds.
+    pub(crate) fn tar(&self) -> tar::Limits {
+        tar::Limits {
+            archive_bytes: self.layer_bytes,
+            file_bytes: self.file_bytes,
+            sparse_extents: self.sparse_extents,
+            pax_bytes: self.pax_bytes,
+        }
+    }
+}
+
 impl Default for Limits {
     fn default() -> Self {
         Self {

@@ -13,12 +13,11 @@ pub(crate) mod xattr;
 
 use std::collections::BTreeMap;
 
+pub(crate) use tar::{Bytes, Timestamp};
+
 use crate::limits::Limits;
 
 pub(crate) use error::TreeError;
-
-/// A name or a path of an archive: any bytes.
-pub(crate) type Bytes = Box<[u8]>;
 
 /// The mode of directories that no entry names.
 pub(crate) const IMPLICIT_MODE: u16 = 0o755;
@@ -41,13 +40,6 @@ impl NodeId {
     pub(crate) fn index(self) -> usize {
         self.0 as usize
     }
-}
-
-/// Time since 1970, negative seconds before it; `nanos` always counts forward.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Timestamp {
-    pub(crate) seconds: i64,
-    pub(crate) nanos: u32,
 }
 
 /// What an inode has beside its content.

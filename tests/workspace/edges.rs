@@ -3,12 +3,13 @@
 use crate::graph::crates;
 
 /// A crate, and those of ours that it may link.
-const EDGES: [(&str, &[&str]); 7] = [
+const EDGES: [(&str, &[&str]); 8] = [
     ("spec", &[]),
-    ("image", &["spec"]),
+    ("tar", &[]),
+    ("image", &["spec", "tar"]),
     ("vmm", &["spec"]),
     ("vdocker", &["spec"]),
-    ("guest-init", &["spec", "vdocker"]),
+    ("guest-init", &["spec", "tar", "vdocker"]),
     ("kcradle", &["image", "spec", "vmm"]),
     ("tests", &[]),
 ];

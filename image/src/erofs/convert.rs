@@ -5,11 +5,12 @@ use std::io::{self, Read};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
+use tar::{Archive, Entry, Kind, TarError};
+
 use super::data::{DataWriter, StoreError};
 use super::write::{WriteError, Writer};
 use crate::extents::{Extent, data_extents};
 use crate::limits::Limits;
-use crate::tar::{Archive, Entry, Kind, TarError};
 use crate::tree::path::{SYMLINK_MAX, show};
 use crate::tree::{Attributes, Content, FileData, Tree, TreeError, directory, xattr};
 
@@ -84,7 +85,7 @@ impl<E: Into<ConvertError>> From<StoreError<E>> for ConvertError {
 /// A malformed archive, an entry outside the root, a limit that is passed, a failed read or write.
 pub fn convert_layer(tar: &mut dyn Read, out: &File, limits: &Limits) -> Result<LayerSummary, ConvertError> {
     let mut layer = Layer::new(out, limits);
-    let mut archive = Archive::new(tar, limits);
+    let mut archive = Archive::new(tar, limits.tar());
     while let Some(entry) = archive.next_entry()? {
         layer.take(&mut archive, entry)?;
     }

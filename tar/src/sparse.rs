@@ -1,13 +1,15 @@
 //! Sparse files in their four forms: old GNU headers, and pax 0.0 (repeated records), 0.1 (one record) and 1.0 (a map
 //! before the data).
 
-use super::header::{BLOCK, Header, number};
-use super::pax::{Records, decimal};
-use super::{Archive, TarError};
-use crate::extents::Extent;
+use std::io::Read;
+
+use crate::Extent;
+use crate::header::{BLOCK, Header, number};
+use crate::pax::{Records, decimal};
+use crate::{Archive, TarError};
 
 /// The form of an entry's sparse map.
-pub(super) enum Form {
+pub(crate) enum Form {
     /// Extents of the header, whether blocks with more follow, the real size.
     OldGnu { extents: Vec<Extent>, more: bool, size: u64 },
     /// Extents and the real size of pax records.
@@ -40,7 +42,7 @@ fn old_gnu_pairs(pairs: &[u8], extents: &mut Vec<Extent>, offset: u64) -> Result
 
 impl Form {
     /// The form that a header and its own records announce, if any.
-    pub(super) fn of(header: &Header, own: &Records, offset: u64) -> Result<Option<Self>, TarError> {
+    pub(crate) fn of(header: &Header, own: &Records, offset: u64) -> Result<Option<Self>, TarError> {
         let malformed = |problem| TarError::Sparse { offset, problem };
         if header.flag() == b'S' {
             let (pairs, more, size) = header.old_gnu_sparse();
@@ -84,7 +86,10 @@ impl Form {
     }
 
     /// Reads what the stream holds of the map; returns the real size and all extents.
-    pub(super) fn load(self, archive: &mut Archive<'_>) -> Result<(u64, Vec<Extent>), TarError> {
+    pub(crate) fn load(
+        self,
+        archive: &mut Archive<'_, impl Read + ?Sized>,
+    ) -> Result<(u64, Vec<Extent>), TarError> {
         let loaded = match self {
             Self::Records { extents, size } => (size, extents),
             Self::InData { size } => (size, load_in_data(archive)?),
@@ -103,7 +108,7 @@ impl Form {
     }
 }
 
-fn check_count(extents: &[Extent], archive: &Archive<'_>) -> Result<(), TarError> {
+fn check_count(extents: &[Extent], archive: &Archive<'_, impl Read + ?Sized>) -> Result<(), TarError> {
     let limit = archive.limits.sparse_extents;
     if extents.len() > limit {
         let what = "the number of extents of a sparse file";
@@ -113,7 +118,7 @@ fn check_count(extents: &[Extent], archive: &Archive<'_>) -> Result<(), TarError
 }
 
 /// The map of form 1.0: decimal lines (count, then offset and length of each extent), padded to a block.
-fn load_in_data(archive: &mut Archive<'_>) -> Result<Vec<Extent>, TarError> {
+fn load_in_data(archive: &mut Archive<'_, impl Read + ?Sized>) -> Result<Vec<Extent>, TarError> {
     let mut lines = Lines { archive, block: [0; BLOCK], at: BLOCK };
     let count = lines.number()?;
     let limit = lines.archive.limits.sparse_extents as u64;
@@ -129,13 +134,13 @@ fn load_in_data(archive: &mut Archive<'_>) -> Result<Vec<Extent>, TarError> {
 }
 
 /// Decimal lines at the beginning of an entry's data, read by whole blocks.
-struct Lines<'a, 'b> {
-    archive: &'a mut Archive<'b>,
+struct Lines<'a, 'b, R: ?Sized> {
+    archive: &'a mut Archive<'b, R>,
     block: [u8; BLOCK],
     at: usize,
 }
 
-impl Lines<'_, '_> {
+impl<R: Read + ?Sized> Lines<'_, '_, R> {
     fn byte(&mut self) -> Result<u8, TarError> {
         if self.at == BLOCK {
             let mut filled = 0;
@@ -168,7 +173,7 @@ impl Lines<'_, '_> {
 }
 
 /// Extents must be in order, apart, inside the file, and together as long as the stored data.
-pub(super) fn check(extents: &[Extent], size: u64, stored: u64, offset: u64) -> Result<(), TarError> {
+pub(crate) fn check(extents: &[Extent], size: u64, stored: u64, offset: u64) -> Result<(), TarError> {
     let malformed = |problem| TarError::Sparse { offset, problem };
     let (mut end, mut sum) = (0_u64, 0_u64);
     for extent in extents {

@@ -1,23 +1,61 @@
-//! Reads the tar stream of a layer: POSIX ustar and pax (global headers too), GNU (long names, base-256 numbers, all
-//! sparse forms) and v7 archives, entry by entry, every count held against [`Limits`].
+//! Reads tar archives that strangers made: POSIX ustar and pax (global headers too), GNU (long names, base-256 numbers,
+//! all sparse forms) and v7, entry by entry, every count held against [`Limits`]; and writes headers of archives of our
+//! own ([`write`]).
 //!
-//! Called by `erofs::convert_layer`. Formats: POSIX.1-2017 `pax`, the GNU tar manual's appendix "Tar Internals".
+//! Image layers are read by `image`, copies into containers by `guest-init`, which also writes. Formats: POSIX.1-2017
+//! `pax`, the GNU tar manual's appendix "Tar Internals".
+#![forbid(unsafe_code)]
 
 mod entry;
+pub mod fuzz;
 mod header;
 mod pax;
 mod sparse;
+pub mod write;
 
-use std::io::{self, Read};
+use std::io::{self, BufRead, Read};
 
-pub(crate) use entry::{Entry, Kind};
+pub use entry::{Entry, Kind};
 
-use crate::limits::Limits;
 use header::{BLOCK, Header};
 use pax::Records;
 
 /// Bytes of all global extended headers: each entry pays for them again.
 const GLOBAL_MAX: u64 = 64 << 10;
+
+/// A name, a path or a value of an archive: any bytes.
+pub type Bytes = Box<[u8]>;
+
+/// Time since 1970, negative seconds before it; `nanos` always counts forward.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Timestamp {
+    /// Seconds.
+    pub seconds: i64,
+    /// Nanoseconds after them.
+    pub nanos: u32,
+}
+
+/// A run of data in a file; everything else is a hole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Extent {
+    /// Where in the file, in bytes.
+    pub offset: u64,
+    /// How long, in bytes.
+    pub length: u64,
+}
+
+/// What an archive may cost its reader.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Size of the archive, in bytes.
+    pub archive_bytes: u64,
+    /// Logical size of one file, holes included, in bytes.
+    pub file_bytes: u64,
+    /// Data extents of one sparse file.
+    pub sparse_extents: usize,
+    /// Size of the extended headers of one entry, in bytes.
+    pub pax_bytes: u64,
+}
 
 /// Why an archive cannot be read. Offsets count bytes from the archive's beginning.
 #[derive(Debug, thiserror::Error)]
@@ -83,9 +121,9 @@ pub enum TarError {
 }
 
 /// A tar stream being read.
-pub(crate) struct Archive<'a> {
-    input: &'a mut dyn Read,
-    limits: &'a Limits,
+pub struct Archive<'a, R: ?Sized = dyn Read + 'a> {
+    input: &'a mut R,
+    limits: Limits,
     /// Bytes read so far.
     offset: u64,
     /// Data of the current entry not yet read.
@@ -95,13 +133,17 @@ pub(crate) struct Archive<'a> {
     globals: Records,
 }
 
-impl<'a> Archive<'a> {
-    pub(crate) fn new(input: &'a mut dyn Read, limits: &'a Limits) -> Self {
+impl<'a, R: Read + ?Sized> Archive<'a, R> {
+    /// The archive that begins where `input` is.
+    pub fn new(input: &'a mut R, limits: Limits) -> Self {
         Self { input, limits, offset: 0, remaining: 0, padding: 0, globals: Records::default() }
     }
 
     /// The next entry, or `None` at the archive's end. What is left of the previous one's data is skipped.
-    pub(crate) fn next_entry(&mut self) -> Result<Option<Entry>, TarError> {
+    ///
+    /// # Errors
+    /// A failed read, a malformed header, a limit that is passed.
+    pub fn next_entry(&mut self) -> Result<Option<Entry>, TarError> {
         self.skip_data()?;
         let mut records = Records::default();
         let (mut long_name, mut long_link) = (None, None);
@@ -110,11 +152,11 @@ impl<'a> Archive<'a> {
             match header.flag() {
                 b'x' | b'X' => {
                     let payload = self.payload(&header, "an extended header")?;
-                    records.extend(&payload, self.limits, self.offset)?;
+                    records.extend(&payload, &self.limits, self.offset)?;
                 }
                 b'g' => {
                     let payload = self.payload(&header, "a global extended header")?;
-                    let limits = Limits { pax_bytes: GLOBAL_MAX.min(self.limits.pax_bytes), ..*self.limits };
+                    let limits = Limits { pax_bytes: GLOBAL_MAX.min(self.limits.pax_bytes), ..self.limits };
                     self.globals.extend(&payload, &limits, self.offset)?;
                 }
                 b'L' => long_name = Some(header::until_nul(&self.payload(&header, "a long name")?).to_vec()),
@@ -132,7 +174,10 @@ impl<'a> Archive<'a> {
     }
 
     /// Reads data of the current entry; 0 at its end.
-    pub(crate) fn read_data(&mut self, buffer: &mut [u8]) -> Result<usize, TarError> {
+    ///
+    /// # Errors
+    /// A failed read, an end inside the data.
+    pub fn read_data(&mut self, buffer: &mut [u8]) -> Result<usize, TarError> {
         let wanted = usize::try_from(self.remaining).unwrap_or(usize::MAX).min(buffer.len());
         if wanted == 0 {
             return Ok(0);
@@ -146,10 +191,18 @@ impl<'a> Archive<'a> {
     }
 
     /// Reads what follows the archive's end, so that a digest of the stream covers it.
-    pub(crate) fn drain(&mut self) -> Result<(), TarError> {
+    ///
+    /// # Errors
+    /// A failed read.
+    pub fn drain(&mut self) -> Result<(), TarError> {
         let mut buffer = vec![0; 64 << 10];
         while self.read(&mut buffer)? != 0 {}
         Ok(())
+    }
+
+    /// How much of the current entry's data is left, in bytes.
+    pub fn data_left(&self) -> u64 {
+        self.remaining
     }
 
     fn begin_data(&mut self, size: u64) {
@@ -172,17 +225,22 @@ impl<'a> Archive<'a> {
         loop {
             match self.input.read(buffer) {
                 Ok(read) => {
-                    self.offset += read as u64;
-                    if self.offset > self.limits.layer_bytes {
-                        let limit = self.limits.layer_bytes;
-                        return Err(TarError::TooLarge { offset: self.offset, what: "the archive", limit });
-                    }
+                    self.count(read)?;
                     return Ok(read);
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(source) => return Err(TarError::Read { offset: self.offset, source }),
             }
         }
+    }
+
+    fn count(&mut self, read: usize) -> Result<(), TarError> {
+        self.offset += read as u64;
+        if self.offset > self.limits.archive_bytes {
+            let limit = self.limits.archive_bytes;
+            return Err(TarError::TooLarge { offset: self.offset, what: "the archive", limit });
+        }
+        Ok(())
     }
 
     /// A whole block, or `None` where the stream ends before it.
@@ -251,5 +309,35 @@ impl<'a> Archive<'a> {
             }
         }
         Ok(entry)
+    }
+}
+
+impl<R: BufRead + ?Sized> Archive<'_, R> {
+    /// Data of the current entry as it lies in the input's buffer, without a copy; empty at its end.
+    /// [`Self::consume_data`] takes it.
+    ///
+    /// # Errors
+    /// A failed read, an end inside the data.
+    pub fn data(&mut self) -> Result<&[u8], TarError> {
+        if self.remaining == 0 {
+            return Ok(&[]);
+        }
+        let offset = self.offset;
+        let data = self.input.fill_buf().map_err(|source| TarError::Read { offset, source })?;
+        if data.is_empty() {
+            return Err(TarError::Truncated(offset));
+        }
+        let wanted = usize::try_from(self.remaining).unwrap_or(usize::MAX).min(data.len());
+        Ok(&data[..wanted])
+    }
+
+    /// Goes on behind `count` bytes of what [`Self::data`] has shown.
+    ///
+    /// # Errors
+    /// An archive over its limit.
+    pub fn consume_data(&mut self, count: usize) -> Result<(), TarError> {
+        self.input.consume(count);
+        self.remaining = self.remaining.saturating_sub(count as u64);
+        self.count(count)
     }
 }

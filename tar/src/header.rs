@@ -1,29 +1,29 @@
 //! One 512-byte tar header: its fields, checksum and numbers (octal or base-256).
 
-use super::TarError;
+use crate::TarError;
 
 /// Bytes of a tar block.
-pub(super) const BLOCK: usize = 512;
+pub(crate) const BLOCK: usize = 512;
 
 /// A header whose checksum is right.
-pub(super) struct Header([u8; BLOCK]);
+pub(crate) struct Header([u8; BLOCK]);
 
 /// Which names the header's last part holds.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Dialect {
+pub(crate) enum Dialect {
     V7,
     Ustar,
     Gnu,
 }
 
 /// The bytes before the first NUL.
-pub(super) fn until_nul(field: &[u8]) -> &[u8] {
+pub(crate) fn until_nul(field: &[u8]) -> &[u8] {
     field.split(|&byte| byte == 0).next().unwrap_or_default()
 }
 
 /// A numeric field: octal digits between spaces and NULs (nothing is 0), or a big-endian two's complement number whose
 /// first bit is set as a mark.
-pub(super) fn number(field: &[u8]) -> Option<i64> {
+pub(crate) fn number(field: &[u8]) -> Option<i64> {
     let &first = field.first()?;
     if first & 0x80 != 0 {
         let negative = first & 0x40 != 0;
@@ -47,7 +47,7 @@ pub(super) fn number(field: &[u8]) -> Option<i64> {
 
 impl Header {
     /// Accepts a block whose checksum is right, counted with unsigned or, as some old tars did, signed bytes.
-    pub(super) fn new(block: [u8; BLOCK]) -> Option<Self> {
+    pub(crate) fn new(block: [u8; BLOCK]) -> Option<Self> {
         let stored = number(&block[148..156])?;
         let blanked = |index: usize| if (148..156).contains(&index) { b' ' } else { block[index] };
         let unsigned: i64 = (0..BLOCK).map(|index| i64::from(blanked(index))).sum();
@@ -55,7 +55,7 @@ impl Header {
         (stored == unsigned || stored == signed).then_some(Self(block))
     }
 
-    pub(super) fn dialect(&self) -> Dialect {
+    pub(crate) fn dialect(&self) -> Dialect {
         match &self.0[257..265] {
             [b'u', b's', b't', b'a', b'r', 0, ..] => Dialect::Ustar,
             b"ustar  \0" => Dialect::Gnu,
@@ -63,12 +63,12 @@ impl Header {
         }
     }
 
-    pub(super) fn flag(&self) -> u8 {
+    pub(crate) fn flag(&self) -> u8 {
         self.0[156]
     }
 
     /// The path, with the prefix field where the dialect has one.
-    pub(super) fn path(&self) -> Vec<u8> {
+    pub(crate) fn path(&self) -> Vec<u8> {
         let name = until_nul(&self.0[..100]);
         let prefix = match self.dialect() {
             // Star keeps times behind a shorter prefix.
@@ -79,39 +79,39 @@ impl Header {
         if prefix.is_empty() { name.to_vec() } else { [prefix, b"/", name].concat() }
     }
 
-    pub(super) fn link(&self) -> Vec<u8> {
+    pub(crate) fn link(&self) -> Vec<u8> {
         until_nul(&self.0[157..257]).to_vec()
     }
 
-    pub(super) fn mode(&self, offset: u64) -> Result<i64, TarError> {
+    pub(crate) fn mode(&self, offset: u64) -> Result<i64, TarError> {
         self.field(100..108, "mode", offset)
     }
 
-    pub(super) fn uid(&self, offset: u64) -> Result<i64, TarError> {
+    pub(crate) fn uid(&self, offset: u64) -> Result<i64, TarError> {
         self.field(108..116, "user id", offset)
     }
 
-    pub(super) fn gid(&self, offset: u64) -> Result<i64, TarError> {
+    pub(crate) fn gid(&self, offset: u64) -> Result<i64, TarError> {
         self.field(116..124, "group id", offset)
     }
 
     /// Bytes of data that follow.
-    pub(super) fn size(&self, offset: u64) -> Result<u64, TarError> {
+    pub(crate) fn size(&self, offset: u64) -> Result<u64, TarError> {
         let size = self.field(124..136, "size", offset)?;
         u64::try_from(size).map_err(|_| TarError::Field { offset, field: "size" })
     }
 
-    pub(super) fn mtime(&self, offset: u64) -> Result<i64, TarError> {
+    pub(crate) fn mtime(&self, offset: u64) -> Result<i64, TarError> {
         self.field(136..148, "time", offset)
     }
 
-    pub(super) fn device(&self, offset: u64) -> Result<(i64, i64), TarError> {
+    pub(crate) fn device(&self, offset: u64) -> Result<(i64, i64), TarError> {
         let major = self.field(329..337, "major device number", offset)?;
         Ok((major, self.field(337..345, "minor device number", offset)?))
     }
 
     /// The sparse map of an old GNU header: four (offset, length) pairs, whether more follow, and the real size.
-    pub(super) fn old_gnu_sparse(&self) -> (&[u8], bool, &[u8]) {
+    pub(crate) fn old_gnu_sparse(&self) -> (&[u8], bool, &[u8]) {
         (&self.0[386..482], self.0[482] != 0, &self.0[483..495])
     }
 

@@ -1,53 +1,65 @@
 //! One entry of an archive: its header with the extended headers applied.
 
-use super::TarError;
-use super::header::Header;
-use super::pax::{View, timestamp};
-use crate::extents::Extent;
-use crate::tree::{Bytes, Timestamp};
+use crate::Extent;
+use crate::TarError;
+use crate::header::Header;
+use crate::pax::{View, timestamp};
+use crate::{Bytes, Timestamp};
 
 /// What an entry makes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub enum Kind {
+    /// A regular file.
     File,
+    /// Another name of an earlier entry.
     HardLink,
+    /// A symbolic link.
     Symlink,
+    /// A character device.
     CharDevice,
+    /// A block device.
     BlockDevice,
+    /// A directory.
     Directory,
+    /// A named pipe.
     Fifo,
 }
 
 /// An entry; its data is read from the archive that returned it.
 #[derive(Debug)]
-pub(crate) struct Entry {
-    pub(crate) kind: Kind,
+pub struct Entry {
+    /// What it makes.
+    pub kind: Kind,
     /// As in the archive, not cleaned.
-    pub(crate) path: Vec<u8>,
+    pub path: Vec<u8>,
     /// Target of a hard or symbolic link, not cleaned.
-    pub(crate) link: Vec<u8>,
+    pub link: Vec<u8>,
     /// The twelve permission bits.
-    pub(crate) mode: u16,
-    pub(crate) uid: u32,
-    pub(crate) gid: u32,
-    pub(crate) mtime: Timestamp,
+    pub mode: u16,
+    /// Owner.
+    pub uid: u32,
+    /// Group.
+    pub gid: u32,
+    /// Last modification.
+    pub mtime: Timestamp,
     /// Major and minor number of a device.
-    pub(crate) device: (u32, u32),
-    pub(crate) xattrs: Vec<(Bytes, Bytes)>,
+    pub device: (u32, u32),
+    /// Extended attributes by full name (`user.note`), sorted, each once.
+    pub xattrs: Vec<(Bytes, Bytes)>,
     /// Logical size of a file.
-    pub(crate) size: u64,
+    pub size: u64,
     /// Where a sparse file's data belongs, in the data's order; `None` for a file without holes.
-    pub(crate) extents: Option<Vec<Extent>>,
+    pub extents: Option<Vec<Extent>>,
 }
 
 /// Names of GNU's `L` and `K` headers.
-pub(super) struct LongNames {
-    pub(super) name: Option<Vec<u8>>,
-    pub(super) link: Option<Vec<u8>>,
+pub(crate) struct LongNames {
+    pub(crate) name: Option<Vec<u8>>,
+    pub(crate) link: Option<Vec<u8>>,
 }
 
 /// The entry of a header, and how many bytes of data follow it.
-pub(super) fn read(
+pub(crate) fn read(
     header: &Header,
     records: &View<'_>,
     long: LongNames,

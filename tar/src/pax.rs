@@ -6,31 +6,31 @@ use base64::Engine as _;
 use base64::alphabet::STANDARD;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 
-use super::TarError;
-use crate::limits::Limits;
-use crate::tree::{Bytes, Timestamp};
+use crate::Limits;
+use crate::TarError;
+use crate::{Bytes, Timestamp};
 
 const SCHILY: &[u8] = b"SCHILY.xattr.";
 const LIBARCHIVE: &[u8] = b"LIBARCHIVE.xattr.";
 
 /// The records of one or more extended headers; a later one replaces an earlier one of its key.
 #[derive(Default)]
-pub(super) struct Records {
+pub(crate) struct Records {
     map: BTreeMap<Bytes, Bytes>,
     /// `GNU.sparse.offset` and `GNU.sparse.numbytes`, the only keys that repeat, in their order.
-    pub(super) sparse: Vec<(bool, Bytes)>,
+    pub(crate) sparse: Vec<(bool, Bytes)>,
     held: u64,
 }
 
 /// An entry's own records over the archive's global ones.
-pub(super) struct View<'a> {
-    pub(super) own: &'a Records,
-    pub(super) globals: &'a Records,
+pub(crate) struct View<'a> {
+    pub(crate) own: &'a Records,
+    pub(crate) globals: &'a Records,
 }
 
 impl Records {
     /// Adds the records of a header's payload.
-    pub(super) fn extend(
+    pub(crate) fn extend(
         &mut self,
         mut payload: &[u8],
         limits: &Limits,
@@ -70,19 +70,19 @@ impl Records {
     }
 
     /// A record's value; an empty one counts as none.
-    pub(super) fn get(&self, key: &[u8]) -> Option<&[u8]> {
+    pub(crate) fn get(&self, key: &[u8]) -> Option<&[u8]> {
         self.map.get(key).map(|value| &**value).filter(|value| !value.is_empty())
     }
 }
 
 impl View<'_> {
     /// The entry's own record, or the global one; an empty own record takes the global one away.
-    pub(super) fn get(&self, key: &[u8]) -> Option<&[u8]> {
+    pub(crate) fn get(&self, key: &[u8]) -> Option<&[u8]> {
         if self.own.map.contains_key(key) { self.own.get(key) } else { self.globals.get(key) }
     }
 
     /// A record that is a number of 63 bits.
-    pub(super) fn number(
+    pub(crate) fn number(
         &self,
         key: &[u8],
         problem: &'static str,
@@ -95,7 +95,7 @@ impl View<'_> {
 
     /// Extended attributes by full name. SCHILY's form has the raw value, libarchive's a URL-encoded name and a base64
     /// value; where both are there, they say the same.
-    pub(super) fn xattrs(&self) -> BTreeMap<Bytes, Bytes> {
+    pub(crate) fn xattrs(&self) -> BTreeMap<Bytes, Bytes> {
         let mut found = BTreeMap::new();
         for records in [self.globals, self.own] {
             for (key, value) in &records.map {
@@ -116,7 +116,7 @@ impl View<'_> {
 }
 
 /// Decimal digits and nothing else.
-pub(super) fn decimal(digits: &[u8]) -> Option<u64> {
+pub(crate) fn decimal(digits: &[u8]) -> Option<u64> {
     if digits.is_empty() {
         return None;
     }
@@ -127,7 +127,7 @@ pub(super) fn decimal(digits: &[u8]) -> Option<u64> {
 }
 
 /// Seconds with an optional sign and fraction; digits past nanoseconds round down, as the kernel's clocks do.
-pub(super) fn timestamp(text: &[u8]) -> Option<Timestamp> {
+pub(crate) fn timestamp(text: &[u8]) -> Option<Timestamp> {
     let (negative, text) = text.strip_prefix(b"-").map_or((false, text), |rest| (true, rest));
     let mut parts = text.splitn(2, |&byte| byte == b'.');
     let whole = parts.next()?;
