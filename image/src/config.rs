@@ -65,6 +65,35 @@ pub struct RunConfig {
     /// The stop signal by name or number; empty: SIGTERM.
     #[serde(deserialize_with = "null_is_default")]
     pub stop_signal: String,
+    /// What runs lines of commands, with its arguments; empty: `/bin/sh -c`.
+    #[serde(deserialize_with = "null_is_default")]
+    pub shell: Vec<String>,
+    /// How to find out whether a container works.
+    pub healthcheck: Option<Healthcheck>,
+}
+
+/// A health check as an image has it (Docker's `HealthConfig`). Times are nanoseconds; 0 takes Docker's default.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct Healthcheck {
+    /// `["NONE"]`, `["CMD", program, arguments…]` or `["CMD-SHELL", line]`.
+    #[serde(deserialize_with = "null_is_default")]
+    pub test: Vec<String>,
+    /// From the end of one check to the start of the next.
+    #[serde(deserialize_with = "null_is_default")]
+    pub interval: i64,
+    /// After which a check is killed and counts as failed.
+    #[serde(deserialize_with = "null_is_default")]
+    pub timeout: i64,
+    /// After a start, in which failures do not count.
+    #[serde(deserialize_with = "null_is_default")]
+    pub start_period: i64,
+    /// In place of `interval` during `start_period`.
+    #[serde(deserialize_with = "null_is_default")]
+    pub start_interval: i64,
+    /// Failures in a row that make a container unhealthy.
+    #[serde(deserialize_with = "null_is_default")]
+    pub retries: i64,
 }
 
 fn null_is_default<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(from: D) -> Result<T, D::Error> {
@@ -78,9 +107,18 @@ mod tests {
     #[test]
     fn nulls_and_gaps_are_defaults() {
         let json = r#"{"architecture":"amd64","os":"linux","config":{"Cmd":null,"Volumes":null,"Env":["A=b"],
-            "OnBuild":null,"Healthcheck":{"Test":["NONE"]}},"rootfs":{"type":"layers","diff_ids":null}}"#;
+            "OnBuild":null,"Shell":null,"Healthcheck":{"Test":["NONE"],"Interval":null}},"rootfs":{"type":"layers","diff_ids":null}}"#;
         let config: ImageConfig = serde_json::from_str(json).unwrap();
         assert_eq!(config.config.env, ["A=b"]);
         assert!(config.config.cmd.is_empty() && config.rootfs.diff_ids.is_empty());
+        assert_eq!(config.config.healthcheck.unwrap().test, ["NONE"]);
+        let json = r#"{"config":{"Healthcheck":null},"rootfs":{}}"#;
+        assert_eq!(serde_json::from_str::<ImageConfig>(json).unwrap().config.healthcheck, None);
+        let json = r#"{"config":{"Healthcheck":{"Test":["CMD-SHELL","x"],"Interval":30000000000,"Timeout":1000000000,
+            "StartPeriod":5000000000,"StartInterval":2000000000,"Retries":3}},"rootfs":{}}"#;
+        let health = serde_json::from_str::<ImageConfig>(json).unwrap().config.healthcheck.unwrap();
+        assert_eq!((health.interval, health.timeout), (30_000_000_000, 1_000_000_000));
+        assert_eq!((health.start_period, health.start_interval), (5_000_000_000, 2_000_000_000));
+        assert_eq!((health.retries, health.test.len()), (3, 2));
     }
 }

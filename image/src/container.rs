@@ -4,13 +4,16 @@
 
 pub mod capabilities;
 pub mod env;
+pub mod health;
 pub mod signal;
 pub mod tmpfs;
 
+use std::collections::BTreeMap;
 use std::path::{Component, Path};
 
 use spec::launch::{
-    ContainerSpec, ImageSpec, LifecycleSpec, LimitsSpec, MountSource, MountSpec, ProcessSpec, Writable,
+    ContainerSpec, HealthSpec, ImageSpec, LifecycleSpec, LimitsSpec, MountSource, MountSpec, ProcessSpec,
+    Writable,
 };
 
 pub use env::EnvChange;
@@ -24,8 +27,10 @@ pub const SHM_SIZE: u64 = 64 << 20;
 /// Seconds from the stop signal to SIGKILL, as Docker's default.
 pub const STOP_TIMEOUT: u32 = 10;
 
-/// Variables and volumes that an image may ask for: far more than any does, and few enough to compare with each other.
+/// Variables, labels and volumes that an image may ask for: far more than any does, and few enough to compare with each
+/// other.
 const MAX_ENV: usize = 10_000;
+const MAX_LABELS: usize = 10_000;
 const MAX_VOLUMES: usize = 1000;
 
 /// What a user wants otherwise than the image's configuration has it.
@@ -63,6 +68,10 @@ pub struct ContainerOverrides {
     pub cap_drop: Vec<String>,
     /// When the container starts, and what follows its end.
     pub lifecycle: LifecycleSpec,
+    /// Labels beside the image's, and in place of those with the same names.
+    pub labels: BTreeMap<String, String>,
+    /// Changes to the image's health check: what is empty or 0 leaves the image's, a test of `["NONE"]` ends it.
+    pub health: Option<HealthSpec>,
 }
 
 /// Why a container cannot be made of an image and overrides.
@@ -101,6 +110,9 @@ pub enum ContainerError {
     /// A capability.
     #[error(transparent)]
     Capability(#[from] capabilities::CapabilityError),
+    /// The health check.
+    #[error(transparent)]
+    Health(#[from] health::HealthError),
 }
 
 /// Merges an image's configuration and a user's wishes; `image` says where the file tree comes from, and its
@@ -118,6 +130,7 @@ pub fn container_spec(
     }
     let counts = [
         (config.config.env.len(), "variables", MAX_ENV),
+        (config.config.labels.len(), "labels", MAX_LABELS),
         (config.config.volumes.len(), "volumes", MAX_VOLUMES),
     ];
     if let Some((count, what, limit)) = counts.into_iter().find(|(count, _, limit)| count > limit) {
@@ -138,9 +151,13 @@ pub fn container_spec(
         mounts: mounts(&config.config, overrides)?,
         limits: LimitsSpec::default(),
         shm_size: SHM_SIZE,
-        labels: config.config.labels.clone(),
-        healthcheck: None,
+        labels: config.config.labels.iter().chain(&overrides.labels).map(owned).collect(),
+        healthcheck: health::merge(&config.config, overrides.health.as_ref())?,
     })
+}
+
+fn owned((name, value): (&String, &String)) -> (String, String) {
+    (name.clone(), value.clone())
 }
 
 fn process(

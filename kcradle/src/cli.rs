@@ -1,11 +1,15 @@
 //! The grammar of the command line: every command, its arguments and its examples.
 
+pub(crate) mod health;
+
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 
 use crate::pod::RestartPolicy;
+
+use health::HealthArgs;
 
 /// Runs container images in microVMs of their own.
 #[derive(Debug, Parser)]
@@ -78,7 +82,7 @@ pub(crate) struct SummonArgs {
     )]
     pub(crate) image: Vec<String>,
     /// Make a pod of several containers as this JSON or YAML file says
-    #[arg(long, short, value_name = "POD", conflicts_with_all = CONTAINER_ARGS)]
+    #[arg(long, short, value_name = "POD", conflicts_with_all = CONTAINER_ARGS.into_iter().chain(HealthArgs::NAMES))]
     pub(crate) file: Option<PathBuf>,
     /// CPUs, as in 2 or 1.5 [default: 1]
     #[arg(long, value_name = "NUMBER")]
@@ -92,7 +96,7 @@ pub(crate) struct SummonArgs {
     /// What `run` does when the pod has ended: no, on-failure[:N], always, unless-stopped [default: no]
     #[arg(long, value_name = "POLICY")]
     pub(crate) restart: Option<RestartPolicy>,
-    /// Give the pod a label
+    /// Give the pod and its containers a label
     #[arg(long, short, value_name = "NAME[=VALUE]")]
     pub(crate) label: Vec<String>,
     /// Name the container; its name in the output of several and in logs
@@ -131,6 +135,8 @@ pub(crate) struct SummonArgs {
     /// Seconds between the stop signal and the kill [default: 10]
     #[arg(long, value_name = "SECONDS")]
     pub(crate) stop_timeout: Option<u32>,
+    #[command(flatten)]
+    pub(crate) health: HealthArgs,
     /// Print nothing but errors
     #[arg(long, short)]
     pub(crate) quiet: bool,
@@ -327,6 +333,7 @@ mod tests {
             &["--file", "p", "d", "i"],
             &["d", "--file", "p", "-e", "A=1"],
             &["d", "--file", "p", "--stop-timeout", "3"],
+            &["d", "--file", "p", "--no-healthcheck"],
         ] {
             assert!(Cli::try_parse_from(["kcradle", "summon"].iter().chain(wrong)).is_err(), "{wrong:?}");
         }

@@ -5,6 +5,7 @@ mod atomic_file;
 mod check;
 mod cli;
 mod clock;
+mod duration;
 mod failure;
 mod hint;
 mod home;

@@ -128,6 +128,36 @@ pub struct PodContainer {
     /// Memory file systems (ours), as in `--tmpfs`.
     #[serde(deserialize_with = "or_default")]
     pub tmpfs: Vec<String>,
+    /// Labels of the container (ours), beside the pod's.
+    #[serde(deserialize_with = "or_default", skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
+    /// Its health check (ours), where it differs from the image's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub healthcheck: Option<PodHealthcheck>,
+}
+
+/// A health check where it differs from the image's. Times are as in `--health-interval`: `1m30s`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase", default)]
+pub struct PodHealthcheck {
+    /// `["NONE"]`, `["CMD", program, arguments…]` or `["CMD-SHELL", line]`.
+    #[serde(deserialize_with = "or_default")]
+    pub test: Vec<String>,
+    /// From the end of one check to the start of the next.
+    #[serde(deserialize_with = "or_default")]
+    pub interval: String,
+    /// After which a check is killed and counts as failed.
+    #[serde(deserialize_with = "or_default")]
+    pub timeout: String,
+    /// After a start, in which failures do not count.
+    #[serde(deserialize_with = "or_default")]
+    pub start_period: String,
+    /// In place of `interval` during `startPeriod`.
+    #[serde(deserialize_with = "or_default")]
+    pub start_interval: String,
+    /// Failures in a row that make a container unhealthy.
+    #[serde(deserialize_with = "or_default")]
+    pub retries: u32,
 }
 
 /// Where a container's file tree comes from.

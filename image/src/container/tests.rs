@@ -88,6 +88,21 @@ fn the_images_wishes_stand_until_overridden() {
 }
 
 #[test]
+fn labels_of_the_user_win() {
+    let pairs = |pairs: &[(&str, &str)]| -> BTreeMap<String, String> {
+        pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+    };
+    let config = config(RunConfig {
+        cmd: words(&["x"]),
+        labels: pairs(&[("a", "image"), ("b", "image")]),
+        ..RunConfig::default()
+    });
+    let overrides = ContainerOverrides { labels: pairs(&[("b", "user"), ("c", "")]), ..overrides() };
+    let spec = container_spec(&config, image(), &overrides).unwrap();
+    assert_eq!(spec.labels, pairs(&[("a", "image"), ("b", "user"), ("c", "")]));
+}
+
+#[test]
 fn volumes_become_anonymous_mounts_below_their_parents() {
     let volumes = ["/data/deep", "/data", "/run/"].map(|path| (path.to_owned(), serde_json::Value::Null));
     let config =

@@ -88,6 +88,7 @@ impl Plan {
         }
         plan.check()?;
         plan.name_containers();
+        plan.label_containers();
         Ok(plan)
     }
 
@@ -110,7 +111,8 @@ impl Plan {
                 self.containers.len()
             )));
         }
-        if self.labels.keys().any(String::is_empty) {
+        let own = self.containers.iter().flat_map(|container| container.overrides.labels.keys());
+        if self.labels.keys().chain(own).any(String::is_empty) {
             return Err(Failure::new("a label needs a name"));
         }
         let mut names = BTreeSet::new();
@@ -120,6 +122,15 @@ impl Plan {
             }
         }
         Ok(())
+    }
+
+    /// Gives each container the pod's labels that it has not otherwise: the guest's Docker API knows containers only.
+    fn label_containers(&mut self) {
+        for container in &mut self.containers {
+            for (name, value) in &self.labels {
+                container.overrides.labels.entry(name.clone()).or_insert_with(|| value.clone());
+            }
+        }
     }
 
     /// Names the containers that have no name after their images.
@@ -154,6 +165,7 @@ fn overrides(args: &SummonArgs, command: &[String]) -> Result<ContainerOverrides
         read_only: args.read_only,
         tmpfs: args.tmpfs.clone(),
         stop_timeout: args.stop_timeout,
+        health: args.health.wishes()?,
         ..ContainerOverrides::default()
     })
 }
@@ -231,6 +243,7 @@ mod tests {
         assert_eq!((plan.cpus.count, plan.cpus.millis, plan.memory), (2, Some(1500), 1024));
         assert_eq!(plan.labels["a"], "b=c");
         assert_eq!(plan.labels["x"], "");
+        assert_eq!(plan.containers[0].overrides.labels, plan.labels);
         assert_eq!(plan.containers[0].overrides.name, "i");
     }
 

@@ -5,10 +5,13 @@ use std::path::Path;
 use anyhow::Context as _;
 use image::container::{ContainerOverrides, EnvChange};
 use spec::PodFile;
-use spec::launch::{EnvFrom, EnvSpec, LifecycleSpec};
-use spec::pod::{INTENT_API_VERSION, INTENT_KIND, LaunchIntent, PodContainer, PodEnv, PodLifecycle};
+use spec::launch::{EnvFrom, EnvSpec, HealthSpec, LifecycleSpec};
+use spec::pod::{
+    INTENT_API_VERSION, INTENT_KIND, LaunchIntent, PodContainer, PodEnv, PodHealthcheck, PodLifecycle,
+};
 use thiserror::Error;
 
+use crate::duration::GoDuration;
 use crate::failure::Failure;
 use crate::pod::read_bounded;
 use crate::size::{Cpus, parse_bytes};
@@ -179,6 +182,8 @@ fn convert_container(path: &str, container: PodContainer) -> Result<ContainerPla
             tmpfs: container.tmpfs,
             stop_timeout: process.stop_timeout,
             lifecycle: convert_lifecycle(path, &container.lifecycle)?,
+            labels: container.labels,
+            health: container.healthcheck.map(|health| convert_health(path, health)).transpose()?,
             ..ContainerOverrides::default()
         },
         image: container.image.reference,
@@ -218,6 +223,23 @@ fn convert_lifecycle(path: &str, lifecycle: &PodLifecycle) -> Result<LifecycleSp
         restart_delay: lifecycle.restart_delay,
         max_restarts: lifecycle.max_restarts,
         critical: lifecycle.critical,
+    })
+}
+
+fn convert_health(path: &str, health: PodHealthcheck) -> Result<HealthSpec, PodFileError> {
+    let time = |name: &str, text: &str| {
+        let field = |why: String| field(format!("{path}.healthcheck.{name}"), why);
+        let time = if text.is_empty() { Ok(GoDuration(0)) } else { text.parse::<GoDuration>() };
+        let time = time.map_err(|error| field(error.to_string()))?;
+        u64::try_from(time.0).map_err(|_| field(format!("{text:?} is negative")))
+    };
+    Ok(HealthSpec {
+        interval: time("interval", &health.interval)?,
+        timeout: time("timeout", &health.timeout)?,
+        start_period: time("startPeriod", &health.start_period)?,
+        start_interval: time("startInterval", &health.start_interval)?,
+        retries: health.retries,
+        test: health.test,
     })
 }
 

@@ -69,6 +69,10 @@ fn our_own_fields_are_converted() {
     assert!(web.read_only && web.stdin);
     assert_eq!(web.tmpfs, ["/run", "/var/cache/nginx:size=16m"]);
     assert_eq!(web.stop_timeout, Some(3));
+    assert_eq!(web.labels["tier"], "front");
+    let health = web.health.as_ref().unwrap();
+    assert_eq!(health.test, ["CMD", "curl", "-f", "localhost"]);
+    assert_eq!((health.interval, health.start_period, health.retries), (90_000_000_000, 0, 2));
 }
 
 #[test]
@@ -98,6 +102,14 @@ fn what_cannot_be_obeyed_is_refused_by_name() {
             "containers[0].lifecycle.before: \"boot\"",
         ),
         ("containers: [{image: {ref: a}, process: {env: [{value: x}]}}]", "process.env[0].name: missing"),
+        (
+            "containers: [{image: {ref: a}, healthcheck: {timeout: '5'}}]",
+            "containers[0].healthcheck.timeout: time: missing unit in duration \"5\"",
+        ),
+        (
+            "containers: [{image: {ref: a}, healthcheck: {startPeriod: '-5s'}}]",
+            "containers[0].healthcheck.startPeriod: \"-5s\" is negative",
+        ),
         ("restart: never", "restart: \"never\" is no restart policy"),
         ("diskSize: big", "diskSize: \"big\" is no size"),
         ("resources: {cpu: 64}", "resources.cpu: 64 is over the limit"),
