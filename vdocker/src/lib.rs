@@ -5,13 +5,20 @@
 //! runs on one thread: the types are not `Send`, and a server lives in a [`tokio::task::LocalSet`].
 #![forbid(unsafe_code)]
 
+pub mod api;
 pub mod archive;
 pub mod container;
 pub mod engine;
 pub mod events;
 pub mod exec;
+pub mod filters;
 pub mod log;
+pub mod pattern;
+pub mod query;
+pub mod signal;
 pub mod stats;
+pub mod time;
+pub mod top;
 
 pub use container::{Container, ContainerState, Health, HealthStatus, Status};
 pub use engine::{Engine, EngineError, Verb};
