@@ -7,19 +7,31 @@
 
 pub mod api;
 pub mod archive;
+mod body;
 pub mod container;
+mod context;
 pub mod engine;
 pub mod events;
 pub mod exec;
 pub mod filters;
+mod flow;
+pub mod frame;
+mod hijack;
 pub mod log;
 pub mod pattern;
 pub mod query;
+mod resolve;
+mod response;
+mod routes;
+pub mod server;
 pub mod signal;
 pub mod stats;
+pub mod stdcopy;
 pub mod time;
 pub mod top;
+pub mod version;
 
 pub use container::{Container, ContainerState, Health, HealthStatus, Status};
 pub use engine::{Engine, EngineError, Verb};
 pub use log::Log;
+pub use server::Server;

@@ -1,0 +1,159 @@
+//! A request as a route gets it: version, query, body, and what it may do with its connection.
+
+use std::rc::Rc;
+
+use bytes::{Bytes, BytesMut};
+use http_body_util::BodyExt;
+use hyper::StatusCode;
+use hyper::body::{Body as _, Incoming};
+use hyper::header::{CONTENT_TYPE, HeaderMap, UPGRADE};
+use serde::de::DeserializeOwned;
+
+use crate::engine::{Engine, EngineError};
+use crate::flow::{Flow, Phase};
+use crate::hijack::{Hijacked, Takeover};
+use crate::query::Query;
+use crate::response::Response;
+use crate::server::{Api, Entered, Wire};
+use crate::version::ApiVersion;
+
+/// Bytes of a body that is read as a whole.
+pub(crate) const MAX_JSON: usize = 4 << 20;
+
+/// A request.
+pub(crate) struct Context<E: Engine> {
+    /// Whoever has the containers.
+    pub(crate) engine: Rc<E>,
+    /// What all connections share.
+    pub(crate) api: Rc<Api<E>>,
+    /// The version that the client speaks.
+    pub(crate) version: ApiVersion,
+    /// The decoded query.
+    pub(crate) query: Query,
+    /// What the path has in place of `{id}`, decoded; the container's name as the client wrote it.
+    pub(crate) id: String,
+    /// The request's headers.
+    pub(crate) headers: HeaderMap,
+    /// The request's body.
+    pub(crate) body: RequestBody,
+    pub(crate) wire: Wire,
+}
+
+impl<E: Engine> Context<E> {
+    /// The body as JSON; an empty body is the type's default, as Docker has it.
+    ///
+    /// # Errors
+    /// [`EngineError::BadRequest`] in Docker's words for another content type, for broken JSON and too much of it.
+    pub(crate) async fn json<T: DeserializeOwned + Default>(&mut self) -> Result<T, EngineError> {
+        if self.body.is_empty() {
+            return Ok(T::default());
+        }
+        let content_type = self.headers.get(CONTENT_TYPE).map_or(&b""[..], |value| value.as_bytes());
+        let content_type = String::from_utf8_lossy(content_type);
+        let media_type = content_type.split(';').next().unwrap_or_default().trim();
+        if media_type.is_empty() {
+            return Err(EngineError::BadRequest(
+                "malformed Content-Type header (): mime: no media type".into(),
+            ));
+        }
+        if !media_type.eq_ignore_ascii_case("application/json") {
+            return Err(EngineError::BadRequest(format!(
+                "unsupported Content-Type header ({content_type}): must be 'application/json'"
+            )));
+        }
+        let bytes = self.body.collect(MAX_JSON).await?;
+        if bytes.is_empty() {
+            return Ok(T::default());
+        }
+        serde_json::from_slice(&bytes)
+            .map_err(|error| EngineError::BadRequest(format!("invalid JSON: {error}")))
+    }
+
+    /// Says that the answer lasts as long as the client listens: when the client ends its side, the answer is dropped
+    /// with all that it holds. Else an answer is finished although the client sends no more.
+    pub(crate) fn follow(&self) {
+        self.wire.flow.enter(Phase::Following);
+    }
+
+    /// Whether the client asks for an upgrade of its connection.
+    pub(crate) fn wants_upgrade(&self) -> bool {
+        self.headers.contains_key(UPGRADE)
+    }
+
+    /// Takes the connection over: the head is sent, then `run` has the bytes. Never answers.
+    ///
+    /// # Errors
+    /// [`EngineError::Busy`] where there are too many streams.
+    pub(crate) async fn hijack<F>(
+        self,
+        status: StatusCode,
+        headers: &[(&str, &str)],
+        run: impl FnOnce(Hijacked) -> F + 'static,
+    ) -> Result<Response, EngineError>
+    where
+        F: Future<Output = ()> + 'static,
+    {
+        let entered = self.stream()?;
+        let takeover = Takeover::new(status, headers, async move |stream| {
+            let _entered = entered;
+            run(stream).await;
+        });
+        *self.wire.takeover.borrow_mut() = Some(takeover);
+        std::future::pending().await
+    }
+
+    fn stream(&self) -> Result<Entered, EngineError> {
+        if self.wire.flow.has_unsent() {
+            return Err(EngineError::BadRequest("a stream cannot follow an answer that is not read".into()));
+        }
+        self.api.enter_stream().ok_or_else(|| EngineError::Busy("too many attached streams".into()))
+    }
+}
+
+/// The body of a request.
+pub(crate) struct RequestBody {
+    incoming: Incoming,
+    flow: Rc<Flow>,
+}
+
+impl RequestBody {
+    pub(crate) const fn new(incoming: Incoming, flow: Rc<Flow>) -> Self {
+        Self { incoming, flow }
+    }
+
+    /// Whether there is nothing in it, or nothing left.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.incoming.is_end_stream()
+    }
+
+    /// The next bytes; `None`: that was all.
+    ///
+    /// # Errors
+    /// [`EngineError::BadRequest`] where the client ends or breaks its request.
+    pub(crate) async fn chunk(&mut self) -> Result<Option<Bytes>, EngineError> {
+        while let Some(frame) = self.incoming.frame().await {
+            let frame =
+                frame.map_err(|error| EngineError::BadRequest(format!("cannot read the body: {error}")))?;
+            if let Ok(bytes) = frame.into_data() {
+                return Ok(Some(bytes));
+            }
+        }
+        self.flow.enter(Phase::Answering);
+        Ok(None)
+    }
+
+    /// All of it.
+    ///
+    /// # Errors
+    /// [`EngineError::BadRequest`] for more than `limit` bytes, and those of [`RequestBody::chunk`].
+    pub(crate) async fn collect(&mut self, limit: usize) -> Result<Bytes, EngineError> {
+        let mut all = BytesMut::new();
+        while let Some(bytes) = self.chunk().await? {
+            if bytes.len() > limit - all.len() {
+                return Err(EngineError::BadRequest("http: request body too large".into()));
+            }
+            all.extend_from_slice(&bytes);
+        }
+        Ok(all.freeze())
+    }
+}

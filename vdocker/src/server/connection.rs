@@ -1,0 +1,113 @@
+//! One connection: hyper reads its requests, until it ends or a route takes it over as a stream.
+
+use std::cell::RefCell;
+use std::convert::Infallible;
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::Poll;
+use std::time::Duration;
+
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+
+use super::{Api, router};
+use crate::body::Body;
+use crate::engine::Engine;
+use crate::flow::{Answered, Flow, FlowIo, Phase};
+use crate::hijack::{self, Hijacked, Takeover};
+
+/// For a request's head, from the end of the request before it.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(120);
+
+/// Bytes of a request's head.
+const MAX_HEAD: usize = 64 << 10;
+
+/// Bytes that hyper reads or keeps for writing at a time.
+const MAX_BUFFER: usize = 256 << 10;
+
+/// Header lines of a request.
+const MAX_HEADERS: usize = 64;
+
+/// Where a route leaves what is to become of its connection.
+pub(crate) type TakeoverSlot = Rc<RefCell<Option<Takeover>>>;
+
+/// What a request knows of its connection.
+#[derive(Clone, Default)]
+pub(crate) struct Wire {
+    pub(crate) flow: Rc<Flow>,
+    pub(crate) takeover: TakeoverSlot,
+}
+
+/// Serves a connection to its end.
+pub(super) async fn serve<E: Engine, T>(api: Rc<Api<E>>, io: T)
+where
+    T: AsyncRead + AsyncWrite + Unpin + 'static,
+{
+    let wire = Wire::default();
+    let service = service_fn(|request: hyper::Request<Incoming>| {
+        let (api, wire) = (Rc::clone(&api), wire.clone());
+        async move { Ok::<_, Infallible>(answer(api, wire, request).await) }
+    });
+    let io = TokioIo::new(FlowIo { io, flow: Rc::clone(&wire.flow) });
+    let mut connection = builder().serve_connection(io, service);
+    let mut closing = Box::pin(api.closing());
+    let mut is_closing = false;
+    // Whatever hyper's error says, the client is gone, or has been told.
+    let takeover = poll_fn(|context| {
+        if !is_closing && closing.as_mut().poll(context).is_ready() {
+            is_closing = true;
+            Pin::new(&mut connection).graceful_shutdown();
+        }
+        match Pin::new(&mut connection).poll(context) {
+            Poll::Ready(_end) => Poll::Ready(None),
+            Poll::Pending => {
+                wire.takeover.take().map_or(Poll::Pending, |takeover| Poll::Ready(Some(takeover)))
+            }
+        }
+    })
+    .await;
+    let parts = connection.into_parts();
+    let stream = Hijacked::new(parts.io.into_inner().io, parts.read_buf);
+    match takeover {
+        Some(takeover) => takeover.run(stream).await,
+        None => hijack::linger(stream).await,
+    }
+}
+
+/// Tells a client that there are too many, without reading what it wants.
+pub(super) async fn refuse<T: AsyncRead + AsyncWrite + Unpin + 'static>(mut io: T) {
+    const BUSY: &str = "HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\nConnection: close\r\n\
+        Content-Length: 36\r\n\r\n{\"message\":\"too many connections\"}\r\n";
+    // A client that does not take it is gone.
+    let _sent = io.write_all(BUSY.as_bytes()).await;
+    hijack::linger(Hijacked::new(io, bytes::Bytes::new())).await;
+}
+
+async fn answer<E: Engine>(
+    api: Rc<Api<E>>,
+    wire: Wire,
+    request: hyper::Request<Incoming>,
+) -> hyper::Response<Body> {
+    use hyper::body::Body as _;
+    let phase = if request.body().is_end_stream() { Phase::Answering } else { Phase::Reading };
+    wire.flow.enter(phase);
+    let flow = Rc::clone(&wire.flow);
+    let mut response = router::dispatch(api, wire, request).await;
+    response.body_mut().answered = Some(Answered(flow));
+    response
+}
+
+fn builder() -> http1::Builder {
+    let mut builder = http1::Builder::new();
+    builder
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIMEOUT)
+        .max_buf_size(MAX_BUFFER)
+        .max_header_size(MAX_HEAD)
+        .max_headers(MAX_HEADERS);
+    builder
+}

@@ -1,0 +1,77 @@
+//! From a request to its route: version, path, policy; then the route's answer with Docker's common headers.
+
+use std::rc::Rc;
+
+use hyper::body::Incoming;
+use hyper::http::request::Parts;
+use hyper::{Request, StatusCode};
+
+use super::{Api, connection::Wire};
+use crate::context::{Context, RequestBody};
+use crate::engine::{Engine, EngineError};
+use crate::query::Query;
+use crate::response::{self, Response};
+use crate::routes::{Answer, Handler, Route};
+use crate::version::{self, ApiVersion, VersionError};
+use crate::{resolve, routes};
+
+/// Answers a request.
+pub(super) async fn dispatch<E: Engine>(api: Rc<Api<E>>, wire: Wire, request: Request<Incoming>) -> Response {
+    let (parts, body) = request.into_parts();
+    let mut response = route(api, wire, parts, body).await.unwrap_or_else(|error| response::error(&error));
+    response::common_headers(response.headers_mut());
+    response
+}
+
+async fn route<E: Engine>(
+    api: Rc<Api<E>>,
+    wire: Wire,
+    parts: Parts,
+    incoming: Incoming,
+) -> Result<Response, EngineError> {
+    let (version, path) = version::split(parts.uri.path());
+    let found =
+        api.routes.iter().find_map(|route| Some((route, routes::matches(route, &parts.method, path)?)));
+    let Some((route, id)) = found else {
+        return Err(EngineError::NotFound("page not found".into()));
+    };
+    let version = match version.map_or(Ok(ApiVersion::default()), ApiVersion::negotiate) {
+        Ok(version) => version,
+        Err(error) => return unsupported(error),
+    };
+    let query = Query::parse(parts.uri.query().unwrap_or_default())?;
+    let body = RequestBody::new(incoming, Rc::clone(&wire.flow));
+    let engine = Rc::clone(&api.engine);
+    let api_of_request = Rc::clone(&api);
+    let context =
+        Context { engine, api: api_of_request, version, query, id, headers: parts.headers, body, wire };
+    start(route, context)?.await
+}
+
+/// Asks the policy, and calls the handler.
+fn start<E: Engine>(route: &Route<E>, context: Context<E>) -> Result<Answer, EngineError> {
+    let engine = &*context.engine;
+    match &route.handler {
+        Handler::Pod(handler) => {
+            engine.permit(route.verb, None)?;
+            Ok(handler(context))
+        }
+        Handler::Container(handler) => {
+            let container = resolve::container(engine, &context.id)?;
+            resolve::permit_guest(engine, route.verb, &container)?;
+            engine.permit(route.verb, Some(&container))?;
+            Ok(handler(context, container))
+        }
+    }
+}
+
+/// Docker tells clients that are too old in plain text, which is what they print.
+fn unsupported(error: VersionError) -> Result<Response, EngineError> {
+    let text = format!("{error}\n");
+    match error {
+        VersionError::TooOld(_) => {
+            Ok(response::typed(StatusCode::BAD_REQUEST, "text/plain; charset=utf-8", text))
+        }
+        VersionError::TooNew(_) => Err(EngineError::BadRequest(error.to_string())),
+    }
+}
