@@ -1,0 +1,239 @@
+//! A reader's place in a log: on disk or in the ring. It goes from one to the other without a gap or a repetition.
+
+use std::collections::VecDeque;
+use std::fs::File;
+use std::io;
+use std::path::Path;
+use std::rc::Rc;
+
+use tokio::task::{JoinHandle, spawn_blocking};
+
+use super::files::{Position, path_of, read_at};
+use super::ring::Entry;
+use super::{Shared, decode, notice};
+
+/// Bytes of a file that are read at once. A longer line needs more.
+const BLOCK: u64 = 256 << 10;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    /// The oldest entry.
+    Start,
+    /// Of a file, and the number of entries to pass over.
+    Disk(Position, u64),
+    /// The number of an entry.
+    Ring(u64),
+}
+
+/// A block of a file, decoded.
+#[derive(Debug)]
+struct Block {
+    entries: VecDeque<Entry>,
+    next: Place,
+}
+
+#[derive(Debug)]
+pub(super) struct Cursor {
+    shared: Rc<Shared>,
+    /// Of the entry after those of `block`.
+    place: Place,
+    /// Entries of the disk that were not given out yet.
+    block: VecDeque<Entry>,
+    /// Kept here, so that a call that is dropped loses nothing.
+    reading: Option<JoinHandle<io::Result<Block>>>,
+    end: Option<End>,
+}
+
+/// Where a reader stops that does not follow: what was pushed when it began, and little more.
+#[derive(Clone, Copy, Debug)]
+struct End {
+    seq: u64,
+    /// A place at or behind it, once that is known.
+    position: Option<Position>,
+}
+
+impl Cursor {
+    pub(super) fn new(shared: &Rc<Shared>, place: Place) -> Self {
+        Self { shared: Rc::clone(shared), place, block: VecDeque::new(), reading: None, end: None }
+    }
+
+    pub(super) fn shared(&self) -> &Rc<Shared> {
+        &self.shared
+    }
+
+    /// The next entry. `None`: all was given out that there was when `follow` became false.
+    ///
+    /// A call that is dropped loses nothing.
+    pub(super) async fn next(&mut self, follow: bool) -> io::Result<Option<Entry>> {
+        if follow {
+            self.end = None;
+        } else if self.end.is_none() {
+            self.end = Some(End { seq: self.shared.state.borrow().ring.next(), position: None });
+        }
+        loop {
+            if let Some(entry) = self.block.pop_front() {
+                return Ok(Some(entry));
+            }
+            if let Some(reading) = &mut self.reading {
+                let block = reading.await;
+                self.reading = None;
+                let block = block.map_err(io::Error::other)??;
+                (self.place, self.block) = (block.next, block.entries);
+                continue;
+            }
+            match self.place {
+                Place::Start => self.place = start(&self.shared).await,
+                Place::Disk(position, skip) => {
+                    if self.read(position, skip) {
+                        return Ok(None);
+                    }
+                }
+                Place::Ring(seq) => match self.ring(seq) {
+                    Some(entry) => return Ok(Some(entry)),
+                    None if !matches!(self.place, Place::Ring(seq) if self.is_at_end(seq)) => {}
+                    None if follow => self.shared.pushed.notified().await,
+                    None => return Ok(None),
+                },
+            }
+        }
+    }
+
+    /// Whether nothing follows a number, or nothing that this reader wants.
+    fn is_at_end(&self, seq: u64) -> bool {
+        let end = self.end.map_or(u64::MAX, |end| end.seq);
+        seq >= end.min(self.shared.state.borrow().ring.next())
+    }
+
+    /// The entry of a number, if it is in the ring. Else changes the place, or it has not been pushed.
+    fn ring(&mut self, seq: u64) -> Option<Entry> {
+        if self.is_at_end(seq) {
+            return None;
+        }
+        let state = self.shared.state.borrow();
+        if seq >= state.ring.first() {
+            self.place = Place::Ring(seq + 1);
+            return state.ring.from(seq).next().cloned();
+        }
+        let disk = state.disk.as_ref().filter(|disk| seq < disk.written().seq);
+        if let Some((position, skip)) = disk.and_then(|disk| disk.find(seq)) {
+            self.place = Place::Disk(position, skip);
+            return None;
+        }
+        let oldest = match disk {
+            Some(disk) => Place::Disk(Position { generation: disk.first_generation(), offset: 0 }, 0),
+            None => Place::Ring(state.ring.first()),
+        };
+        self.place = oldest;
+        Some(removed())
+    }
+
+    /// Starts to read at a place of the disk, or goes over to the ring. Returns whether the end was reached.
+    fn read(&mut self, position: Position, skip: u64) -> bool {
+        let state = self.shared.state.borrow();
+        let Some(disk) = &state.disk else { return true };
+        let written = disk.written();
+        let mut limit = written.position;
+        if let Some(end) = &mut self.end {
+            if end.position.is_none() && written.seq >= end.seq {
+                end.position = Some(written.position);
+            }
+            if let Some(position) = end.position {
+                limit = position;
+            }
+        }
+        let oldest = Position { generation: disk.first_generation(), offset: 0 };
+        if position < oldest {
+            self.block.push_back(removed());
+            self.place = Place::Disk(oldest, 0);
+        } else if position >= written.position {
+            self.block.extend(disk.seam());
+            self.place = Place::Ring(written.seq);
+        } else if position >= limit {
+            return true;
+        } else {
+            let path = disk.path().to_owned();
+            self.reading = Some(spawn_blocking(move || read_block(&path, position, skip, limit)));
+        }
+        false
+    }
+}
+
+/// The place of the oldest entry. Waits for the files to be looked at.
+async fn start(shared: &Rc<Shared>) -> Place {
+    open(shared).await;
+    let state = shared.state.borrow();
+    match state.disk.as_ref().filter(|disk| disk.is_opened()) {
+        Some(disk) => Place::Disk(Position { generation: disk.first_generation(), offset: 0 }, 0),
+        None => Place::Ring(state.ring.first()),
+    }
+}
+
+/// Waits until the files have been looked at, or cannot be.
+pub(super) async fn open(shared: &Rc<Shared>) {
+    let is_opened = || shared.state.borrow().disk.as_ref().is_none_or(|disk| disk.is_opened());
+    if is_opened() {
+        return;
+    }
+    shared.start_writing(true);
+    while !is_opened() && shared.is_writing() {
+        shared.written.notified().await;
+    }
+}
+
+fn removed() -> Entry {
+    notice("what came here was removed before it was read")
+}
+
+fn damaged() -> Entry {
+    notice("what came here cannot be read")
+}
+
+/// Reads the entries from a place on, up to `limit` or a block's worth of them.
+fn read_block(path: &Path, position: Position, mut skip: u64, limit: Position) -> io::Result<Block> {
+    let newest = position.generation == limit.generation;
+    let next_file = Place::Disk(Position { generation: position.generation + 1, offset: 0 }, 0);
+    let file = match File::open(path_of(path, position.generation)) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let next = if newest { Place::Disk(limit, 0) } else { next_file };
+            return Ok(Block { entries: VecDeque::from([removed()]), next });
+        }
+        Err(error) => return Err(error),
+    };
+    let size = file.metadata()?.len();
+    let end = if newest { limit.offset.min(size) } else { size };
+    let bytes = read_lines(&file, position.offset, end)?;
+    let mut entries = VecDeque::new();
+    for (_offset, entry) in decode::decode(&bytes) {
+        if skip > 0 {
+            skip -= 1;
+            continue;
+        }
+        entries.push_back(entry.unwrap_or_else(damaged));
+    }
+    let offset = position.offset + bytes.len() as u64;
+    let next = if !bytes.is_empty() && offset < end {
+        Place::Disk(Position { offset, ..position }, skip)
+    } else if newest {
+        Place::Disk(limit, 0)
+    } else {
+        next_file
+    };
+    Ok(Block { entries, next })
+}
+
+/// Reads whole lines of a range: a block of them, or one that is longer. Without any, what there is.
+fn read_lines(file: &File, start: u64, end: u64) -> io::Result<Vec<u8>> {
+    let mut size = BLOCK;
+    loop {
+        let mut bytes = read_at(file, start, end.min(start + size))?;
+        if let Some(last) = memchr::memrchr(b'\n', &bytes) {
+            bytes.truncate(last + 1);
+            return Ok(bytes);
+        }
+        if start + size >= end || size >= decode::LINE_MAX as u64 {
+            return Ok(bytes);
+        }
+        size *= 2;
+    }
+}
