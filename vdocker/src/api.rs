@@ -4,9 +4,11 @@
 pub mod container;
 pub mod event;
 pub mod host_config;
+pub mod image;
 pub mod list;
 pub mod network;
 pub mod stats;
+pub mod system;
 
 use serde::Serialize;
 

@@ -14,8 +14,11 @@ pub mod engine;
 pub mod events;
 pub mod exec;
 pub mod filters;
+#[cfg(test)]
+mod fixture;
 mod flow;
 pub mod frame;
+pub mod health;
 mod hijack;
 pub mod log;
 pub mod pattern;

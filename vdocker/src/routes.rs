@@ -1,6 +1,17 @@
 //! The table of routes: method, path, what it does in the policy's eyes, and the function that does it.
 
+mod archive;
+mod events;
+mod exec;
+mod inspect;
+mod lifecycle;
+mod list;
 mod ping;
+mod refused;
+mod stats;
+mod system;
+mod update;
+mod wait;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -10,8 +21,9 @@ use hyper::Method;
 
 use crate::container::Container;
 use crate::context::Context;
-use crate::engine::{Engine, EngineError, Verb};
-use crate::query;
+use crate::engine::{Engine, EngineError, TerminalSize, Verb};
+use crate::exec::registry::Exec;
+use crate::query::{self, Query};
 use crate::response::Response;
 
 /// What a handler returns.
@@ -32,13 +44,70 @@ pub(crate) enum Handler<E: Engine> {
     Pod(Box<dyn Fn(Context<E>) -> Answer>),
     /// For the container that `{id}` names.
     Container(Box<dyn Fn(Context<E>, Rc<Container>) -> Answer>),
+    /// For the exec that `{id}` names.
+    Exec(Box<dyn Fn(Context<E>, Rc<Exec>) -> Answer>),
 }
 
 /// All routes.
 pub(crate) fn table<E: Engine>() -> Vec<Route<E>> {
-    vec![
+    let mut routes = pod_routes();
+    routes.extend(container_routes());
+    routes.extend(lifecycle_routes());
+    routes.extend(refused::routes());
+    routes
+}
+
+/// About the pod as a whole.
+fn pod_routes<E: Engine>() -> Vec<Route<E>> {
+    let mut routes = vec![
         pod(Method::GET, "_ping", Verb::Inspect, ping::ping),
         pod(Method::HEAD, "_ping", Verb::Inspect, ping::ping),
+        container(Method::POST, "containers/{id}/exec", Verb::Exec, exec::create),
+        exec(Method::POST, "exec/{id}/start", Verb::Exec, exec::start),
+        exec(Method::POST, "exec/{id}/resize", Verb::Exec, exec::resize),
+        exec(Method::GET, "exec/{id}/json", Verb::Inspect, exec::inspect),
+        pod(Method::GET, "version", Verb::Inspect, system::version),
+        pod(Method::GET, "info", Verb::Inspect, system::info),
+        pod(Method::GET, "events", Verb::Events, events::events),
+        pod(Method::GET, "containers/json", Verb::Inspect, list::list),
+        pod(Method::GET, "images/json", Verb::Inspect, system::images),
+        pod(Method::GET, "volumes", Verb::Inspect, system::volumes),
+        pod(Method::POST, "cradle/shutdown", Verb::Shutdown, system::shutdown),
+    ];
+    routes.extend(["networks", "plugins"].map(|list| pod(Method::GET, list, Verb::Inspect, system::nothing)));
+    let of_swarms = ["swarm", "nodes", "services", "tasks", "secrets", "configs"];
+    routes.extend(of_swarms.map(|list| pod(Method::GET, list, Verb::Inspect, system::no_swarm)));
+    routes
+}
+
+/// About what a container is, does and holds.
+fn container_routes<E: Engine>() -> Vec<Route<E>> {
+    vec![
+        container(Method::GET, "containers/{id}/json", Verb::Inspect, inspect::inspect),
+        container(Method::GET, "containers/{id}/top", Verb::Top, inspect::top),
+        container(Method::GET, "containers/{id}/stats", Verb::Stats, stats::stats),
+        container(Method::GET, "containers/{id}/changes", Verb::ReadFiles, inspect::changes),
+        container(Method::GET, "containers/{id}/export", Verb::ReadFiles, archive::export),
+        container(Method::HEAD, "containers/{id}/archive", Verb::ReadFiles, archive::stat),
+        container(Method::GET, "containers/{id}/archive", Verb::ReadFiles, archive::read),
+        container(Method::PUT, "containers/{id}/archive", Verb::WriteFiles, archive::write),
+    ]
+}
+
+/// About whether a container runs.
+fn lifecycle_routes<E: Engine>() -> Vec<Route<E>> {
+    vec![
+        container(Method::POST, "containers/{id}/wait", Verb::Wait, wait::wait),
+        container(Method::POST, "containers/{id}/start", Verb::Start, lifecycle::start),
+        container(Method::POST, "containers/{id}/stop", Verb::Stop, lifecycle::stop),
+        container(Method::POST, "containers/{id}/restart", Verb::Restart, lifecycle::restart),
+        container(Method::POST, "containers/{id}/kill", Verb::Kill, lifecycle::kill),
+        container(Method::POST, "containers/{id}/pause", Verb::Pause, lifecycle::pause),
+        container(Method::POST, "containers/{id}/unpause", Verb::Pause, lifecycle::unpause),
+        container(Method::POST, "containers/{id}/resize", Verb::Resize, lifecycle::resize),
+        container(Method::POST, "containers/{id}/update", Verb::Update, update::update),
+        container(Method::POST, "containers/{id}/rename", Verb::Inspect, refused::rename),
+        container(Method::DELETE, "containers/{id}", Verb::Inspect, refused::remove),
     ]
 }
 
@@ -85,4 +154,31 @@ where
     let handler =
         Handler::Container(Box::new(move |context, container| Box::pin(handler(context, container))));
     Route { method, pattern, verb, handler }
+}
+
+fn exec<E: Engine, F>(
+    method: Method,
+    pattern: &'static str,
+    verb: Verb,
+    handler: impl Fn(Context<E>, Rc<Exec>) -> F + 'static,
+) -> Route<E>
+where
+    F: Future<Output = Result<Response, EngineError>> + 'static,
+{
+    let handler = Handler::Exec(Box::new(move |context, exec| Box::pin(handler(context, exec))));
+    Route { method, pattern, verb, handler }
+}
+
+/// The size of a terminal, from `h` and `w`.
+fn terminal_size(query: &Query) -> Result<TerminalSize, EngineError> {
+    let length = |name: &str, what: &str| {
+        let text = query.get(name).unwrap_or_default();
+        let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+        let reason = if is_number || text.starts_with('-') { "value out of range" } else { "invalid syntax" };
+        let number = is_number.then(|| text.parse::<u32>().ok()).flatten();
+        let number = number
+            .ok_or_else(|| EngineError::BadRequest(format!("invalid resize {what} {text:?}: {reason}")))?;
+        Ok(u16::try_from(number).unwrap_or(u16::MAX))
+    };
+    Ok(TerminalSize { rows: length("h", "height")?, columns: length("w", "width")? })
 }
