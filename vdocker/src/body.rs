@@ -123,7 +123,7 @@ impl HttpBody for Body {
             Content::Chunks(chunks) => ready!(chunks.poll_recv(context)).map(|chunk| chunk.map(Frame::from)),
             Content::Stream(stream) => ready!(stream.poll_frame(context)),
         };
-        if frame.is_none() || matches!(self.content, Content::Bytes(_)) {
+        if !matches!(frame, Some(Ok(_))) || matches!(self.content, Content::Bytes(_)) {
             self.content = Content::Nothing;
         }
         Poll::Ready(frame.map(|frame| frame.map(HttpFrame::data)))

@@ -10,6 +10,7 @@ use hyper::header::{CONTENT_TYPE, HeaderMap, UPGRADE};
 use serde::de::DeserializeOwned;
 
 use crate::engine::{Engine, EngineError};
+use crate::exec::session::Encoding;
 use crate::flow::{Flow, Phase};
 use crate::hijack::{Hijacked, Takeover};
 use crate::query::Query;
@@ -75,9 +76,27 @@ impl<E: Engine> Context<E> {
         self.wire.flow.enter(Phase::Following);
     }
 
-    /// Whether the client asks for an upgrade of its connection.
-    pub(crate) fn wants_upgrade(&self) -> bool {
-        self.headers.contains_key(UPGRADE)
+    /// Takes the connection over as a stream of that encoding: 101 where an upgrade is asked for, else a plain 200.
+    ///
+    /// # Errors
+    /// Those of [`Context::hijack`].
+    pub(crate) async fn hijack_as<F>(
+        self,
+        encoding: Encoding,
+        run: impl FnOnce(Hijacked) -> F + 'static,
+    ) -> Result<Response, EngineError>
+    where
+        F: Future<Output = ()> + 'static,
+    {
+        const RAW: (&str, &str) = ("Content-Type", "application/vnd.docker.raw-stream");
+        const MULTIPLEXED: (&str, &str) = ("Content-Type", "application/vnd.docker.multiplexed-stream");
+        if !self.headers.contains_key(UPGRADE) {
+            return self.hijack(StatusCode::OK, &[RAW], run).await;
+        }
+        let is_told = encoding == Encoding::Multiplexed && self.version.at_least(42);
+        let content_type = if is_told { MULTIPLEXED } else { RAW };
+        let headers = [content_type, ("Connection", "Upgrade"), ("Upgrade", "tcp")];
+        self.hijack(StatusCode::SWITCHING_PROTOCOLS, &headers, run).await
     }
 
     /// Takes the connection over: the head is sent, then `run` has the bytes. Never answers.

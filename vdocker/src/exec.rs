@@ -1,5 +1,9 @@
 //! A program run in a container beside its first process (Docker Engine API, "Exec").
 
+mod outputs;
+pub(crate) mod registry;
+pub(crate) mod session;
+
 use tokio::sync::oneshot;
 
 use crate::engine::TerminalSize;

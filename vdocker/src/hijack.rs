@@ -12,7 +12,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::{Buf, Bytes};
+use bytes::{Buf, Bytes, BytesMut};
 use hyper::StatusCode;
 use hyper::header::HeaderMap;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
@@ -21,6 +21,9 @@ use crate::response::common_headers;
 
 /// How long a client that has got everything may still send before its connection is closed under it.
 const LINGER: Duration = Duration::from_secs(5);
+
+/// Bytes that are read from a client at a time.
+const READ: usize = 64 << 10;
 
 /// Bytes of a client that are thrown away at a time.
 const DISCARD: usize = 4096;
@@ -58,10 +61,9 @@ impl Takeover {
     }
 
     pub(crate) async fn run(self, mut stream: Hijacked) {
-        let is_sent = stream.write_all(&self.head).await.is_ok() && stream.flush().await.is_ok();
-        if is_sent {
-            (self.run)(stream).await;
-        }
+        // A client that is gone is found out by the stream: what it asked for has begun.
+        let _sent = stream.write_all(&self.head).await;
+        (self.run)(stream).await;
     }
 }
 
@@ -79,6 +81,35 @@ impl Hijacked {
 
 /// What a client sends.
 pub(crate) struct Reader(Rc<RefCell<Hijacked>>);
+
+impl Reader {
+    /// Gives what the client sends to a program's standard input, and closes that behind it where `closes` says so.
+    /// Without an input, or when it takes no more, reads on for nobody. Returns when the client is gone; the end of
+    /// its bytes alone does not mean that.
+    pub(crate) async fn forward<I: AsyncWrite + Unpin>(&mut self, into: &mut Option<I>, closes: bool) {
+        let mut buffer = BytesMut::new();
+        loop {
+            buffer.reserve(READ);
+            match self.read_buf(&mut buffer).await {
+                Ok(0) => break,
+                Ok(_) => {}
+                Err(_) => return,
+            }
+            if let Some(input) = into.as_mut()
+                && input.write_all_buf(&mut buffer).await.is_err()
+            {
+                *into = None;
+            }
+            buffer.clear();
+        }
+        drop(buffer);
+        if closes && let Some(mut input) = into.take() {
+            // Whoever read it may be gone.
+            let _closed = input.shutdown().await;
+        }
+        std::future::pending::<()>().await;
+    }
+}
 
 /// What a client gets.
 pub(crate) struct Writer(Rc<RefCell<Hijacked>>);

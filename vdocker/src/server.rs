@@ -15,6 +15,7 @@ use tokio::sync::watch;
 
 pub(crate) use self::connection::Wire;
 use crate::engine::Engine;
+use crate::exec::registry::Registry;
 use crate::routes::{self, Route};
 
 /// Connections at a time; more are told that the server is busy.
@@ -29,7 +30,8 @@ pub struct Server<E: Engine>(Rc<Api<E>>);
 /// What all connections share.
 pub(crate) struct Api<E: Engine> {
     pub(crate) engine: Rc<E>,
-    pub(crate) closing: watch::Sender<bool>,
+    pub(crate) execs: Registry,
+    closing: watch::Sender<bool>,
     routes: Vec<Route<E>>,
     connections: Gauge,
     streams: Gauge,
@@ -47,6 +49,7 @@ impl<E: Engine> Server<E> {
     pub fn new(engine: Rc<E>) -> Self {
         Self(Rc::new(Api {
             engine,
+            execs: Registry::default(),
             closing: watch::Sender::new(false),
             routes: routes::table(),
             connections: Gauge::new(MAX_CONNECTIONS),

@@ -62,6 +62,11 @@ fn start<E: Engine>(route: &Route<E>, context: Context<E>) -> Result<Answer, Eng
             engine.permit(route.verb, Some(&container))?;
             Ok(handler(context, container))
         }
+        Handler::Exec(handler) => {
+            let exec = context.api.execs.find(&context.id)?;
+            engine.permit(route.verb, Some(&exec.container))?;
+            Ok(handler(context, exec))
+        }
     }
 }
 

@@ -1,0 +1,177 @@
+//! An exec's life from its start: its streams to and from the client that started it, its exit code, its end.
+//!
+//! The program does not depend on its client: when that is gone, what it writes is read for nobody.
+
+use std::io;
+use std::pin::pin;
+use std::rc::Rc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::io::{AsyncRead, AsyncWriteExt};
+use tokio::sync::oneshot;
+
+use super::ExecError;
+use super::outputs::Outputs;
+use super::registry::Exec;
+use crate::engine::Engine;
+use crate::events::Event;
+use crate::frame::Frame;
+use crate::hijack::{Hijacked, Writer};
+use crate::log::Stream;
+use crate::stdcopy;
+
+/// How long after the program's end its streams are read on, where its children hold them open.
+const GRACE: Duration = Duration::from_secs(2);
+
+/// Bytes that are read after that, if they are there.
+const LAST_BYTES: usize = 1 << 20;
+
+/// Characters of an event's action that come from a client.
+const MAX_ACTION: usize = 1024;
+
+/// The exit code of a program that ended unseen, with the machine.
+const LOST: u8 = 137;
+
+/// How bytes look for the client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Encoding {
+    /// As they are.
+    Raw,
+    /// In frames of [`stdcopy`].
+    Multiplexed,
+}
+
+impl Encoding {
+    pub(crate) fn frame(self, stream: Stream, bytes: Bytes) -> Frame {
+        match self {
+            Self::Raw => Frame::from(bytes),
+            Self::Multiplexed => stdcopy::frame(stream, bytes),
+        }
+    }
+}
+
+/// Tells what a request did with an exec: `exec_create`, `exec_start`.
+pub(crate) fn tell<E: Engine>(engine: &E, exec: &Exec, what: &str) {
+    let command: String = exec.cmd().join(" ").chars().take(MAX_ACTION).collect();
+    let action = format!("{what}: {command}");
+    engine.events().push(Event::now(&exec.container, &action, &[("execID", &exec.id)]));
+}
+
+/// Starts an exec that nobody listens to.
+pub(crate) async fn start_detached<E: Engine>(engine: Rc<E>, exec: Rc<Exec>) -> Result<(), ExecError> {
+    let process = start(&engine, &exec).await?;
+    tokio::task::spawn_local(Outputs::new(process.stdout, process.stderr).drain());
+    Ok(())
+}
+
+/// Starts an exec, and gives its streams to a client until the program has ended or the client is gone.
+pub(crate) async fn run<E: Engine>(engine: Rc<E>, exec: Rc<Exec>, encoding: Encoding, stream: Hijacked) {
+    let (mut reader, mut writer) = stream.split();
+    let Process { mut stdin, stdout, stderr } = match start(&engine, &exec).await {
+        Ok(process) => process,
+        Err(error) => {
+            let text = Bytes::from(format!("{error}\r\n"));
+            // The client may be gone; the exit code is there for whoever asks.
+            let _told = writer.write_all_buf(&mut encoding.frame(Stream::Stdout, text)).await;
+            return writer.finish(reader).await;
+        }
+    };
+    let mut outputs = Outputs::new(stdout, stderr);
+    let is_served = tokio::select! {
+        biased;
+        end = copy_out(&exec, &mut outputs, &mut writer, encoding) => end.is_ok(),
+        () = reader.forward(&mut stdin, !exec.tty()) => false,
+    };
+    if let Some(stdin) = stdin.as_mut().filter(|_| !exec.tty()) {
+        // Whoever reads it may be gone.
+        let _closed = stdin.shutdown().await;
+    }
+    tokio::task::spawn_local(outputs.drain());
+    if is_served {
+        writer.finish(reader).await;
+    }
+}
+
+/// Gives a client what the program writes. Returns once the exit code is known, so that a client which sees the end
+/// of the stream finds it.
+async fn copy_out<O: AsyncRead + Unpin>(
+    exec: &Exec,
+    outputs: &mut Outputs<O>,
+    writer: &mut Writer,
+    encoding: Encoding,
+) -> io::Result<()> {
+    let mut is_late = pin!(async {
+        exec.wait().await;
+        tokio::time::sleep(GRACE).await;
+    });
+    loop {
+        let piece = tokio::select! {
+            biased;
+            () = &mut is_late => return copy_last(exec, outputs, writer, encoding).await,
+            piece = outputs.next() => piece,
+        };
+        let Some(piece) = piece else { break };
+        send(exec, piece, writer, encoding).await?;
+    }
+    exec.wait().await;
+    Ok(())
+}
+
+/// Gives a client what is there when the program has ended, but children of it hold its streams open.
+async fn copy_last<O: AsyncRead + Unpin>(
+    exec: &Exec,
+    outputs: &mut Outputs<O>,
+    writer: &mut Writer,
+    encoding: Encoding,
+) -> io::Result<()> {
+    let mut left = LAST_BYTES;
+    while left > 0
+        && let Some(piece) = outputs.try_next().await
+    {
+        left = left.saturating_sub(piece.1.len());
+        send(exec, piece, writer, encoding).await?;
+    }
+    Ok(())
+}
+
+async fn send(
+    exec: &Exec,
+    (stream, bytes): (Stream, Bytes),
+    writer: &mut Writer,
+    encoding: Encoding,
+) -> io::Result<()> {
+    let is_wanted = match stream {
+        Stream::Stdout => exec.streams.stdout,
+        Stream::Stderr => exec.streams.stderr,
+    };
+    if is_wanted { writer.write_all_buf(&mut encoding.frame(stream, bytes)).await } else { Ok(()) }
+}
+
+/// What [`start`] leaves of a process.
+struct Process<I, O> {
+    stdin: Option<I>,
+    stdout: O,
+    stderr: Option<O>,
+}
+
+/// Runs the program; its exit code is noted whatever becomes of the client.
+async fn start<E: Engine>(
+    engine: &Rc<E>,
+    exec: &Rc<Exec>,
+) -> Result<Process<E::Input, E::Output>, ExecError> {
+    tell(&**engine, exec, "exec_start");
+    let spec = exec.spec();
+    let started = engine.exec(&exec.container, &spec).await;
+    let process = started.inspect_err(|error| exec.ended(error.code))?;
+    exec.started(process.pid, spec.size, process.resize);
+    tokio::task::spawn_local(note_exit(Rc::clone(engine), Rc::clone(exec), process.exit));
+    Ok(Process { stdin: process.stdin, stdout: process.stdout, stderr: process.stderr })
+}
+
+async fn note_exit<E: Engine>(engine: Rc<E>, exec: Rc<Exec>, exit: oneshot::Receiver<u8>) {
+    let code = exit.await.unwrap_or(LOST);
+    exec.ended(code);
+    let attributes = [("execID", exec.id.as_str()), ("exitCode", &code.to_string())];
+    engine.events().push(Event::now(&exec.container, "exec_die", &attributes));
+}
