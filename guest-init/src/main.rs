@@ -1,23 +1,31 @@
 //! PID 1 of a pod's virtual machine: boots it, runs its containers, powers it off.
 //!
-//! One process, one thread: the boot is plain synchronous code, then one event loop drives the engine. The
-//! host starts it as `/init` of the initramfs; see [`spec`] for what the two agree on.
+//! The boot is plain synchronous code, then one event loop on the main thread runs the pod; other threads only do what
+//! blocks on files. The host starts it as `/init` of the initramfs; see [`spec`] for what the two agree on.
 
+mod attend;
 mod attributes;
 mod boot;
 mod container;
 mod disks;
-mod engine;
-mod event_loop;
+mod files;
+mod heap;
+mod host;
 mod input;
+mod latch;
 mod launch;
 mod lifecycle;
 mod loopback;
 mod mountfd;
+mod output;
+mod pod;
+mod reaper;
+mod runtime;
 mod signals;
 mod stage;
 mod stream;
 mod vsock;
+mod watch;
 
 use spec::{ExitRecord, Stage};
 use std::error::Error;
@@ -54,10 +62,7 @@ fn main() {
 }
 
 fn run() -> Result<(), Box<dyn Error>> {
-    let booted = boot::boot()?;
-    let mut engine = engine::Engine::new(&booted.spec, &booted.disks, booted.stream)?;
-    event_loop::run(&mut engine, &booted.children, || booted.disks.flush())?;
-    Ok(())
+    runtime::run(boot::boot()?)
 }
 
 /// Ends the machine; where the stage port does nothing, through reboot(2).

@@ -29,19 +29,19 @@ impl ChildSignal {
         // SAFETY: the kernel has just returned this descriptor and nothing else owns it.
         Ok(Self(unsafe { OwnedFd::from_raw_fd(fd) }))
     }
+}
 
-    /// Takes the pending signals; call it before reaping, so that none is missed.
-    pub(crate) fn clear(&self) {
-        // A signalfd_siginfo has 128 bytes; SIGCHLD is not queued more than once.
-        let mut info = [0u8; 128];
-        while rustix::io::read(&self.0, &mut info).is_ok_and(|n| n > 0) {}
+impl From<ChildSignal> for OwnedFd {
+    fn from(signal: ChildSignal) -> Self {
+        signal.0
     }
 }
 
-impl AsFd for ChildSignal {
-    fn as_fd(&self) -> rustix::fd::BorrowedFd<'_> {
-        self.0.as_fd()
-    }
+/// Takes the pending signals of a [`ChildSignal`]; call it before reaping, so that none is missed.
+pub(crate) fn clear(signal: impl AsFd) {
+    // A signalfd_siginfo has 128 bytes; SIGCHLD is not queued more than once.
+    let mut info = [0u8; 128];
+    while rustix::io::read(&signal, &mut info).is_ok_and(|n| n > 0) {}
 }
 
 fn only_sigchld() -> libc::sigset_t {

@@ -4,10 +4,11 @@
 //! output, so that a slow host makes containers wait and nothing is lost.
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use rustix::fd::OwnedFd;
 use rustix::io::Errno;
 use spec::frame::{HEADER_LEN, Header, HeaderError, Kind, MAX_PAYLOAD};
 use std::io;
+use std::rc::Rc;
 
 /// Bytes waiting for the host above which no more container output is read.
 const HIGH_WATER: usize = 256 * 1024;
@@ -46,7 +47,7 @@ pub(crate) struct Frame {
 /// The guest's end of the stream.
 #[derive(Debug)]
 pub(crate) struct Stream {
-    socket: OwnedFd,
+    socket: Rc<OwnedFd>,
     incoming: Vec<u8>,
     outgoing: Vec<u8>,
     sent: usize,
@@ -54,18 +55,28 @@ pub(crate) struct Stream {
 
 impl Stream {
     /// A stream over a connected, non-blocking socket.
-    pub(crate) const fn new(socket: OwnedFd) -> Self {
-        Self { socket, incoming: Vec::new(), outgoing: Vec::new(), sent: 0 }
+    pub(crate) fn new(socket: OwnedFd) -> Self {
+        Self { socket: Rc::new(socket), incoming: Vec::new(), outgoing: Vec::new(), sent: 0 }
     }
 
     /// Whether more container output may be queued.
     pub(crate) fn has_room(&self) -> bool {
-        self.outgoing.len() - self.sent < HIGH_WATER
+        self.waiting() < HIGH_WATER
     }
 
     /// Whether something waits for the host.
     pub(crate) fn has_output(&self) -> bool {
         self.sent < self.outgoing.len()
+    }
+
+    /// Bytes that wait for the host.
+    pub(crate) fn waiting(&self) -> usize {
+        self.outgoing.len() - self.sent
+    }
+
+    /// The socket, to wait for it.
+    pub(crate) fn socket(&self) -> Rc<OwnedFd> {
+        Rc::clone(&self.socket)
     }
 
     /// Queues bytes as one or more frames of the kind; no bytes make one empty frame.
@@ -91,7 +102,7 @@ impl Stream {
         self.push(Kind::Log, 0, line.as_bytes());
         if self.flush().is_ok() {
             // The host's device takes the line while this waits; nothing tells when it has.
-            let mut fds = [PollFd::new(&self.socket, PollFlags::empty())];
+            let mut fds = [PollFd::new(&*self.socket, PollFlags::empty())];
             let _silent = poll(&mut fds, Some(&FAREWELL));
         }
     }
@@ -103,7 +114,7 @@ impl Stream {
     pub(crate) fn flush(&mut self) -> Result<(), StreamError> {
         while self.has_output() {
             let flags = rustix::net::SendFlags::NOSIGNAL;
-            match rustix::net::send(&self.socket, &self.outgoing[self.sent..], flags) {
+            match rustix::net::send(&*self.socket, &self.outgoing[self.sent..], flags) {
                 Ok(count) => self.sent += count,
                 Err(Errno::AGAIN) => break,
                 Err(Errno::INTR) => {}
@@ -126,27 +137,22 @@ impl Stream {
         self.sent = 0;
     }
 
-    /// Reads what has come and returns the whole frames of it.
+    /// Reads what has come and returns the whole frames of it; `None` where nothing has.
     ///
     /// # Errors
     /// Each variant but [`StreamError::Window`]; frames before the error are lost.
-    pub(crate) fn receive(&mut self) -> Result<Vec<Frame>, StreamError> {
+    pub(crate) fn receive(&mut self) -> Result<Option<Vec<Frame>>, StreamError> {
         let start = self.incoming.len();
         self.incoming.resize(start + HEADER_LEN + MAX_PAYLOAD, 0);
-        let read = rustix::io::read(&self.socket, &mut self.incoming[start..]);
+        let read = rustix::io::read(&*self.socket, &mut self.incoming[start..]);
         self.incoming.truncate(start + *read.as_ref().unwrap_or(&0));
         match read {
             Ok(0) => Err(StreamError::Closed),
-            Ok(_) => take_frames(&mut self.incoming).map_err(StreamError::Protocol),
-            Err(Errno::AGAIN | Errno::INTR) => Ok(Vec::new()),
+            Ok(_) => take_frames(&mut self.incoming).map(Some).map_err(StreamError::Protocol),
+            Err(Errno::INTR) => Ok(Some(Vec::new())),
+            Err(Errno::AGAIN) => Ok(None),
             Err(error) => Err(StreamError::Socket(error.into())),
         }
-    }
-}
-
-impl AsFd for Stream {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.socket.as_fd()
     }
 }
 
@@ -224,7 +230,7 @@ mod tests {
         let mut seen = Vec::new();
         while seen.len() < pushed {
             guest.flush().unwrap();
-            for frame in host.receive().unwrap() {
+            for frame in host.receive().unwrap().unwrap_or_default() {
                 assert_eq!(frame.kind, Kind::Stdout);
                 seen.extend(frame.payload);
             }
@@ -240,7 +246,7 @@ mod tests {
         let mut lengths = Vec::new();
         while lengths.len() < 2 {
             guest.flush().unwrap();
-            lengths.extend(host.receive().unwrap().into_iter().map(|frame| frame.payload.len()));
+            lengths.extend(host.receive().unwrap().into_iter().flatten().map(|frame| frame.payload.len()));
         }
         assert_eq!(lengths, [MAX_PAYLOAD, 1]);
     }

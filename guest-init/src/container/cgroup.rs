@@ -3,6 +3,7 @@
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{Mode, OFlags};
 use spec::launch::LimitsSpec;
+use std::cell::Cell;
 use std::io;
 use std::path::PathBuf;
 
@@ -44,7 +45,7 @@ pub(crate) enum CgroupError {
 pub(crate) struct Cgroup {
     dir: OwnedFd,
     path: PathBuf,
-    oom_kills: u64,
+    oom_kills: Cell<u64>,
 }
 
 /// Passes the kernel's controllers on to the groups below the root. Called once.
@@ -73,7 +74,7 @@ impl Cgroup {
         let dir = std::fs::create_dir(&path)
             .and_then(|()| Ok(rustix::fs::open(&path, flags, Mode::empty())?))
             .map_err(|error| CgroupError::Make(name.to_owned(), error))?;
-        let group = Self { dir, path, oom_kills: 0 };
+        let group = Self { dir, path, oom_kills: Cell::new(0) };
         for (file, value) in limit_files(limits) {
             std::fs::write(group.path.join(file), &value).map_err(|source| CgroupError::Limit {
                 name: name.to_owned(),
@@ -86,12 +87,10 @@ impl Cgroup {
     }
 
     /// Whether the kernel has killed for the group's memory limit since the last call.
-    pub(crate) fn take_oom_killed(&mut self) -> bool {
+    pub(crate) fn take_oom_killed(&self) -> bool {
         let events = std::fs::read_to_string(self.path.join("memory.events")).unwrap_or_default();
         let kills = oom_kills(&events);
-        let more = kills > self.oom_kills;
-        self.oom_kills = kills;
-        more
+        kills > self.oom_kills.replace(kills)
     }
 
     /// Kills whatever is left in the group.

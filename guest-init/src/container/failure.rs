@@ -1,8 +1,10 @@
 //! Why a container's process could not be started, and its way through a pipe from the new process to PID 1.
 
+use crate::watch::watch;
 use rustix::fd::{AsFd, OwnedFd};
 use std::fmt::Display;
 use std::io;
+use tokio::io::Interest;
 
 /// The longest message in bytes. With the code it fits PIPE_BUF, so it is written at once or not at all, and
 /// the exit records of all containers fit one frame.
@@ -39,6 +41,13 @@ impl Failure {
         record.extend_from_slice(clipped(&self.message).as_bytes());
         // PID 1 holds the other end; if it is gone there is nobody left to tell.
         let _gone = rustix::io::write(pipe, &record);
+    }
+
+    /// Waits until the new process has executed its program (`None`) or has told why it could not. Killed during the
+    /// set-up it says nothing, as after exec.
+    pub(crate) async fn wait(pipe: OwnedFd) -> Option<Self> {
+        let read = async { watch(pipe, Interest::READABLE)?.async_io(Interest::READABLE, Self::read).await };
+        read.await.unwrap_or_else(|error| Some(Self::new("cannot learn of the start", &error)))
     }
 
     /// Reads what [`Self::report`] wrote: `None` where the pipe was closed by a successful exec.

@@ -19,21 +19,32 @@ pub(crate) fn in_child() -> bool {
     IN_CHILD.load(Ordering::Relaxed)
 }
 
-/// Makes a child in new mount, PID, UTS and IPC namespaces, in the control group of `cgroup` from its first
-/// instruction on. The child runs `body` and ends; the parent gets its pid.
+/// The namespaces that a container's first process gets with its clone.
+pub(crate) const NEW_NAMESPACES: libc::c_int =
+    libc::CLONE_NEWNS | libc::CLONE_NEWPID | libc::CLONE_NEWUTS | libc::CLONE_NEWIPC;
+
+/// Makes a child in new namespaces, and in a control group from its first instruction on. The child runs `body`
+/// and ends; the parent gets its pid.
 ///
 /// # Errors
 /// What clone3(2) says.
-pub(crate) fn clone_into(cgroup: BorrowedFd<'_>, body: impl FnOnce()) -> io::Result<Pid> {
+pub(crate) fn clone(
+    cgroup: Option<BorrowedFd<'_>>,
+    namespaces: libc::c_int,
+    body: impl FnOnce(),
+) -> io::Result<Pid> {
     // SAFETY: clone_args is plain integers, for which zero is a valid value.
     let mut args: libc::clone_args = unsafe { std::mem::zeroed() };
-    let namespaces = libc::CLONE_NEWNS | libc::CLONE_NEWPID | libc::CLONE_NEWUTS | libc::CLONE_NEWIPC;
-    args.flags = u64::from(namespaces.unsigned_abs()) | CLONE_INTO_CGROUP;
+    args.flags = u64::from(namespaces.unsigned_abs());
     args.exit_signal = u64::from(libc::SIGCHLD.unsigned_abs());
-    args.cgroup = u64::from(cgroup.as_raw_fd().unsigned_abs());
+    if let Some(cgroup) = cgroup {
+        args.flags |= CLONE_INTO_CGROUP;
+        args.cgroup = u64::from(cgroup.as_raw_fd().unsigned_abs());
+    }
     // SAFETY: without CLONE_VM the child has its own copy of all memory and goes on at this point, as after
-    // fork. PID 1 has one thread, so no lock is held by a thread that the copy lacks, and ordinary code
-    // (allocation, std) works in the child.
+    // fork. It lacks PID 1's other threads. What those may have locked, the child does not use: the C library's
+    // allocator, in whose place it has one of its own (heap.rs), and what is shared with threads that work on
+    // files. All else (std, system calls) takes no lock that such a thread could hold.
     let pid = unsafe { libc::syscall(libc::SYS_clone3, &raw const args, size_of::<libc::clone_args>()) };
     match i32::try_from(pid) {
         Ok(0) => {

@@ -1,0 +1,355 @@
+//! The pod at run time: containers, their rules and what the host is told of them.
+//!
+//! Shared by all tasks of [`crate::runtime`]. Knows no waiting but for the host: all calls are quick; a start is
+//! finished by the new process itself.
+
+use crate::attend::Birth;
+use crate::container::cgroup::{Cgroup, CgroupError};
+use crate::container::failure::Failure;
+use crate::container::process::{Place, Process};
+use crate::container::terminal;
+use crate::disks::Disks;
+use crate::host::Host;
+use crate::input::Input;
+use crate::latch::Latch;
+use crate::lifecycle::{Action, Lifecycle};
+use crate::reaper::Reaper;
+use crate::runtime::now;
+use crate::stream::{Frame, Stream, StreamError};
+use crate::{chain, stage};
+use rustix::fd::OwnedFd;
+use rustix::process::{Pid, WaitStatus};
+use rustix::termios::Winsize;
+use spec::frame::{Kind, MAX_PAYLOAD};
+use spec::{ContainerExit, ContainerSpec, ExitRecord, LaunchSpec, Stage};
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::time::Duration;
+use tokio::sync::{Notify, mpsc};
+
+/// Signals that are held for a process that is being set up, at most.
+const MAX_HELD: usize = 64;
+
+/// A container at run time.
+pub(crate) struct Member {
+    pub(crate) spec: &'static ContainerSpec,
+    pub(crate) input: Rc<Input>,
+    pub(crate) cgroup: Cgroup,
+    running: RefCell<Option<Running>>,
+    size: Cell<Winsize>,
+    last: RefCell<Option<ContainerExit>>,
+}
+
+/// The first process of a container.
+struct Running {
+    pid: Pid,
+    /// Signals that came while the process was being set up, when it would have ignored them; `None` after.
+    held: Option<Vec<u32>>,
+    terminal: Option<OwnedFd>,
+}
+
+/// How a run of a container ended.
+pub(crate) struct End {
+    /// The process's status.
+    pub(crate) status: Option<WaitStatus>,
+    /// Why its program could not be executed.
+    pub(crate) failure: Option<Failure>,
+}
+
+/// The pod at run time.
+pub(crate) struct Pod {
+    pub(crate) members: Vec<Member>,
+    pub(crate) host: Host,
+    pub(crate) reaper: Reaper,
+    pub(crate) disks: &'static Disks,
+    /// One read of any output; empty between two.
+    pub(crate) buffer: RefCell<Vec<u8>>,
+    /// [`Self::deadline`] may have changed.
+    pub(crate) rescheduled: Notify,
+    /// All containers have ended for good.
+    pub(crate) finished: Latch,
+    /// The host has the exit record on its disk.
+    pub(crate) acknowledged: Latch,
+    lifecycle: RefCell<Lifecycle<'static>>,
+    births: mpsc::UnboundedSender<Birth>,
+    started_any: Cell<bool>,
+}
+
+impl Pod {
+    /// A pod of which nothing has started. Each new process is sent to `births`.
+    ///
+    /// # Errors
+    /// A control group that cannot be made.
+    pub(crate) fn new(
+        spec: &'static LaunchSpec,
+        disks: &'static Disks,
+        stream: Stream,
+        births: mpsc::UnboundedSender<Birth>,
+    ) -> Result<Self, CgroupError> {
+        let members = spec.containers.iter().map(|spec| {
+            Ok(Member {
+                spec,
+                input: Rc::default(),
+                cgroup: Cgroup::create(&spec.name, &spec.limits)?,
+                running: RefCell::new(None),
+                size: Cell::new(Winsize { ws_row: 0, ws_col: 0, ws_xpixel: 0, ws_ypixel: 0 }),
+                last: RefCell::new(None),
+            })
+        });
+        Ok(Self {
+            members: members.collect::<Result<_, CgroupError>>()?,
+            host: Host::new(stream),
+            reaper: Reaper::default(),
+            disks,
+            buffer: RefCell::new(vec![0; MAX_PAYLOAD]),
+            rescheduled: Notify::new(),
+            finished: Latch::default(),
+            acknowledged: Latch::default(),
+            lifecycle: RefCell::new(Lifecycle::new(&spec.containers)),
+            births,
+            started_any: Cell::new(false),
+        })
+    }
+
+    /// When [`Self::advance`] is due without any event, as time since boot.
+    pub(crate) fn deadline(&self) -> Option<Duration> {
+        self.lifecycle.borrow().deadline()
+    }
+
+    /// Does what is due now.
+    pub(crate) fn advance(&self) {
+        let actions = self.lifecycle.borrow_mut().advance(now());
+        self.act(actions);
+    }
+
+    /// Stops all containers, as the host's [`Kind::Stop`] does.
+    pub(crate) fn stop(&self, grace: Option<Duration>, reason: &str) {
+        let actions = self.lifecycle.borrow_mut().stop(grace, reason, now());
+        self.act(actions);
+    }
+
+    /// Obeys a frame from the host.
+    ///
+    /// # Errors
+    /// [`StreamError::Window`].
+    pub(crate) fn obey(&self, frame: &Frame) -> Result<(), StreamError> {
+        let payload = frame.payload.as_slice();
+        match frame.kind {
+            Kind::Stop => {
+                let grace = payload.try_into().ok().map(|seconds| u32::from_le_bytes(seconds).into());
+                self.stop(grace.map(Duration::from_secs), "stopped by the host");
+            }
+            Kind::FinalAck if self.finished.is_set() => self.acknowledged.set(),
+            _ => {
+                let Some(member) = self.members.get(frame.container) else { return Ok(()) };
+                self.obey_for(member, frame.kind, payload)?;
+                let done = self.lifecycle.borrow().is_done(frame.container);
+                if done || !member.spec.process.stdin {
+                    member.input.discard();
+                    self.report_taken(frame.container);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn obey_for(&self, member: &Member, kind: Kind, payload: &[u8]) -> Result<(), StreamError> {
+        match kind {
+            Kind::Stdin => member.input.push(payload).map_err(|_| StreamError::Window)?,
+            Kind::StdinEof => member.input.end(),
+            Kind::Resize => {
+                if let Some(size) = terminal::size_of_payload(payload) {
+                    member.resize(size);
+                }
+            }
+            Kind::Signal => {
+                if let Ok(number) = payload.try_into().map(u32::from_le_bytes)
+                    && (1..=64).contains(&number)
+                {
+                    self.signal(member, number);
+                }
+            }
+            // Kinds that only the guest sends, or that need no container.
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Tells the host what the container's process has taken of its input.
+    pub(crate) fn report_taken(&self, index: usize) {
+        if let Some(taken) = self.members[index].input.take_taken() {
+            self.host.push(Kind::StdinTaken, index, &taken.to_le_bytes());
+        }
+    }
+
+    /// Waits until there is room for output of the container.
+    pub(crate) async fn room(&self, _index: usize) {
+        self.host.room().await;
+    }
+
+    /// Passes on output of the container's process (0 standard output or the terminal, 1 standard error).
+    pub(crate) fn deliver(&self, index: usize, which: usize, bytes: &[u8]) {
+        let kind = if which == 0 { Kind::Stdout } else { Kind::Stderr };
+        self.host.push(kind, index, bytes);
+    }
+
+    /// The container's new process has executed its program.
+    pub(crate) fn executed(&self, index: usize) {
+        let (pid, held) = {
+            let mut running = self.members[index].running.borrow_mut();
+            let Some(running) = running.as_mut() else { return };
+            (running.pid, running.held.take().unwrap_or_default())
+        };
+        self.host.push(Kind::Started, index, &pid.as_raw_nonzero().get().unsigned_abs().to_le_bytes());
+        for signal in held {
+            self.reaper.signal(pid, signal);
+        }
+    }
+
+    /// The container's process has ended and all its output is taken.
+    pub(crate) fn ended(&self, index: usize, end: End) {
+        let member = &self.members[index];
+        member.running.take();
+        let oom_killed = member.cgroup.take_oom_killed();
+        let code = end.status.and_then(WaitStatus::exit_status);
+        let signal = end.status.and_then(WaitStatus::terminating_signal);
+        let exit = match end.failure {
+            Some(Failure { code, message }) => {
+                ContainerExit { code, error: Some(message), ..ContainerExit::default() }
+            }
+            None => ContainerExit { oom_killed, ..exit_of(code, signal) },
+        };
+        self.report(index, exit);
+    }
+
+    /// The pod's exit record.
+    pub(crate) fn record(&self) -> ExitRecord {
+        let never = |member: &Member| ContainerExit {
+            name: member.spec.name.clone(),
+            code: 125,
+            error: Some("never started: the pod ended before".to_owned()),
+            ..ContainerExit::default()
+        };
+        let lifecycle = self.lifecycle.borrow();
+        let containers = self.members.iter();
+        ExitRecord {
+            code: lifecycle.code(),
+            reason: lifecycle.reason().map(str::to_owned),
+            containers: containers
+                .map(|member| member.last.borrow().clone().unwrap_or_else(|| never(member)))
+                .collect(),
+        }
+    }
+
+    fn act(&self, actions: Vec<Action>) {
+        for action in actions {
+            match action {
+                Action::Start(index) => self.start(index),
+                Action::Signal(index) => {
+                    let member = &self.members[index];
+                    self.signal(member, member.spec.process.stop_signal);
+                }
+                Action::Kill(index) => self.kill(&self.members[index]),
+                Action::Finish => {
+                    stage::reached(Stage::Exited);
+                    self.finished.set();
+                }
+            }
+        }
+        self.rescheduled.notify_one();
+    }
+
+    fn start(&self, index: usize) {
+        let member = &self.members[index];
+        let place =
+            Place { tree: &self.disks.trees[index], cgroup: &member.cgroup, volumes: &self.disks.volumes };
+        let first = !self.started_any.replace(true);
+        match Process::start(member.spec, place, member.size.get(), first) {
+            Ok((mut process, _devpts)) => {
+                let exit = self.reaper.expect(process.pid);
+                let (pid, terminal) = (process.pid, process.terminal.take());
+                member.running.replace(Some(Running { pid, held: Some(Vec::new()), terminal }));
+                // The other end lives as long as the pod.
+                let _received = self.births.send(Birth { index, process, exit });
+            }
+            Err(error) => {
+                let cause = format!("cannot make a process: {}", chain(&error));
+                self.report(
+                    index,
+                    ContainerExit { code: 125, error: Some(cause), ..ContainerExit::default() },
+                );
+            }
+        }
+    }
+
+    /// Tells host and rules of an end.
+    fn report(&self, index: usize, exit: ContainerExit) {
+        let member = &self.members[index];
+        let name = member.spec.name.clone();
+        let restarts = self.lifecycle.borrow().restarts(index);
+        let exit = ContainerExit { name, restarts, ..exit };
+        let code = exit.code;
+        let json = serde_json::to_vec(&exit).unwrap_or_default();
+        self.host.push(Kind::Exited, index, &json);
+        member.last.replace(Some(exit));
+        let actions = self.lifecycle.borrow_mut().ended(index, code, now());
+        if self.lifecycle.borrow().is_done(index) {
+            member.input.discard();
+            self.report_taken(index);
+        }
+        self.act(actions);
+    }
+
+    fn signal(&self, member: &Member, number: u32) {
+        let mut running = member.running.borrow_mut();
+        let Some(running) = running.as_mut() else { return };
+        match &mut running.held {
+            Some(held) if number != libc::SIGKILL.unsigned_abs() => {
+                if held.len() < MAX_HELD {
+                    held.push(number);
+                }
+            }
+            _ => self.reaper.signal(running.pid, number),
+        }
+    }
+
+    fn kill(&self, member: &Member) {
+        self.signal(member, libc::SIGKILL.unsigned_abs());
+        member.cgroup.kill();
+    }
+}
+
+impl Member {
+    fn resize(&self, size: Winsize) {
+        self.size.set(size);
+        if let Some(terminal) = self.running.borrow().as_ref().and_then(|running| running.terminal.as_ref()) {
+            // A terminal whose other side is closed has no use for a size.
+            let _closed = rustix::termios::tcsetwinsize(terminal, size);
+        }
+    }
+}
+
+/// The exit code and signal of a process that ran.
+fn exit_of(code: Option<i32>, signal: Option<i32>) -> ContainerExit {
+    let small = |number: i32| u8::try_from(number & 0xff).unwrap_or(u8::MAX);
+    let (code, signal) = (code.map(small), signal.map(small));
+    let code = code.or(signal.map(|signal| signal.saturating_add(128))).unwrap_or(u8::MAX);
+    ContainerExit { code, signal, ..ContainerExit::default() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn exit_codes_are_the_shells() {
+        let of = |code, signal| {
+            let exit = exit_of(code, signal);
+            (exit.code, exit.signal)
+        };
+        assert_eq!(of(Some(0), None), (0, None));
+        assert_eq!(of(Some(255), None), (255, None));
+        assert_eq!(of(None, Some(9)), (137, Some(9)));
+        assert_eq!(of(None, Some(64)), (192, Some(64)));
+    }
+}

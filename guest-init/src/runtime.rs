@@ -1,0 +1,117 @@
+//! The pod's one event loop: tasks of one thread that carry streams, see children end and keep time.
+
+use crate::attend::{self, Birth};
+use crate::boot::Booted;
+use crate::pod::Pod;
+use crate::stream::StreamError;
+use spec::frame::Kind;
+use std::error::Error;
+use std::future::Future;
+use std::io;
+use std::rc::Rc;
+use std::time::Duration;
+use tokio::sync::mpsc;
+use tokio::task::{JoinSet, LocalSet};
+
+/// How long the host may take to acknowledge the exit record. That comes behind all output, so a reader who pauses, in a
+/// pager say, holds it up, and power cut meanwhile would lose what is still on its way. The machine ends with the
+/// host's process anyway, and a broken stream ends the wait at once.
+const ACKNOWLEDGE: Duration = Duration::from_secs(10 * 60);
+
+/// Runs the pod to its end: on return the host knows all it can, and power can be cut.
+///
+/// # Errors
+/// What keeps the pod from beginning; a stream that broke before the end of the pod. The containers have been stopped
+/// and the disks flushed then.
+pub(crate) fn run(booted: Booted) -> Result<(), Box<dyn Error>> {
+    let Booted { spec, stream, disks, children } = booted;
+    let (births, born) = mpsc::unbounded_channel();
+    let pod = Rc::new(Pod::new(Box::leak(Box::new(spec)), Box::leak(Box::new(disks)), stream, births)?);
+    // The first containers are on their way before there is anything to wait with.
+    pod.advance();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
+    let reaping = {
+        let pod = Rc::clone(&pod);
+        async move { pod.reaper.run(children).await }
+    };
+    Ok(LocalSet::new().block_on(&runtime, serve(pod, reaping, born))?)
+}
+
+/// Has everything done until the pod is over.
+async fn serve(
+    pod: Rc<Pod>,
+    reaping: impl Future<Output = io::Result<()>> + 'static,
+    mut born: mpsc::UnboundedReceiver<Birth>,
+) -> Result<(), StreamError> {
+    let mut tasks = JoinSet::new();
+    tasks.spawn_local(async {
+        if let Err(error) = reaping.await {
+            // Without the ends of its children PID 1 is of no use.
+            panic!("cannot see processes end: {error}");
+        }
+    });
+    tasks.spawn_local(talk(Rc::clone(&pod)));
+    tasks.spawn_local(keep_time(Rc::clone(&pod)));
+    let end = end(&pod);
+    tokio::pin!(end);
+    loop {
+        tokio::select! {
+            biased;
+            Some(birth) = born.recv() => attend::attend(&mut tasks, &pod, birth),
+            Some(done) = tasks.join_next() => {
+                // A panic in one of these is PID 1's own.
+                if let Err(panic) = done.map_err(tokio::task::JoinError::try_into_panic)
+                    && let Ok(panic) = panic
+                {
+                    std::panic::resume_unwind(panic);
+                }
+            }
+            result = &mut end => return result,
+        }
+    }
+}
+
+/// Talks with the host; without it the pod ends.
+async fn talk(pod: Rc<Pod>) {
+    pod.host.run(|frame| pod.obey(frame)).await;
+    pod.stop(None, "the stdio stream is broken");
+}
+
+/// Does what is due without any event: restarts, and kills of what does not stop.
+async fn keep_time(pod: Rc<Pod>) {
+    loop {
+        let due = async {
+            match pod.deadline() {
+                Some(at) => tokio::time::sleep(at.saturating_sub(now())).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = pod.rescheduled.notified() => {}
+            () = due => pod.advance(),
+        }
+    }
+}
+
+/// Waits for the end of all containers, and for the host to have it on its disk.
+async fn end(pod: &Pod) -> Result<(), StreamError> {
+    pod.finished.wait().await;
+    pod.disks.flush();
+    pod.host.push(Kind::Final, 0, &crate::final_payload(pod.record()));
+    let given_up = async {
+        pod.host.sent().await;
+        tokio::time::sleep(ACKNOWLEDGE).await;
+    };
+    tokio::select! {
+        biased;
+        () = pod.acknowledged.wait() => Ok(()),
+        () = pod.host.broken.wait() => Err(pod.host.error()),
+        () = given_up => Ok(()),
+    }
+}
+
+/// Time since boot.
+pub(crate) fn now() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+    Duration::try_from(time).unwrap_or_default()
+}
