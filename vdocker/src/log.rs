@@ -18,6 +18,9 @@ mod tail;
 mod timestamp;
 mod writer;
 
+#[cfg(test)]
+mod tests;
+
 use std::cell::RefCell;
 use std::path::PathBuf;
 use std::rc::Rc;
@@ -252,8 +255,8 @@ impl Shared {
 
     fn append_end(&self) {
         let mut state = self.state.borrow_mut();
-        state.within_line = [false; 2];
-        state.append(Entry::End(SystemTime::now()));
+        let cut = std::mem::take(&mut state.within_line);
+        state.append(Entry::End { time: SystemTime::now(), cut });
     }
 }
 

@@ -61,15 +61,21 @@ impl Cursor {
         &self.shared
     }
 
-    /// The next entry. `None`: all was given out that there was when `follow` became false.
+    #[cfg(test)]
+    pub(super) fn held(&self) -> usize {
+        self.block.iter().map(Entry::weight).sum()
+    }
+
+    /// Sets an end at what there is now, if none is set; or removes it.
+    pub(super) fn set_end(&mut self, end: bool) {
+        let now = || End { seq: self.shared.state.borrow().ring.next(), position: None };
+        self.end = end.then(|| self.end.unwrap_or_else(now));
+    }
+
+    /// The next entry; `None` at the end, for which `follow` waits.
     ///
     /// A call that is dropped loses nothing.
     pub(super) async fn next(&mut self, follow: bool) -> io::Result<Option<Entry>> {
-        if follow {
-            self.end = None;
-        } else if self.end.is_none() {
-            self.end = Some(End { seq: self.shared.state.borrow().ring.next(), position: None });
-        }
         loop {
             if let Some(entry) = self.block.pop_front() {
                 return Ok(Some(entry));
@@ -146,7 +152,7 @@ impl Cursor {
             self.block.push_back(removed());
             self.place = Place::Disk(oldest, 0);
         } else if position >= written.position {
-            self.block.extend(disk.seam());
+            self.block.extend(disk.seam().cloned());
             self.place = Place::Ring(written.seq);
         } else if position >= limit {
             return true;

@@ -6,12 +6,10 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::{Bytes, BytesMut};
 
 use super::ring::Entry;
-use super::{RECORD_MAX, Record, Stream, timestamp};
+use super::{RECORD_MAX, Record, Stream, encode, timestamp};
 
 /// The longest line, in bytes with its end: a record all of whose bytes are escaped by six.
 pub(super) const LINE_MAX: usize = 6 * RECORD_MAX + 256;
-
-const END: &[u8] = br#"{"end":true"#;
 
 /// Decodes a block of whole lines. With each entry the offset of its line; `None` stands for lines that
 /// are damaged, however many.
@@ -32,9 +30,10 @@ pub(super) fn decode(block: &[u8]) -> Vec<(usize, Option<Entry>)> {
     entries
 }
 
-/// Whether a line, without its end, ends a run.
-pub(super) fn is_end(line: &[u8]) -> bool {
-    split_time(line).is_some_and(|(rest, _time)| rest == END)
+fn end(rest: &[u8]) -> Option<[bool; 2]> {
+    [[false, false], [true, false], [false, true], [true, true]]
+        .into_iter()
+        .find(|&cut| rest == encode::end(cut))
 }
 
 /// Splits `,"time":"…"}` off.
@@ -46,8 +45,8 @@ fn split_time(line: &[u8]) -> Option<(&[u8], std::time::SystemTime)> {
 
 fn decode_line(line: &[u8], memory: &mut BytesMut) -> Option<Entry> {
     let (rest, time) = split_time(line)?;
-    if rest == END {
-        return Some(Entry::End(time));
+    if let Some(cut) = end(rest) {
+        return Some(Entry::End { time, cut });
     }
     let (rest, continues) = match rest.strip_suffix(br#","cont":true"#) {
         Some(rest) => (rest, true),

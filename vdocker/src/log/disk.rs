@@ -3,7 +3,9 @@
 use std::collections::VecDeque;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use super::LogLimits;
 use super::files::Position;
@@ -41,8 +43,8 @@ pub(super) struct Disk {
     first_generation: u64,
     /// Whether `written` takes the files from before into account.
     opened: bool,
-    /// Whether the last run in those files has no end, for the machine was switched off.
-    unended: bool,
+    /// The end that the last run in those files lacks, for the machine was switched off.
+    seam: Option<Entry>,
     /// Whether a task writes.
     pub(super) writing: bool,
     failed: Option<Instant>,
@@ -60,7 +62,7 @@ impl Disk {
             marks: VecDeque::new(),
             first_generation: 0,
             opened: false,
-            unended: false,
+            seam: None,
             writing: false,
             failed: None,
             pending: 0,
@@ -110,7 +112,7 @@ impl Disk {
             writer.resume(self.written.position);
         } else {
             self.opened = true;
-            self.unended = writer.is_unended();
+            self.seam = writer.seam().cloned();
             self.written = Mark { seq: 0, position: writer.position(), lost: false };
             self.marks.push_back(self.written);
         }
@@ -144,8 +146,8 @@ impl Disk {
     }
 
     /// What a reader gets who comes from the files of before, of which nothing was written yet.
-    pub(super) fn seam(&self) -> Option<Entry> {
-        (self.unended && self.written.seq == 0).then(|| Entry::End(SystemTime::now()))
+    pub(super) fn seam(&self) -> Option<&Entry> {
+        self.seam.as_ref().filter(|_seam| self.written.seq == 0)
     }
 
     /// Notes a failure. Returns whether it is news.

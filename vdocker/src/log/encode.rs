@@ -1,5 +1,6 @@
 //! Entries as lines of JSON: `{"log":"…","stream":"stdout","time":"…"}`, with `b64` in place of `log` where the
-//! bytes are no UTF-8, `"cont":true` where a line that was cut goes on, and `{"end":true,"time":"…"}`.
+//! bytes are no UTF-8, `"cont":true` where a line that was cut goes on, and
+//! `{"end":true,"time":"…"}` where a process ended, with the streams on which it left a line without an end as `cut`.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -15,14 +16,24 @@ pub(super) fn encode(entry: &Entry, times: &mut Formatter, out: &mut Vec<u8>) {
             encode_record(record, *continues, out);
             record.time
         }
-        Entry::End(time) => {
-            out.extend_from_slice(br#"{"end":true"#);
+        Entry::End { time, cut } => {
+            out.extend_from_slice(end(*cut));
             *time
         }
     };
     out.extend_from_slice(br#","time":""#);
     times.append(time, out);
     out.extend_from_slice(b"\"}\n");
+}
+
+/// The line that ends a run, up to its time.
+pub(super) const fn end(cut: [bool; 2]) -> &'static [u8] {
+    match cut {
+        [false, false] => br#"{"end":true"#,
+        [true, false] => br#"{"end":true,"cut":["stdout"]"#,
+        [false, true] => br#"{"end":true,"cut":["stderr"]"#,
+        [true, true] => br#"{"end":true,"cut":["stdout","stderr"]"#,
+    }
 }
 
 fn encode_record(record: &Record, continues: bool, out: &mut Vec<u8>) {

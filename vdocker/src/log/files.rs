@@ -8,6 +8,7 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use super::decode;
+use super::ring::Entry;
 
 /// A place in the files.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -25,8 +26,8 @@ pub(super) struct Found {
     pub(super) first: u64,
     /// After the last whole line of the newest one.
     pub(super) end: Position,
-    /// Whether that line does not end a run, as after a power cut.
-    pub(super) unended: bool,
+    /// The end of a run that is not there, as after a power cut.
+    pub(super) seam: Option<Entry>,
     /// Files that do not belong: numbers before a gap.
     pub(super) stale: Vec<u64>,
 }
@@ -54,10 +55,15 @@ pub(super) fn find(path: &Path) -> io::Result<Found> {
     while first > 0 && generations.remove(&(first - 1)) {
         first -= 1;
     }
-    let (offset, unended) = last_line(&File::open(path_of(path, last))?)?;
-    let unended = unended || (offset == 0 && last > first);
+    let file = File::open(path_of(path, last))?;
+    let offset = last_line_end(&file)?;
+    let mut entries = last_entries(&file, offset)?;
+    if entries.is_empty() && last > first {
+        let file = File::open(path_of(path, last - 1))?;
+        entries = last_entries(&file, file.metadata()?.len())?;
+    }
     let end = Position { generation: last, offset };
-    Ok(Found { first, end, unended, stale: generations.into_iter().collect() })
+    Ok(Found { first, end, seam: seam(&entries), stale: generations.into_iter().collect() })
 }
 
 fn generations(path: &Path) -> io::Result<BTreeSet<u64>> {
@@ -85,26 +91,37 @@ fn parse_generation(text: &str) -> Option<u64> {
     (canonical && digits && text.len() <= DIGITS_MAX).then(|| text.parse().ok()).flatten()
 }
 
-/// The offset after a file's last whole line, and whether that line leaves a run unended.
-fn last_line(file: &File) -> io::Result<(u64, bool)> {
+/// The offset after a file's last whole line. What is cut after it may be long: some file systems leave zeros.
+fn last_line_end(file: &File) -> io::Result<u64> {
     const BLOCK: u64 = 256 << 10;
     let mut end = file.metadata()?.len();
-    // What is cut at the end may be long: some file systems leave zeros after a power cut.
-    loop {
+    while end > 0 {
         let start = end.saturating_sub(BLOCK);
-        let block = read_at(file, start, end)?;
-        if let Some(at) = memchr::memrchr(b'\n', &block) {
-            end = start + at as u64;
-            break;
-        }
-        if start == 0 {
-            return Ok((0, false));
+        if let Some(at) = memchr::memrchr(b'\n', &read_at(file, start, end)?) {
+            return Ok(start + at as u64 + 1);
         }
         end = start;
     }
-    let before = read_at(file, end.saturating_sub(decode::LINE_MAX as u64), end)?;
-    let line = memchr::memrchr(b'\n', &before).map_or(0, |at| at + 1);
-    Ok((end + 1, !decode::is_end(&before[line..])))
+    Ok(0)
+}
+
+/// Entries before a place: at least one, if there is any.
+fn last_entries(file: &File, end: u64) -> io::Result<Vec<Entry>> {
+    let start = end.saturating_sub(2 * decode::LINE_MAX as u64);
+    let lines = read_at(file, start, end)?;
+    Ok(decode::decode(&lines).into_iter().filter_map(|(_offset, entry)| entry).collect())
+}
+
+/// What has to come after these entries so that the run has an end.
+fn seam(entries: &[Entry]) -> Option<Entry> {
+    let mut cut = [None; 2];
+    let mut last = None;
+    for entry in entries.iter().rev() {
+        let Entry::Record { record, .. } = entry else { break };
+        last.get_or_insert(record.time);
+        cut[record.stream as usize].get_or_insert(record.bytes.last() != Some(&b'\n'));
+    }
+    Some(Entry::End { time: last?, cut: cut.map(|cut| cut == Some(true)) })
 }
 
 /// Reads a range, or what there is of it.

@@ -67,6 +67,7 @@ impl Lines {
             self.assembly.skip = skip;
             self.placed = true;
         }
+        self.cursor.set_end(!follow);
         while !self.ended {
             while let Some(lines) = self.assembly.lines.pop_front() {
                 if self.options.until.is_some_and(|until| lines.time > until) {
@@ -79,7 +80,7 @@ impl Lines {
             }
             match self.entry(follow).await? {
                 Some(Entry::Record { record, .. }) => self.assembly.record(record),
-                Some(Entry::End(_)) => self.assembly.end(),
+                Some(Entry::End { .. }) => self.assembly.end(),
                 None => return Ok(None),
             }
         }

@@ -46,9 +46,14 @@ impl Records {
         loop {
             match self.cursor.next(follow).await? {
                 Some(Entry::Record { record, .. }) => return Ok(Some(record)),
-                Some(Entry::End(_)) => {}
+                Some(Entry::End { .. }) => {}
                 None => return Ok(None),
             }
         }
+    }
+
+    #[cfg(test)]
+    pub(super) fn held(&self) -> usize {
+        self.cursor.held()
     }
 }

@@ -16,7 +16,12 @@ pub(super) enum Entry {
         continues: bool,
     },
     /// The process ended: no line goes on beyond.
-    End(SystemTime),
+    End {
+        /// When.
+        time: SystemTime,
+        /// By stream: whether it left a line without an end.
+        cut: [bool; 2],
+    },
 }
 
 impl Entry {

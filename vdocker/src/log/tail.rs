@@ -46,15 +46,13 @@ struct Search {
     lines: u64,
     /// By stream: whether the line found last begins further back.
     open: [bool; 2],
-    /// By stream: whether the run has ended behind this place, so that a part of a line is one.
-    ended: [bool; 2],
     /// By stream: lines found beyond those that were to be.
     skip: [u64; 2],
 }
 
 impl Search {
     fn new(lines: u64, open: [bool; 2]) -> Self {
-        Self { lines, open, ended: [false; 2], skip: [0; 2] }
+        Self { lines, open, skip: [0; 2] }
     }
 
     fn is_done(&self) -> bool {
@@ -62,18 +60,27 @@ impl Search {
     }
 
     fn take(&mut self, entry: &Entry) {
-        let Entry::Record { record, continues } = entry else {
-            (self.open, self.ended) = ([false; 2], [true; 2]);
-            return;
-        };
-        let stream = record.stream as usize;
-        let cut = record.bytes.last() != Some(&b'\n');
-        let ended = std::mem::take(&mut self.ended[stream]) && cut;
-        let found = memchr::memchr_iter(b'\n', &record.bytes).count() as u64 + u64::from(ended);
+        match entry {
+            Entry::Record { record, continues } => {
+                let stream = record.stream as usize;
+                let found = memchr::memchr_iter(b'\n', &record.bytes).count() as u64;
+                let begun = (found > 0 || self.open[stream]) && *continues;
+                self.open[stream] = self.count(stream, found) && begun;
+            }
+            Entry::End { cut, .. } => {
+                for stream in [1, 0] {
+                    self.open[stream] = self.count(stream, u64::from(cut[stream])) && cut[stream];
+                }
+            }
+        }
+    }
+
+    /// Counts lines of a stream. Returns whether all of them were to be found.
+    fn count(&mut self, stream: usize, found: u64) -> bool {
         let beyond = found.saturating_sub(self.lines);
         self.lines -= found - beyond;
         self.skip[stream] += beyond;
-        self.open[stream] = *continues && beyond == 0 && (found > 0 || self.open[stream]);
+        beyond == 0
     }
 
     /// Goes back in the ring to an entry's number. Returns that of the entry to begin with, once it is found.

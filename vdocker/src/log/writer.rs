@@ -4,7 +4,6 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Seek, SeekFrom, Write};
 use std::path::PathBuf;
-use std::time::SystemTime;
 
 use super::disk::Mark;
 use super::files::{self, Position, path_of};
@@ -47,8 +46,8 @@ pub(super) struct Writer {
     /// Lines that are not written yet.
     buffer: Vec<u8>,
     times: Formatter,
-    /// Whether an earlier process's last run has to be ended first.
-    unended: bool,
+    /// The end of an earlier process's last run, which is to be written first.
+    seam: Option<Entry>,
     /// Files to remove, which are no part of the log any more.
     stale: Vec<u64>,
 }
@@ -65,7 +64,7 @@ impl Writer {
             file: None,
             buffer: Vec::new(),
             times: Formatter::default(),
-            unended: found.unended,
+            seam: found.seam,
             stale: found.stale,
         })
     }
@@ -74,8 +73,8 @@ impl Writer {
         self.position
     }
 
-    pub(super) fn is_unended(&self) -> bool {
-        self.unended
+    pub(super) fn seam(&self) -> Option<&Entry> {
+        self.seam.as_ref()
     }
 
     pub(super) fn first_generation(&self) -> u64 {
@@ -85,7 +84,7 @@ impl Writer {
     /// Goes on where an earlier writer of this process was known to be.
     pub(super) fn resume(&mut self, position: Position) {
         self.position = position;
-        self.unended = false;
+        self.seam = None;
     }
 
     /// Writes a batch, as far as that can be done.
@@ -103,10 +102,10 @@ impl Writer {
     }
 
     fn write_entries(&mut self, batch: Batch, marks: &mut Vec<Mark>, end: &mut Mark) -> io::Result<()> {
-        if self.unended {
-            encode::encode(&Entry::End(SystemTime::now()), &mut self.times, &mut self.buffer);
+        if let Some(seam) = &self.seam {
+            encode::encode(seam, &mut self.times, &mut self.buffer);
             end.position = self.write_chunk()?;
-            self.unended = false;
+            self.seam = None;
         }
         if batch.lost > 0 {
             marks.push(Mark { lost: true, ..*end });
