@@ -5,14 +5,14 @@ mod enter;
 mod environment;
 pub(crate) mod etc;
 pub(crate) mod failure;
-mod filesystems;
+pub(crate) mod filesystems;
 pub(crate) mod privileges;
 pub(crate) mod process;
 mod program;
-mod root;
+pub(crate) mod root;
 pub(crate) mod spawn;
 pub(crate) mod terminal;
-mod user;
+pub(crate) mod user;
 mod volume;
 
 use failure::plain;
