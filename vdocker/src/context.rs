@@ -9,8 +9,8 @@ use hyper::body::{Body as _, Incoming};
 use hyper::header::{CONTENT_TYPE, HeaderMap, UPGRADE};
 use serde::de::DeserializeOwned;
 
+use crate::encoding::Encoding;
 use crate::engine::{Engine, EngineError};
-use crate::exec::session::Encoding;
 use crate::flow::{Flow, Phase};
 use crate::hijack::{Hijacked, Takeover};
 use crate::query::Query;

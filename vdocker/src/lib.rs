@@ -7,9 +7,11 @@
 
 pub mod api;
 pub mod archive;
+mod attach;
 mod body;
 pub mod container;
 mod context;
+mod encoding;
 pub mod engine;
 pub mod events;
 pub mod exec;
@@ -33,6 +35,7 @@ pub mod stdcopy;
 pub mod time;
 pub mod top;
 pub mod version;
+pub mod websocket;
 
 pub use container::{Container, ContainerState, Health, HealthStatus, Status};
 pub use engine::{Engine, EngineError, Verb};

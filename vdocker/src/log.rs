@@ -15,7 +15,7 @@ mod lines;
 mod records;
 mod ring;
 mod tail;
-mod timestamp;
+pub(crate) mod timestamp;
 mod writer;
 
 #[cfg(test)]

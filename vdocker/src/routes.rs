@@ -1,11 +1,13 @@
 //! The table of routes: method, path, what it does in the policy's eyes, and the function that does it.
 
 mod archive;
+mod attach;
 mod events;
 mod exec;
 mod inspect;
 mod lifecycle;
 mod list;
+mod logs;
 mod ping;
 mod refused;
 mod stats;
@@ -52,6 +54,7 @@ pub(crate) enum Handler<E: Engine> {
 pub(crate) fn table<E: Engine>() -> Vec<Route<E>> {
     let mut routes = pod_routes();
     routes.extend(container_routes());
+    routes.extend(stream_routes());
     routes.extend(lifecycle_routes());
     routes.extend(refused::routes());
     routes
@@ -62,10 +65,6 @@ fn pod_routes<E: Engine>() -> Vec<Route<E>> {
     let mut routes = vec![
         pod(Method::GET, "_ping", Verb::Inspect, ping::ping),
         pod(Method::HEAD, "_ping", Verb::Inspect, ping::ping),
-        container(Method::POST, "containers/{id}/exec", Verb::Exec, exec::create),
-        exec(Method::POST, "exec/{id}/start", Verb::Exec, exec::start),
-        exec(Method::POST, "exec/{id}/resize", Verb::Exec, exec::resize),
-        exec(Method::GET, "exec/{id}/json", Verb::Inspect, exec::inspect),
         pod(Method::GET, "version", Verb::Inspect, system::version),
         pod(Method::GET, "info", Verb::Inspect, system::info),
         pod(Method::GET, "events", Verb::Events, events::events),
@@ -91,6 +90,19 @@ fn container_routes<E: Engine>() -> Vec<Route<E>> {
         container(Method::HEAD, "containers/{id}/archive", Verb::ReadFiles, archive::stat),
         container(Method::GET, "containers/{id}/archive", Verb::ReadFiles, archive::read),
         container(Method::PUT, "containers/{id}/archive", Verb::WriteFiles, archive::write),
+    ]
+}
+
+/// About what a container's processes say and hear.
+fn stream_routes<E: Engine>() -> Vec<Route<E>> {
+    vec![
+        container(Method::GET, "containers/{id}/logs", Verb::Logs, logs::logs),
+        container(Method::POST, "containers/{id}/attach", Verb::Attach, attach::attach),
+        container(Method::GET, "containers/{id}/attach/ws", Verb::Attach, attach::websocket),
+        container(Method::POST, "containers/{id}/exec", Verb::Exec, exec::create),
+        exec(Method::POST, "exec/{id}/start", Verb::Exec, exec::start),
+        exec(Method::POST, "exec/{id}/resize", Verb::Exec, exec::resize),
+        exec(Method::GET, "exec/{id}/json", Verb::Inspect, exec::inspect),
     ]
 }
 

@@ -31,7 +31,7 @@ pub struct Server<E: Engine>(Rc<Api<E>>);
 pub(crate) struct Api<E: Engine> {
     pub(crate) engine: Rc<E>,
     pub(crate) execs: Registry,
-    closing: watch::Sender<bool>,
+    pub(crate) closing: watch::Sender<bool>,
     routes: Vec<Route<E>>,
     connections: Gauge,
     streams: Gauge,

@@ -14,12 +14,11 @@ use tokio::sync::oneshot;
 use super::ExecError;
 use super::outputs::Outputs;
 use super::registry::Exec;
+use crate::encoding::Encoding;
 use crate::engine::Engine;
 use crate::events::Event;
-use crate::frame::Frame;
 use crate::hijack::{Hijacked, Writer};
 use crate::log::Stream;
-use crate::stdcopy;
 
 /// How long after the program's end its streams are read on, where its children hold them open.
 const GRACE: Duration = Duration::from_secs(2);
@@ -32,24 +31,6 @@ const MAX_ACTION: usize = 1024;
 
 /// The exit code of a program that ended unseen, with the machine.
 const LOST: u8 = 137;
-
-/// How bytes look for the client.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Encoding {
-    /// As they are.
-    Raw,
-    /// In frames of [`stdcopy`].
-    Multiplexed,
-}
-
-impl Encoding {
-    pub(crate) fn frame(self, stream: Stream, bytes: Bytes) -> Frame {
-        match self {
-            Self::Raw => Frame::from(bytes),
-            Self::Multiplexed => stdcopy::frame(stream, bytes),
-        }
-    }
-}
 
 /// Tells what a request did with an exec: `exec_create`, `exec_start`.
 pub(crate) fn tell<E: Engine>(engine: &E, exec: &Exec, what: &str) {

@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// Bytes of a time.
-pub(super) const LENGTH: usize = 30;
+pub(crate) const LENGTH: usize = 30;
 
 const DAY: u64 = 86_400;
 
@@ -12,14 +12,14 @@ const LATEST: u64 = 253_402_300_799;
 
 /// Formats times; those of one second share the work.
 #[derive(Debug, Default)]
-pub(super) struct Formatter {
+pub(crate) struct Formatter {
     second: Option<u64>,
     text: [u8; 20],
 }
 
 impl Formatter {
     /// Appends a time, moved into the years 1970 to 9999.
-    pub(super) fn append(&mut self, time: SystemTime, out: &mut Vec<u8>) {
+    pub(crate) fn append(&mut self, time: SystemTime, out: &mut Vec<u8>) {
         let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
         let second = since.as_secs().min(LATEST);
         if self.second != Some(second) {

@@ -8,10 +8,11 @@ use serde::{Deserialize, Deserializer, Serialize};
 use super::terminal_size;
 use crate::container::{Container, Status};
 use crate::context::Context;
+use crate::encoding::Encoding;
 use crate::engine::{Engine, EngineError, TerminalSize};
 use crate::exec::ExecSpec;
 use crate::exec::registry::{Exec, Stage, Streams};
-use crate::exec::session::{self, Encoding};
+use crate::exec::session;
 use crate::response::{self, Response};
 
 /// The body of a creation.

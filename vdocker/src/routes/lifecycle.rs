@@ -7,7 +7,7 @@ use hyper::StatusCode;
 
 use crate::container::{Container, Status};
 use crate::context::Context;
-use crate::engine::{Engine, EngineError, StopOptions, TerminalSize};
+use crate::engine::{Engine, EngineError, StopOptions};
 use crate::events::Event;
 use crate::query::Query;
 use crate::response::{self, Response};
@@ -112,25 +112,13 @@ pub(super) async fn resize<E: Engine>(
     context: Context<E>,
     container: Rc<Container>,
 ) -> Result<Response, EngineError> {
-    let size = terminal_size(&context.query)?;
+    let size = super::terminal_size(&context.query)?;
     must_run(&container)?;
     context.engine.resize(&container, size)?;
     let (height, width) = (size.rows.to_string(), size.columns.to_string());
     let event = Event::now(&container, "resize", &[("height", &height), ("width", &width)]);
     context.engine.events().push(event);
     Ok(response::status(StatusCode::OK))
-}
-
-/// The parameters `h` and `w`.
-///
-/// # Errors
-/// [`EngineError::BadRequest`] where one is missing or no size.
-pub(super) fn terminal_size(query: &Query) -> Result<TerminalSize, EngineError> {
-    let side = |name: &str| {
-        let number = query.number(name)?.and_then(|number| u16::try_from(number).ok());
-        number.ok_or_else(|| EngineError::BadRequest(format!("invalid terminal size: parameter {name}")))
-    };
-    Ok(TerminalSize { rows: side("h")?, columns: side("w")? })
 }
 
 /// The parameters `t` in seconds, negative for no kill, and `signal`.

@@ -1,0 +1,29 @@
+//! How the bytes of a container's streams look on the way to a client.
+
+use bytes::Bytes;
+
+use crate::frame::Frame;
+use crate::log::Stream;
+use crate::stdcopy;
+use crate::websocket::{self, Opcode};
+
+/// How bytes look for the client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Encoding {
+    /// As they are.
+    Raw,
+    /// In frames of [`stdcopy`].
+    Multiplexed,
+    /// In frames of a WebSocket.
+    WebSocket(Opcode),
+}
+
+impl Encoding {
+    pub(crate) fn frame(self, stream: Stream, bytes: Bytes) -> Frame {
+        match self {
+            Self::Raw => Frame::from(bytes),
+            Self::Multiplexed => stdcopy::frame(stream, bytes),
+            Self::WebSocket(opcode) => websocket::frame(opcode, bytes),
+        }
+    }
+}

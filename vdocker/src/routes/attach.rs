@@ -1,0 +1,77 @@
+//! Attach (Docker Engine API, "Attach to a container"), over a hijacked connection and over a WebSocket.
+
+use std::rc::Rc;
+
+use hyper::StatusCode;
+use hyper::header::SEC_WEBSOCKET_PROTOCOL;
+
+use crate::attach::{self, Attachment};
+use crate::container::{Container, Status};
+use crate::context::Context;
+use crate::encoding::Encoding;
+use crate::engine::{Engine, EngineError};
+use crate::events::Event;
+use crate::exec::registry::Streams;
+use crate::query::Query;
+use crate::response::Response;
+use crate::websocket::{self, Opcode};
+
+/// `POST /containers/{id}/attach`.
+pub(super) async fn attach<E: Engine>(
+    context: Context<E>,
+    container: Rc<Container>,
+) -> Result<Response, EngineError> {
+    can_attach(&context.id, &container)?;
+    let encoding = if container.spec.process.tty { Encoding::Raw } else { Encoding::Multiplexed };
+    let attachment = attachment(&context.query, container, streams(&context.query), encoding);
+    let api = Rc::clone(&context.api);
+    tell(&context, &attachment);
+    context.hijack_as(encoding, async move |stream| attach::run(api, attachment, stream).await).await
+}
+
+/// `GET /containers/{id}/attach/ws`.
+pub(super) async fn websocket<E: Engine>(
+    context: Context<E>,
+    container: Rc<Container>,
+) -> Result<Response, EngineError> {
+    can_attach(&context.id, &container)?;
+    let key =
+        websocket::accept(&context.headers).map_err(|error| EngineError::BadRequest(error.to_string()))?;
+    let streams = match context.version.at_least(42) {
+        true => streams(&context.query),
+        false => Streams { stdin: true, stdout: true, stderr: true },
+    };
+    let opcode = if context.version.at_least(28) { Opcode::Binary } else { Opcode::Text };
+    let attachment = attachment(&context.query, container, streams, Encoding::WebSocket(opcode));
+    let api = Rc::clone(&context.api);
+    tell(&context, &attachment);
+    let protocol = context.headers.get(SEC_WEBSOCKET_PROTOCOL).and_then(|value| value.to_str().ok());
+    let protocol = protocol.filter(|protocol| !protocol.contains(',')).map(str::to_owned);
+    let mut headers =
+        vec![("Upgrade", "websocket"), ("Connection", "Upgrade"), ("Sec-WebSocket-Accept", key.as_str())];
+    headers.extend(protocol.as_deref().map(|protocol| ("Sec-WebSocket-Protocol", protocol)));
+    let run = async move |stream| attach::websocket::run(api, attachment, stream).await;
+    context.hijack(StatusCode::SWITCHING_PROTOCOLS, &headers, run).await
+}
+
+fn attachment(query: &Query, container: Rc<Container>, streams: Streams, encoding: Encoding) -> Attachment {
+    Attachment { container, streams, logs: query.flag("logs"), stream: query.flag("stream"), encoding }
+}
+
+fn streams(query: &Query) -> Streams {
+    Streams { stdin: query.flag("stdin"), stdout: query.flag("stdout"), stderr: query.flag("stderr") }
+}
+
+/// A container that does not run can be attached to: the client gets what its next run writes.
+fn can_attach(id: &str, container: &Container) -> Result<(), EngineError> {
+    let reason = match container.state.borrow().status {
+        Status::Paused => "is paused, unpause the container before attach",
+        Status::Restarting => "is restarting, wait until the container is running",
+        Status::Created | Status::Running | Status::Exited => return Ok(()),
+    };
+    Err(EngineError::Conflict(format!("container {id} {reason}")))
+}
+
+fn tell<E: Engine>(context: &Context<E>, attachment: &Attachment) {
+    context.engine.events().push(Event::now(&attachment.container, "attach", &[]));
+}

@@ -1,0 +1,184 @@
+//! `GET /containers/{id}/logs` (Docker Engine API, "Get container logs").
+
+use std::io;
+use std::rc::Rc;
+use std::time::SystemTime;
+
+use bytes::Bytes;
+use hyper::StatusCode;
+use tokio::sync::watch;
+
+use crate::body::{Body, Sink};
+use crate::container::{Container, ContainerState, Status};
+use crate::context::Context;
+use crate::encoding::Encoding;
+use crate::engine::{Engine, EngineError};
+use crate::log::timestamp::{self, Formatter};
+use crate::log::{LineOptions, Record};
+use crate::query::Query;
+use crate::response::{self, Response};
+use crate::stdcopy::{self, Kind};
+use crate::time;
+
+/// How lines are given out.
+struct Style {
+    encoding: Encoding,
+    timestamps: Option<Formatter>,
+    details: bool,
+}
+
+/// `GET /containers/{id}/logs`.
+pub(super) async fn logs<E: Engine>(
+    context: Context<E>,
+    container: Rc<Container>,
+) -> Result<Response, EngineError> {
+    let query = &context.query;
+    let options = line_options(query)?;
+    let is_tty = container.spec.process.tty;
+    let encoding = if is_tty { Encoding::Raw } else { Encoding::Multiplexed };
+    let style = Style {
+        encoding,
+        timestamps: query.flag("timestamps").then(Formatter::default),
+        details: query.flag("details"),
+    };
+    let is_told = !is_tty && context.version.at_least(42);
+    let content_type = if is_told {
+        "application/vnd.docker.multiplexed-stream"
+    } else {
+        "application/vnd.docker.raw-stream"
+    };
+    let follows = query.flag("follow");
+    if follows {
+        context.follow();
+    }
+    let closing = context.api.closing.subscribe();
+    let body = Body::stream(async move |sink| {
+        if let Err(error) = copy_out(&container, options, follows, closing, style, &sink).await {
+            let text = Bytes::from(format!("Error grabbing logs: {error}\n"));
+            sink.send(if is_tty { text.into() } else { stdcopy::frame(Kind::SystemError, text) }).await;
+        }
+        Ok(())
+    });
+    Ok(response::typed(StatusCode::OK, content_type, body))
+}
+
+/// Gives out lines; with `follows` until the container has ended for good, or the server ends.
+async fn copy_out(
+    container: &Container,
+    options: LineOptions,
+    follows: bool,
+    mut closing: watch::Receiver<bool>,
+    mut style: Style,
+    sink: &Sink,
+) -> io::Result<()> {
+    let mut lines = container.log.lines(options);
+    let mut state = container.state.subscribe();
+    loop {
+        // What a run has written is in the log before its end is in its state.
+        let is_over = !follows || has_ended(&state.borrow_and_update()) || *closing.borrow_and_update();
+        let next = if is_over {
+            lines.next(false).await?
+        } else {
+            tokio::select! {
+                biased;
+                next = lines.next(true) => next?,
+                _changed = state.changed() => continue,
+                _changed = closing.changed() => continue,
+            }
+        };
+        let Some(record) = next else { return Ok(()) };
+        style.send(record, sink).await;
+    }
+}
+
+/// Whether nothing will be written any more unless somebody starts the container.
+fn has_ended(state: &ContainerState) -> bool {
+    state.removed || state.status == Status::Exited
+}
+
+impl Style {
+    async fn send(&mut self, record: Record, sink: &Sink) {
+        let Record { stream, time, bytes } = record;
+        let bytes =
+            if self.timestamps.is_none() && !self.details { bytes } else { self.prefix_lines(time, &bytes) };
+        sink.send(self.encoding.frame(stream, bytes)).await;
+    }
+
+    /// Puts before each line what the client asked for. Docker's details are attributes that a log's options choose;
+    /// a pod has none of those, so that nothing is left of them but the blank behind them.
+    fn prefix_lines(&mut self, time: SystemTime, bytes: &[u8]) -> Bytes {
+        let mut prefix = Vec::with_capacity(timestamp::LENGTH + 2);
+        if let Some(formatter) = &mut self.timestamps {
+            formatter.append(time, &mut prefix);
+            prefix.push(b' ');
+        }
+        if self.details {
+            prefix.push(b' ');
+        }
+        let lines = memchr::memchr_iter(b'\n', bytes).count() + 1;
+        let mut text = Vec::with_capacity(bytes.len() + lines * prefix.len());
+        for line in bytes.split_inclusive(|&byte| byte == b'\n') {
+            text.extend_from_slice(&prefix);
+            text.extend_from_slice(line);
+        }
+        Bytes::from(text)
+    }
+}
+
+fn line_options(query: &Query) -> Result<LineOptions, EngineError> {
+    let (stdout, stderr) = (query.flag("stdout"), query.flag("stderr"));
+    if !stdout && !stderr {
+        return Err(EngineError::BadRequest("Bad parameters: you must choose at least one stream".into()));
+    }
+    let moment = |name: &str| match query.text(name) {
+        None | Some("0") => Ok(None),
+        Some(text) => {
+            let broken = || EngineError::BadRequest(format!("invalid value for {name:?}: {text:?}"));
+            time::parse(text).map(Some).ok_or_else(broken)
+        }
+    };
+    // Docker's `all`, and whatever else is no number.
+    let tail = query.text("tail").and_then(|text| text.parse().ok());
+    Ok(LineOptions { since: moment("since")?, until: moment("until")?, tail, stdout, stderr })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, UNIX_EPOCH};
+
+    use super::*;
+
+    fn options(query: &str) -> Result<LineOptions, EngineError> {
+        line_options(&Query::parse(query)?)
+    }
+
+    #[test]
+    fn reads_what_clients_ask_for() {
+        let wanted = LineOptions { stdout: true, tail: Some(2), ..LineOptions::default() };
+        assert_eq!(options("stdout=1&tail=2&since=&until=0").unwrap(), wanted);
+        for tail in ["all", "-1", "", "x"] {
+            assert_eq!(options(&format!("stderr=1&tail={tail}")).unwrap().tail, None, "{tail:?}");
+        }
+        let since = options("stdout=1&since=1700000000.000000001").unwrap().since;
+        assert_eq!(since, Some(UNIX_EPOCH + Duration::new(1_700_000_000, 1)));
+    }
+
+    #[test]
+    fn refuses_no_stream_and_no_time() {
+        let message = |query| options(query).unwrap_err().to_string();
+        assert_eq!(message("stdout=0"), "Bad parameters: you must choose at least one stream");
+        assert_eq!(message("stdout=1&since=yesterday"), "invalid value for \"since\": \"yesterday\"");
+    }
+
+    #[test]
+    fn prefixes_every_line_and_pieces_of_lines() {
+        let mut style =
+            Style { encoding: Encoding::Raw, timestamps: Some(Formatter::default()), details: true };
+        let time = UNIX_EPOCH + Duration::new(1, 5);
+        let text = style.prefix_lines(time, b"one\n\ntwo");
+        let stamp = "1970-01-01T00:00:01.000000005Z  ";
+        assert_eq!(text, format!("{stamp}one\n{stamp}\n{stamp}two").as_bytes());
+        style.timestamps = None;
+        assert_eq!(style.prefix_lines(time, b"one\n"), &b" one\n"[..]);
+    }
+}
