@@ -1,11 +1,12 @@
 //! The pod's disks, and of them each container's file tree: EROFS image, overlay, upper layer (design: one
 //! read-only disk an image, one writable ext4).
 //!
-//! On the writable disk a container has `/<name>/{upper,work}`; `/@volumes` holds anonymous volumes. Both are
-//! kept when the pod is run again.
+//! On the writable disk a container has `/<name>/{upper,work}`; `/@volumes` holds anonymous volumes, `/@logs` what
+//! containers have written. All are kept when the pod is run again.
 
 use crate::attributes;
 use crate::container::etc;
+use crate::files::Layers;
 use crate::launch;
 use rustix::fs::{Mode, OFlags};
 use rustix::mount::{MountFlags, UnmountFlags};
@@ -48,6 +49,8 @@ pub(crate) struct Tree {
     pub(crate) root: String,
     /// The folder of the container's own `hosts`, `hostname` and `resolv.conf`.
     pub(crate) etc: PathBuf,
+    /// The directories that the overlay is made of.
+    pub(crate) layers: Layers,
 }
 
 /// The pod's mounted disks.
@@ -57,6 +60,8 @@ pub(crate) struct Disks {
     pub(crate) trees: Vec<Tree>,
     /// The folder of anonymous volumes.
     pub(crate) volumes: PathBuf,
+    /// The folder of containers' logs, where there is a writable disk.
+    pub(crate) logs: Option<PathBuf>,
     writable: BTreeMap<u32, PathBuf>,
 }
 
@@ -84,7 +89,11 @@ impl Disks {
         make_dir(&memory)?;
         let volumes = writable.values().next().unwrap_or(&memory).join("@volumes");
         make_dir(&volumes)?;
-        let mut disks = Self { trees: Vec::new(), volumes, writable };
+        let logs = writable.values().next().map(|disk| disk.join("@logs"));
+        if let Some(logs) = &logs {
+            make_dir(logs)?;
+        }
+        let mut disks = Self { trees: Vec::new(), volumes, logs, writable };
         for container in &spec.containers {
             let image = &places[container.image.disk as usize];
             let failed = |error| DiskError::Tree(container.name.clone(), error);
@@ -130,7 +139,8 @@ impl Disks {
         fs::write(etc.join("hosts"), etc::hosts(&spec.network))?;
         fs::write(etc.join("hostname"), etc::hostname(&container.hostname))?;
         fs::write(etc.join("resolv.conf"), etc::resolv_conf(&spec.network))?;
-        Ok(Tree { root: root.to_string_lossy().into_owned(), etc })
+        let layers = Layers { upper, image: image.to_owned() };
+        Ok(Tree { root: root.to_string_lossy().into_owned(), etc, layers })
     }
 
     /// Writes everything to the writable disks and unmounts them, after the last process has ended. Where

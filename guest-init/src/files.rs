@@ -21,7 +21,7 @@ mod usage;
 mod xattr;
 
 pub(crate) use changes::Layers;
-pub(crate) use place::{Parts, Place};
+pub(crate) use place::Place;
 
 use crate::files::descriptors::Descriptors;
 use crate::files::error::FilesError;

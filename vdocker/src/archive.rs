@@ -29,7 +29,8 @@ pub struct PathStat {
 pub struct WriteOptions {
     /// Refuse to replace a directory by something else and the reverse (`noOverwriteDirNonDir`).
     pub no_overwrite_dir_non_dir: bool,
-    /// Take owners from the archive; else files belong to the container's user (`copyUIDGID`).
+    /// Give all files to the container's user, where it has one that is not the default (`copyUIDGID`, as Docker's
+    /// daemon takes it); else owners are those of the archive.
     pub copy_uid_gid: bool,
 }
 

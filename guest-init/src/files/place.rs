@@ -5,14 +5,16 @@ use super::error::FilesError;
 use super::thread;
 use crate::container::filesystems;
 use crate::container::root::Root;
+use crate::disks::Tree;
 use crate::mountfd::{self, MountFd};
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{CWD, Mode, OFlags};
 use rustix::mount::MountAttrFlags as Attr;
 use rustix::thread::LinkNameSpaceType;
-use spec::launch::{MountSource, MountSpec};
+use spec::ContainerSpec;
+use spec::launch::{MountSource, MountSpec, Writable};
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Where a container's files are.
 #[derive(Debug)]
@@ -30,18 +32,32 @@ pub(crate) enum Place {
 #[derive(Clone, Debug)]
 pub(crate) struct Parts {
     /// The overlay's mount point.
-    pub(crate) root: String,
+    root: String,
     /// The folder of its own `hosts`, `hostname` and `resolv.conf`.
-    pub(crate) etc: PathBuf,
+    etc: PathBuf,
     /// The folder of anonymous volumes.
-    pub(crate) volumes: PathBuf,
+    volumes: PathBuf,
     /// What is mounted into it.
-    pub(crate) mounts: Vec<MountSpec>,
+    mounts: Vec<MountSpec>,
     /// Whether its root is read-only.
-    pub(crate) read_only: bool,
+    read_only: bool,
 }
 
 impl Place {
+    /// Of a container; `namespace` is the one that it runs in, if it runs.
+    pub(crate) fn of(spec: &ContainerSpec, tree: &Tree, volumes: &Path, namespace: Option<OwnedFd>) -> Self {
+        if let Some(namespace) = namespace {
+            return Self::Running(namespace);
+        }
+        Self::Stopped(Parts {
+            root: tree.root.clone(),
+            etc: tree.etc.clone(),
+            volumes: volumes.to_owned(),
+            mounts: spec.mounts.clone(),
+            read_only: spec.image.writable == Writable::ReadOnly,
+        })
+    }
+
     /// Takes the calling thread there, and it alone.
     ///
     /// # Errors
