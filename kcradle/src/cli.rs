@@ -1,5 +1,6 @@
 //! The grammar of the command line: every command, its arguments and its examples.
 
+pub(crate) mod containers;
 pub(crate) mod health;
 
 use std::path::PathBuf;
@@ -9,6 +10,7 @@ use clap_complete::Shell;
 
 use crate::pod::RestartPolicy;
 
+use containers::{AttachArgs, CpArgs, ExecArgs, InspectArgs, LogsArgs, PsArgs, StatsArgs, TopArgs};
 use health::HealthArgs;
 
 /// Runs container images in microVMs of their own.
@@ -21,6 +23,7 @@ use health::HealthArgs;
     after_help = "Examples:\n  \
         kcradle summon ./hello busybox echo hello   # make a pod of an image\n  \
         kcradle run ./hello                         # boot it; its exit code is the container's\n  \
+        kcradle exec -it ./web sh                   # a shell in one that runs\n  \
         kcradle ls\n  \
         kcradle check                               # what this host lacks\n\n\
         Images and the list of pods are kept in $CRADLE_HOME: /var/lib/cradle for root,\n\
@@ -40,6 +43,22 @@ pub(crate) enum Command {
     Run(RunArgs),
     /// List pods
     Ls(LsArgs),
+    /// List the containers of a running pod
+    Ps(PsArgs),
+    /// Show what a container has written
+    Logs(LogsArgs),
+    /// Attach to a container of a running pod
+    Attach(AttachArgs),
+    /// Run a program in a container
+    Exec(ExecArgs),
+    /// Copy files from or into a container
+    Cp(CpArgs),
+    /// Show the processes of a container
+    Top(TopArgs),
+    /// Show what containers use
+    Stats(StatsArgs),
+    /// Describe containers
+    Inspect(InspectArgs),
     /// Stop running pods
     Stop(StopArgs),
     /// Remove pods
@@ -193,10 +212,7 @@ pub(crate) struct RunArgs {
 
 /// `kcradle ls`.
 #[derive(Debug, Args)]
-#[command(
-    visible_alias = "ps",
-    after_help = "Examples:\n  kcradle ls\n  kcradle ls --json | jq -r '.[].dir'"
-)]
+#[command(after_help = "Examples:\n  kcradle ls\n  kcradle ls --json | jq -r '.[].dir'")]
 pub(crate) struct LsArgs {
     /// Print the directories alone
     #[arg(long, short)]

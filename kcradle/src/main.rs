@@ -1,25 +1,34 @@
 //! `kcradle`: summons container images into pod directories and runs them in microVMs.
 #![forbid(unsafe_code)]
 
+mod api;
 mod atomic_file;
+mod attach;
 mod check;
 mod cli;
 mod clock;
+mod cp;
 mod duration;
+mod exec;
 mod failure;
 mod hint;
 mod home;
 mod image_commands;
+mod inspect;
+mod logs;
 mod ls;
 mod package;
 mod pod;
 mod progress;
+mod ps;
 mod rm;
 mod run;
 mod size;
+mod stats;
 mod stop;
 mod summon;
 mod table;
+mod top;
 
 use std::process::ExitCode;
 use std::time::Instant;
@@ -65,6 +74,14 @@ fn dispatch(command: Command, origin: Instant) -> Result<u8, Failure> {
         Command::Summon(args) => summon::run(&args),
         Command::Run(args) => run::run(&args, origin),
         Command::Ls(args) => ls::run(&args),
+        Command::Ps(args) => ps::run(&args),
+        Command::Logs(args) => logs::run(&args),
+        Command::Attach(args) => attach::run(&args),
+        Command::Exec(args) => exec::run(&args),
+        Command::Cp(args) => cp::run(&args),
+        Command::Top(args) => top::run(&args),
+        Command::Stats(args) => stats::run(&args),
+        Command::Inspect(args) => inspect::run(&args),
         Command::Stop(args) => stop::run(&args),
         Command::Rm(args) => rm::run(&args),
         Command::Image(command) => image_commands::run(&command),

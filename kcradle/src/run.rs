@@ -13,7 +13,7 @@ mod pump;
 mod session;
 pub(crate) mod signals;
 mod supervise;
-mod terminal;
+pub(crate) mod terminal;
 mod timeline;
 mod warnings;
 
@@ -24,6 +24,7 @@ use std::sync::{Arc, mpsc};
 use std::time::Instant;
 
 use anyhow::Context as _;
+use rustix::io::{Errno, fcntl_dupfd_cloexec};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use spec::LaunchSpec;
 use vmm::Vm;
@@ -47,6 +48,9 @@ use pump::Demultiplexer;
 use session::Session;
 use signals::Signals;
 use terminal::RawTerminal;
+
+/// Descriptors that a run may have before the kernel must lengthen its table of them: 8 KiB of host memory.
+const DESCRIPTORS: i32 = 1024;
 
 /// Runs a pod; `origin` is when the program began.
 pub(crate) fn run(args: &RunArgs, origin: Instant) -> Result<u8, Failure> {
@@ -121,6 +125,7 @@ fn boot_and_attach(
     mut launch: LaunchSpec,
 ) -> Result<Outcome, Failure> {
     raise_descriptor_limit().context("cannot raise the limit on open files")?;
+    reserve_descriptors().context("cannot reserve open files")?;
     resolve_environment(&mut launch, &|name| std::env::var(name).ok())?;
     let attached = Attached::of(&launch)?;
 
@@ -214,6 +219,16 @@ fn raise_descriptor_limit() -> std::io::Result<()> {
     let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
     setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum })?;
     Ok(())
+}
+
+/// Makes the kernel's table of this process's descriptors long enough for the run of most pods. To lengthen it when
+/// there are threads, the kernel waits for all processors of the host (RCU): 20 to 30 ms in which the guest waits too.
+fn reserve_descriptors() -> std::io::Result<()> {
+    match fcntl_dupfd_cloexec(std::io::stderr(), DESCRIPTORS - 1) {
+        // A limit below it: then there is less to lengthen.
+        Ok(_) | Err(Errno::INVAL) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// Which containers the user's terminal and standard input belong to.

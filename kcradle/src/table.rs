@@ -7,7 +7,8 @@ pub(crate) fn print(header: &[&str], rows: Vec<Vec<String>>) {
     print!("{}", render(header, rows));
 }
 
-fn render(header: &[&str], rows: Vec<Vec<String>>) -> String {
+/// The text of a table.
+pub(crate) fn render(header: &[&str], rows: Vec<Vec<String>>) -> String {
     let header = header.iter().map(|name| (*name).to_owned()).collect();
     let clean = |row: Vec<String>| row.iter().map(|cell| visible(cell)).collect::<Vec<_>>();
     let rows: Vec<Vec<String>> = std::iter::once(header).chain(rows).map(clean).collect();

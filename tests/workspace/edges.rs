@@ -10,7 +10,7 @@ const EDGES: [(&str, &[&str]); 8] = [
     ("vmm", &["spec"]),
     ("vdocker", &["spec"]),
     ("guest-init", &["spec", "tar", "vdocker"]),
-    ("kcradle", &["image", "spec", "vmm"]),
+    ("kcradle", &["image", "spec", "tar", "vdocker", "vmm"]),
     ("tests", &[]),
 ];
 
