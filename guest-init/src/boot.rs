@@ -6,8 +6,10 @@ use crate::launch::{self, LaunchError};
 use crate::signals::ChildSignal;
 use crate::stream::Stream;
 use crate::{loopback, stage, vsock};
+use rustix::fd::OwnedFd;
 use rustix::mount::MountFlags;
 use rustix::process::{Resource, Rlimit};
+use spec::vsock::VDOCKER_PORT;
 use spec::{LaunchSpec, Stage};
 use std::ffi::CStr;
 use std::io;
@@ -40,6 +42,9 @@ pub(crate) enum BootError {
     /// The host does not answer.
     #[error("cannot connect the stdio stream to the host")]
     Stdio(#[source] io::Error),
+    /// Nobody could reach the pod's API.
+    #[error("cannot listen for the host")]
+    Listen(#[source] io::Error),
     /// Ends of children cannot be seen.
     #[error("cannot watch for ended processes")]
     Signals(#[source] io::Error),
@@ -55,6 +60,8 @@ pub(crate) struct Booted {
     pub(crate) spec: LaunchSpec,
     /// The host's ear.
     pub(crate) stream: Stream,
+    /// Where the host connects to the pod's API.
+    pub(crate) listener: OwnedFd,
     /// The pod's disks.
     pub(crate) disks: Disks,
     /// Readable when a child has ended.
@@ -73,10 +80,12 @@ pub(crate) fn boot() -> Result<Booted, BootError> {
         Err(error) => return Err(spec.err().unwrap_or(BootError::Stdio(error))),
     };
     stage::reached(Stage::Stdio);
-    match spec.and_then(prepare) {
-        Ok((spec, disks, children)) => {
+    // Before the first client can come, and before any container could take the port.
+    let listener = vsock::listen(VDOCKER_PORT).map_err(BootError::Listen);
+    match listener.and_then(|listener| Ok((listener, prepare(spec?)?))) {
+        Ok((listener, (spec, disks, children))) => {
             stage::reached(Stage::Disks);
-            Ok(Booted { spec, stream, disks, children })
+            Ok(Booted { spec, stream, listener, disks, children })
         }
         Err(error) => {
             stream.farewell(&crate::chain(&error));

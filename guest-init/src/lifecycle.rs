@@ -26,6 +26,17 @@ pub(crate) enum Action {
     Finish,
 }
 
+/// Why a container is not stopped or started by hand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Refused {
+    /// It is so already.
+    Already,
+    /// It starts after those that go first.
+    Waits,
+    /// All containers are being stopped for good.
+    Ending,
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
     Volumes,
@@ -49,6 +60,10 @@ struct Tracked<'s> {
     state: State,
     starts: u32,
     code: Option<u8>,
+    /// Stopped by hand since its last start: its rules do not start it again.
+    by_hand: bool,
+    /// To be started again, by hand, once it has ended.
+    again: bool,
 }
 
 impl Tracked<'_> {
@@ -78,8 +93,16 @@ impl Tracked<'_> {
         if due {
             self.state = State::Running;
             self.starts = self.starts.saturating_add(1);
+            self.by_hand = false;
+            self.again = false;
         }
         due
+    }
+
+    /// The time after a stop signal of now at which the container is killed.
+    fn kill_at(&self, grace: Option<Duration>, now: Duration) -> Duration {
+        let own = Duration::from_secs(u64::from(self.spec.process.stop_timeout));
+        now.saturating_add(grace.unwrap_or(own))
     }
 }
 
@@ -94,14 +117,28 @@ pub(crate) struct Lifecycle<'s> {
 impl<'s> Lifecycle<'s> {
     /// A pod of which nothing has started.
     pub(crate) fn new(specs: &'s [ContainerSpec]) -> Self {
-        let containers =
-            specs.iter().map(|spec| Tracked { spec, state: State::Waiting, starts: 0, code: None }).collect();
-        Self { containers, phase: Phase::Volumes, ended_by: None, reason: None }
+        let containers = specs.iter().map(|spec| Tracked {
+            spec,
+            state: State::Waiting,
+            starts: 0,
+            code: None,
+            by_hand: false,
+            again: false,
+        });
+        Self { containers: containers.collect(), phase: Phase::Volumes, ended_by: None, reason: None }
     }
 
     /// What is due now; to be called at the start and when [`Self::deadline`] has passed.
     pub(crate) fn advance(&mut self, now: Duration) -> Vec<Action> {
         let mut actions = Vec::new();
+        if matches!(self.phase, Phase::Volumes | Phase::Beside) {
+            for (index, container) in self.containers.iter_mut().enumerate() {
+                if matches!(container.state, State::Stopping { kill_at } if kill_at <= now) {
+                    container.state = State::Killed;
+                    actions.push(Action::Kill(index));
+                }
+            }
+        }
         if self.phase == Phase::Volumes {
             match self
                 .containers
@@ -140,20 +177,104 @@ impl<'s> Lifecycle<'s> {
         let Some(container) = self.containers.get_mut(index) else { return Vec::new() };
         container.code = Some(code);
         let stopping = matches!(self.phase, Phase::Stopping(_));
-        if !stopping && container.restart_due(code) {
+        if !stopping && container.again {
+            container.starts = 0;
+            container.state = State::Delayed(now);
+        } else if !stopping && !container.by_hand && container.restart_due(code) {
             container.state = State::Delayed(now.saturating_add(container.restart_delay()));
         } else {
-            container.state = State::Done;
-            let passed_on = container.goes_first() && code == 0;
-            if !stopping && container.spec.lifecycle.critical && !passed_on {
-                self.ended_by = Some(code);
-                let others = self.containers.iter().any(|c| c.state != State::Done);
-                let name = &self.containers[index].spec.name;
-                self.reason = others.then(|| format!("critical container {name} ended with code {code}"));
-                self.begin_stop(None);
-            }
+            self.done(index, code, now);
         }
         self.advance(now)
+    }
+
+    /// Stops one container by hand, and where `again`, starts it again then, whether it runs or not. `grace` as in
+    /// [`vdocker::engine::StopOptions`].
+    ///
+    /// # Errors
+    /// [`Refused`] where there is nothing to stop, or the pod ends anyway.
+    pub(crate) fn stop_one(
+        &mut self,
+        index: usize,
+        grace: Option<Option<Duration>>,
+        again: bool,
+        now: Duration,
+    ) -> Result<Vec<Action>, Refused> {
+        self.check_goes_on()?;
+        let Some(container) = self.containers.get_mut(index) else { return Err(Refused::Already) };
+        let kill_at = grace.map_or_else(
+            || container.kill_at(None, now),
+            |grace| grace.map_or(Duration::MAX, |grace| now.saturating_add(grace)),
+        );
+        let mut actions = Vec::new();
+        match &mut container.state {
+            State::Running => {
+                container.state = State::Stopping { kill_at };
+                // Without any time to stop in, it is killed below and nothing else.
+                if kill_at > now {
+                    actions.push(Action::Signal(index));
+                }
+            }
+            State::Stopping { kill_at: earlier } => *earlier = kill_at.min(*earlier),
+            State::Killed => {}
+            _ if again => return self.start_one(index, now),
+            State::Delayed(_) => {
+                let code = container.code.unwrap_or_default();
+                self.done(index, code, now);
+                return Ok(self.advance(now));
+            }
+            State::Waiting | State::Done => return Err(Refused::Already),
+        }
+        container.by_hand = true;
+        container.again = again;
+        actions.extend(self.advance(now));
+        Ok(actions)
+    }
+
+    /// Starts one container by hand.
+    ///
+    /// # Errors
+    /// [`Refused`] where it runs, or waits for those that go first, or the pod ends.
+    pub(crate) fn start_one(&mut self, index: usize, now: Duration) -> Result<Vec<Action>, Refused> {
+        self.check_goes_on()?;
+        match self.containers.get_mut(index) {
+            Some(container) if matches!(container.state, State::Done | State::Delayed(_)) => {
+                container.starts = 0;
+                container.state = State::Delayed(now);
+                Ok(self.advance(now))
+            }
+            Some(container) if container.state == State::Waiting => Err(Refused::Waits),
+            _ => Err(Refused::Already),
+        }
+    }
+
+    /// The container got a signal by hand that is to end it: its rules do not start it again.
+    pub(crate) fn killed_by_hand(&mut self, index: usize) {
+        if let Some(container) = self.containers.get_mut(index) {
+            container.by_hand = true;
+        }
+    }
+
+    fn check_goes_on(&self) -> Result<(), Refused> {
+        match self.phase {
+            Phase::Volumes | Phase::Beside => Ok(()),
+            Phase::Stopping(_) | Phase::Finished => Err(Refused::Ending),
+        }
+    }
+
+    /// The container will not be started again by its rules.
+    fn done(&mut self, index: usize, code: u8, now: Duration) {
+        let container = &mut self.containers[index];
+        container.state = State::Done;
+        let passed_on = container.goes_first() && code == 0;
+        let stopping = matches!(self.phase, Phase::Stopping(_));
+        if !stopping && container.spec.lifecycle.critical && !passed_on {
+            self.ended_by = Some(code);
+            let others = self.containers.iter().any(|c| c.state != State::Done);
+            let name = &self.containers[index].spec.name;
+            self.reason = others.then(|| format!("critical container {name} ended with code {code}"));
+            self.begin_stop(None, now);
+        }
     }
 
     /// Stops all containers, last first. `grace` is the time from each one's stop signal to its kill, `None`
@@ -171,7 +292,7 @@ impl<'s> Lifecycle<'s> {
             }
         }
         let earlier = if let Phase::Stopping(earlier) = self.phase { earlier } else { None };
-        self.begin_stop([earlier, grace].into_iter().flatten().min());
+        self.begin_stop([earlier, grace].into_iter().flatten().min(), now);
         self.advance(now)
     }
 
@@ -179,7 +300,7 @@ impl<'s> Lifecycle<'s> {
     pub(crate) fn deadline(&self) -> Option<Duration> {
         let waits = self.containers.iter().filter_map(|container| match container.state {
             State::Delayed(until) => Some(until),
-            State::Stopping { kill_at } => Some(kill_at),
+            State::Stopping { kill_at } if kill_at < Duration::MAX => Some(kill_at),
             _ => None,
         });
         waits.min()
@@ -195,6 +316,11 @@ impl<'s> Lifecycle<'s> {
         self.containers.get(index).is_none_or(|c| c.state == State::Done)
     }
 
+    /// Whether the container waits for its next start by its rules.
+    pub(crate) fn is_delayed(&self, index: usize) -> bool {
+        self.containers.get(index).is_some_and(|c| matches!(c.state, State::Delayed(_)))
+    }
+
     /// The pod's exit code: the critical container's that ended it, else the first container's; 125 where
     /// that was never started.
     pub(crate) fn code(&self) -> u8 {
@@ -206,11 +332,17 @@ impl<'s> Lifecycle<'s> {
         self.reason.as_deref()
     }
 
-    fn begin_stop(&mut self, grace: Option<Duration>) {
+    fn begin_stop(&mut self, grace: Option<Duration>, now: Duration) {
         self.phase = Phase::Stopping(grace);
         for container in &mut self.containers {
-            if matches!(container.state, State::Waiting | State::Delayed(_)) {
-                container.state = State::Done;
+            container.again = false;
+            match container.state {
+                State::Waiting | State::Delayed(_) => container.state = State::Done,
+                // Somebody wanted to wait for ever, which the pod does not.
+                State::Stopping { kill_at: Duration::MAX } => {
+                    container.state = State::Stopping { kill_at: container.kill_at(grace, now) };
+                }
+                _ => {}
             }
         }
     }
@@ -220,8 +352,7 @@ impl<'s> Lifecycle<'s> {
             self.containers.iter_mut().enumerate().rev().find(|(_, c)| c.state != State::Done)?;
         match container.state {
             State::Running => {
-                let own = Duration::from_secs(u64::from(container.spec.process.stop_timeout));
-                let kill_at = now.saturating_add(grace.unwrap_or(own));
+                let kill_at = container.kill_at(grace, now);
                 if kill_at <= now {
                     container.state = State::Killed;
                     return Some(Action::Kill(index));

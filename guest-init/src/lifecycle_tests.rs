@@ -194,3 +194,81 @@ fn hostile_times_do_not_overflow() {
     assert_eq!(pod.ended(0, 1, Duration::MAX - SECOND), []);
     assert_eq!(pod.stop(None, "stopped", at(1)), [Finish]);
 }
+
+#[test]
+fn a_container_stopped_by_hand_is_not_restarted_and_holds_up_no_other() {
+    let mut specs = specs(2);
+    specs[0].lifecycle.restart_on_failure = true;
+    specs[0].lifecycle.restart_on_success = true;
+    let mut pod = Lifecycle::new(&specs);
+    pod.advance(at(0));
+    assert_eq!(pod.stop_one(0, None, false, at(10)), Ok(vec![Signal(0)]));
+    assert_eq!(pod.deadline(), Some(at(10) + 10 * SECOND));
+    assert_eq!(
+        pod.stop_one(0, Some(Some(SECOND)), false, at(20)),
+        Ok(vec![]),
+        "a second call can shorten it"
+    );
+    assert_eq!(pod.advance(at(1020)), [Kill(0)]);
+    assert_eq!(pod.ended(0, 137, at(1030)), []);
+    assert!(pod.is_done(0) && !pod.is_delayed(0));
+    assert_eq!(pod.stop_one(0, None, false, at(1040)), Err(Refused::Already));
+    assert_eq!(pod.start_one(0, at(1050)), Ok(vec![Start(0)]));
+    assert_eq!(pod.start_one(0, at(1060)), Err(Refused::Already));
+    assert_eq!(pod.ended(0, 1, at(1070)), [], "its rules hold again");
+    assert!(pod.is_delayed(0));
+    assert_eq!(pod.stop_one(0, None, false, at(1080)), Ok(vec![]), "which cancels the restart");
+    assert_eq!(pod.ended(1, 0, at(1090)), [Finish]);
+}
+
+#[test]
+fn a_restart_by_hand_keeps_the_pod_alive() {
+    let mut specs = specs(1);
+    specs[0].lifecycle.critical = true;
+    let mut pod = Lifecycle::new(&specs);
+    pod.advance(at(0));
+    assert_eq!(pod.stop_one(0, None, true, at(10)), Ok(vec![Signal(0)]));
+    assert_eq!(pod.ended(0, 143, at(20)), [Start(0)]);
+    assert_eq!(pod.restarts(0), 0, "only its own rules count");
+    assert_eq!(pod.stop_one(0, Some(Some(Duration::ZERO)), true, at(30)), Ok(vec![Kill(0)]));
+    assert_eq!(pod.ended(0, 137, at(40)), [Start(0)]);
+    assert_eq!(pod.stop_one(0, None, false, at(50)), Ok(vec![Signal(0)]));
+    assert_eq!(pod.ended(0, 143, at(60)), [Finish]);
+}
+
+#[test]
+fn a_kill_by_hand_is_a_stop_by_hand() {
+    let mut specs = specs(1);
+    specs[0].lifecycle.restart_on_failure = true;
+    let mut pod = Lifecycle::new(&specs);
+    pod.advance(at(0));
+    pod.killed_by_hand(0);
+    assert_eq!(pod.ended(0, 137, at(10)), [Finish]);
+}
+
+#[test]
+fn the_end_of_the_pod_waits_for_no_stop_without_end() {
+    let specs = specs(2);
+    let mut pod = Lifecycle::new(&specs);
+    pod.advance(at(0));
+    assert_eq!(pod.stop_one(1, Some(None), true, at(10)), Ok(vec![Signal(1)]));
+    assert_eq!(pod.deadline(), None);
+    assert_eq!(pod.stop(Some(SECOND), "stopped", at(20)), []);
+    assert_eq!(pod.deadline(), Some(at(1020)));
+    assert_eq!(pod.start_one(1, at(30)), Err(Refused::Ending));
+    assert_eq!(pod.stop_one(0, None, true, at(30)), Err(Refused::Ending));
+    assert_eq!(pod.advance(at(1020)), [Kill(1)]);
+    assert_eq!(pod.ended(1, 137, at(1030)), [Signal(0)], "and starts none again");
+    assert_eq!(pod.ended(0, 0, at(1040)), [Finish]);
+}
+
+#[test]
+fn a_container_that_waits_for_others_is_left_alone() {
+    let mut specs = specs(2);
+    specs[0].lifecycle.before = BEFORE_VOLUMES.into();
+    let mut pod = Lifecycle::new(&specs);
+    assert_eq!(pod.advance(at(0)), [Start(0)]);
+    assert_eq!(pod.start_one(1, at(1)), Err(Refused::Waits));
+    assert_eq!(pod.stop_one(1, None, false, at(1)), Err(Refused::Already));
+    assert_eq!(pod.ended(0, 0, at(2)), [Start(1)]);
+}

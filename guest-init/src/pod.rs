@@ -4,49 +4,31 @@
 //! finished by the new process itself.
 
 use crate::attend::Birth;
-use crate::container::cgroup::{Cgroup, CgroupError};
+use crate::container::cgroup::CgroupError;
 use crate::container::failure::Failure;
 use crate::container::process::{Place, Process};
 use crate::container::terminal;
 use crate::disks::Disks;
 use crate::host::Host;
-use crate::input::Input;
 use crate::latch::Latch;
-use crate::lifecycle::{Action, Lifecycle};
+use crate::lifecycle::{Action, Lifecycle, Refused};
+use crate::member::{Member, Running};
 use crate::reaper::Reaper;
 use crate::runtime::now;
 use crate::stream::{Frame, Stream, StreamError};
 use crate::{chain, stage};
-use rustix::fd::OwnedFd;
-use rustix::process::{Pid, WaitStatus};
-use rustix::termios::Winsize;
+use bytes::Bytes;
+use rustix::process::WaitStatus;
 use spec::frame::{Kind, MAX_PAYLOAD};
-use spec::{ContainerExit, ContainerSpec, ExitRecord, LaunchSpec, Stage};
+use spec::{ContainerExit, ExitRecord, LaunchSpec, Stage};
 use std::cell::{Cell, RefCell};
-use std::rc::Rc;
 use std::time::Duration;
 use tokio::sync::{Notify, mpsc};
+use vdocker::events::Events;
+use vdocker::log;
 
 /// Signals that are held for a process that is being set up, at most.
 const MAX_HELD: usize = 64;
-
-/// A container at run time.
-pub(crate) struct Member {
-    pub(crate) spec: &'static ContainerSpec,
-    pub(crate) input: Rc<Input>,
-    pub(crate) cgroup: Cgroup,
-    running: RefCell<Option<Running>>,
-    size: Cell<Winsize>,
-    last: RefCell<Option<ContainerExit>>,
-}
-
-/// The first process of a container.
-struct Running {
-    pid: Pid,
-    /// Signals that came while the process was being set up, when it would have ignored them; `None` after.
-    held: Option<Vec<u32>>,
-    terminal: Option<OwnedFd>,
-}
 
 /// How a run of a container ended.
 pub(crate) struct End {
@@ -58,9 +40,11 @@ pub(crate) struct End {
 
 /// The pod at run time.
 pub(crate) struct Pod {
+    pub(crate) spec: &'static LaunchSpec,
     pub(crate) members: Vec<Member>,
     pub(crate) host: Host,
     pub(crate) reaper: Reaper,
+    pub(crate) events: Events,
     pub(crate) disks: &'static Disks,
     /// One read of any output; empty between two.
     pub(crate) buffer: RefCell<Vec<u8>>,
@@ -86,20 +70,13 @@ impl Pod {
         stream: Stream,
         births: mpsc::UnboundedSender<Birth>,
     ) -> Result<Self, CgroupError> {
-        let members = spec.containers.iter().map(|spec| {
-            Ok(Member {
-                spec,
-                input: Rc::default(),
-                cgroup: Cgroup::create(&spec.name, &spec.limits)?,
-                running: RefCell::new(None),
-                size: Cell::new(Winsize { ws_row: 0, ws_col: 0, ws_xpixel: 0, ws_ypixel: 0 }),
-                last: RefCell::new(None),
-            })
-        });
+        let members = (0..spec.containers.len()).map(|index| Member::new(spec, index, disks));
         Ok(Self {
+            spec,
             members: members.collect::<Result<_, CgroupError>>()?,
             host: Host::new(stream),
             reaper: Reaper::default(),
+            events: Events::default(),
             disks,
             buffer: RefCell::new(vec![0; MAX_PAYLOAD]),
             rescheduled: Notify::new(),
@@ -126,6 +103,45 @@ impl Pod {
     pub(crate) fn stop(&self, grace: Option<Duration>, reason: &str) {
         let actions = self.lifecycle.borrow_mut().stop(grace, reason, now());
         self.act(actions);
+    }
+
+    /// Stops one container by hand with its own signal or another, and where `again`, starts it again. Does not
+    /// wait for either. `grace` as in [`vdocker::engine::StopOptions`].
+    ///
+    /// # Errors
+    /// Where there is nothing to stop.
+    pub(crate) fn stop_one(
+        &self,
+        index: usize,
+        signal: Option<u32>,
+        grace: Option<Option<Duration>>,
+        again: bool,
+    ) -> Result<(), Refused> {
+        self.members[index].stop_signal.set(signal);
+        let actions = self.lifecycle.borrow_mut().stop_one(index, grace, again, now())?;
+        self.act(actions);
+        Ok(())
+    }
+
+    /// Starts one container by hand, and does not wait for it.
+    ///
+    /// # Errors
+    /// Where it cannot be started.
+    pub(crate) fn start_one(&self, index: usize) -> Result<(), Refused> {
+        let actions = self.lifecycle.borrow_mut().start_one(index, now())?;
+        self.act(actions);
+        Ok(())
+    }
+
+    /// Sends a container's first process a signal by hand. As Docker does, one that is to end it keeps its rules from
+    /// starting it again, and wakes it where it is frozen.
+    pub(crate) fn kill_one(&self, index: usize, number: u32) {
+        let member = &self.members[index];
+        self.signal(member, number);
+        if number == libc::SIGKILL.unsigned_abs() || number == member.spec.process.stop_signal {
+            self.lifecycle.borrow_mut().killed_by_hand(index);
+            member.thaw();
+        }
     }
 
     /// Obeys a frame from the host.
@@ -156,7 +172,8 @@ impl Pod {
     fn obey_for(&self, member: &Member, kind: Kind, payload: &[u8]) -> Result<(), StreamError> {
         match kind {
             Kind::Stdin => member.input.push(payload).map_err(|_| StreamError::Window)?,
-            Kind::StdinEof => member.input.end(),
+            // A terminal's input has no end, and others may write to it yet.
+            Kind::StdinEof if !member.spec.process.tty => member.input.end(),
             Kind::Resize => {
                 if let Some(size) = terminal::size_of_payload(payload) {
                     member.resize(size);
@@ -183,14 +200,19 @@ impl Pod {
     }
 
     /// Waits until there is room for output of the container.
-    pub(crate) async fn room(&self, _index: usize) {
+    pub(crate) async fn room(&self, index: usize) {
         self.host.room().await;
+        self.members[index].model.log.room().await;
     }
 
     /// Passes on output of the container's process (0 standard output or the terminal, 1 standard error).
     pub(crate) fn deliver(&self, index: usize, which: usize, bytes: &[u8]) {
-        let kind = if which == 0 { Kind::Stdout } else { Kind::Stderr };
+        let (kind, stream) = match which {
+            0 => (Kind::Stdout, log::Stream::Stdout),
+            _ => (Kind::Stderr, log::Stream::Stderr),
+        };
         self.host.push(kind, index, bytes);
+        self.members[index].model.log.push(stream, Bytes::copy_from_slice(bytes));
     }
 
     /// The container's new process has executed its program.
@@ -200,7 +222,10 @@ impl Pod {
             let Some(running) = running.as_mut() else { return };
             (running.pid, running.held.take().unwrap_or_default())
         };
-        self.host.push(Kind::Started, index, &pid.as_raw_nonzero().get().unsigned_abs().to_le_bytes());
+        let number = pid.as_raw_nonzero().get().unsigned_abs();
+        self.host.push(Kind::Started, index, &number.to_le_bytes());
+        let restarts = self.lifecycle.borrow().restarts(index);
+        self.members[index].has_started(number, restarts, &self.events);
         for signal in held {
             self.reaper.signal(pid, signal);
         }
@@ -210,14 +235,14 @@ impl Pod {
     pub(crate) fn ended(&self, index: usize, end: End) {
         let member = &self.members[index];
         member.running.take();
+        member.thaw();
+        member.model.log.end_run();
         let oom_killed = member.cgroup.take_oom_killed();
-        let code = end.status.and_then(WaitStatus::exit_status);
-        let signal = end.status.and_then(WaitStatus::terminating_signal);
         let exit = match end.failure {
             Some(Failure { code, message }) => {
                 ContainerExit { code, error: Some(message), ..ContainerExit::default() }
             }
-            None => ContainerExit { oom_killed, ..exit_of(code, signal) },
+            None => ContainerExit { oom_killed, ..end.status.map_or_else(|| exit_by(None, None), exit_of) },
         };
         self.report(index, exit);
     }
@@ -247,11 +272,15 @@ impl Pod {
                 Action::Start(index) => self.start(index),
                 Action::Signal(index) => {
                     let member = &self.members[index];
-                    self.signal(member, member.spec.process.stop_signal);
+                    self.signal(member, member.stop_signal.take().unwrap_or(member.spec.process.stop_signal));
+                    member.thaw();
                 }
                 Action::Kill(index) => self.kill(&self.members[index]),
                 Action::Finish => {
                     stage::reached(Stage::Exited);
+                    for member in &self.members {
+                        member.model.state.send_modify(|state| state.removed = true);
+                    }
                     self.finished.set();
                 }
             }
@@ -265,10 +294,10 @@ impl Pod {
             Place { tree: &self.disks.trees[index], cgroup: &member.cgroup, volumes: &self.disks.volumes };
         let first = !self.started_any.replace(true);
         match Process::start(member.spec, place, member.size.get(), first) {
-            Ok((mut process, _devpts)) => {
+            Ok((mut process, devpts)) => {
                 let exit = self.reaper.expect(process.pid);
                 let (pid, terminal) = (process.pid, process.terminal.take());
-                member.running.replace(Some(Running { pid, held: Some(Vec::new()), terminal }));
+                member.running.replace(Some(Running { pid, held: Some(Vec::new()), terminal, devpts }));
                 // The other end lives as long as the pod.
                 let _received = self.births.send(Birth { index, process, exit });
             }
@@ -291,8 +320,9 @@ impl Pod {
         let code = exit.code;
         let json = serde_json::to_vec(&exit).unwrap_or_default();
         self.host.push(Kind::Exited, index, &json);
-        member.last.replace(Some(exit));
         let actions = self.lifecycle.borrow_mut().ended(index, code, now());
+        member.has_ended(&exit, self.lifecycle.borrow().is_delayed(index), &self.events);
+        member.last.replace(Some(exit));
         if self.lifecycle.borrow().is_done(index) {
             member.input.discard();
             self.report_taken(index);
@@ -316,21 +346,16 @@ impl Pod {
     fn kill(&self, member: &Member) {
         self.signal(member, libc::SIGKILL.unsigned_abs());
         member.cgroup.kill();
-    }
-}
-
-impl Member {
-    fn resize(&self, size: Winsize) {
-        self.size.set(size);
-        if let Some(terminal) = self.running.borrow().as_ref().and_then(|running| running.terminal.as_ref()) {
-            // A terminal whose other side is closed has no use for a size.
-            let _closed = rustix::termios::tcsetwinsize(terminal, size);
-        }
+        member.thaw();
     }
 }
 
 /// The exit code and signal of a process that ran.
-fn exit_of(code: Option<i32>, signal: Option<i32>) -> ContainerExit {
+pub(crate) fn exit_of(status: WaitStatus) -> ContainerExit {
+    exit_by(status.exit_status(), status.terminating_signal())
+}
+
+fn exit_by(code: Option<i32>, signal: Option<i32>) -> ContainerExit {
     let small = |number: i32| u8::try_from(number & 0xff).unwrap_or(u8::MAX);
     let (code, signal) = (code.map(small), signal.map(small));
     let code = code.or(signal.map(|signal| signal.saturating_add(128))).unwrap_or(u8::MAX);
@@ -344,7 +369,7 @@ mod tests {
     #[test]
     fn exit_codes_are_the_shells() {
         let of = |code, signal| {
-            let exit = exit_of(code, signal);
+            let exit = exit_by(code, signal);
             (exit.code, exit.signal)
         };
         assert_eq!(of(Some(0), None), (0, None));

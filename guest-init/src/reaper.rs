@@ -24,9 +24,14 @@ impl Reaper {
         status
     }
 
+    /// Whether it is a child that has not ended.
+    pub(crate) fn has(&self, pid: Pid) -> bool {
+        self.children.borrow().contains_key(&pid.as_raw_nonzero().get())
+    }
+
     /// Sends a signal to a child. One that has ended is passed over: its number may be another's by now.
     pub(crate) fn signal(&self, pid: Pid, number: u32) {
-        if self.children.borrow().contains_key(&pid.as_raw_nonzero().get()) {
+        if self.has(pid) {
             signals::send(pid, number);
         }
     }

@@ -2,8 +2,11 @@
 
 use crate::attend::{self, Birth};
 use crate::boot::Booted;
+use crate::engine::Engine;
+use crate::listener::Api;
 use crate::pod::Pod;
 use crate::stream::StreamError;
+use rustix::fd::OwnedFd;
 use spec::frame::Kind;
 use std::error::Error;
 use std::future::Future;
@@ -18,13 +21,16 @@ use tokio::task::{JoinSet, LocalSet};
 /// host's process anyway, and a broken stream ends the wait at once.
 const ACKNOWLEDGE: Duration = Duration::from_secs(10 * 60);
 
+/// How long a log may take to reach the disk at the end of the pod.
+const LOG_FLUSH: Duration = Duration::from_secs(10);
+
 /// Runs the pod to its end: on return the host knows all it can, and power can be cut.
 ///
 /// # Errors
 /// What keeps the pod from beginning; a stream that broke before the end of the pod. The containers have been stopped
 /// and the disks flushed then.
 pub(crate) fn run(booted: Booted) -> Result<(), Box<dyn Error>> {
-    let Booted { spec, stream, disks, children } = booted;
+    let Booted { spec, stream, listener, disks, children } = booted;
     let (births, born) = mpsc::unbounded_channel();
     let pod = Rc::new(Pod::new(Box::leak(Box::new(spec)), Box::leak(Box::new(disks)), stream, births)?);
     // The first containers are on their way before there is anything to wait with.
@@ -34,16 +40,18 @@ pub(crate) fn run(booted: Booted) -> Result<(), Box<dyn Error>> {
         let pod = Rc::clone(&pod);
         async move { pod.reaper.run(children).await }
     };
-    Ok(LocalSet::new().block_on(&runtime, serve(pod, reaping, born))?)
+    Ok(LocalSet::new().block_on(&runtime, serve(pod, listener, reaping, born))?)
 }
 
 /// Has everything done until the pod is over.
 async fn serve(
     pod: Rc<Pod>,
+    listener: OwnedFd,
     reaping: impl Future<Output = io::Result<()>> + 'static,
     mut born: mpsc::UnboundedReceiver<Birth>,
 ) -> Result<(), StreamError> {
     let mut tasks = JoinSet::new();
+    let api = Rc::new(Api::default());
     tasks.spawn_local(async {
         if let Err(error) = reaping.await {
             // Without the ends of its children PID 1 is of no use.
@@ -52,7 +60,16 @@ async fn serve(
     });
     tasks.spawn_local(talk(Rc::clone(&pod)));
     tasks.spawn_local(keep_time(Rc::clone(&pod)));
-    let end = end(&pod);
+    tasks.spawn_local({
+        let (api, pod) = (Rc::clone(&api), Rc::clone(&pod));
+        async move {
+            if let Err(error) = api.run(pod, listener).await {
+                crate::last_words(&format!("the pod's API cannot be reached: {error}"));
+            }
+        }
+    });
+    check_health(&mut tasks, &pod);
+    let end = end(&pod, &api);
     tokio::pin!(end);
     loop {
         tokio::select! {
@@ -68,6 +85,15 @@ async fn serve(
             }
             result = &mut end => return result,
         }
+    }
+}
+
+/// Runs the health checks of the containers that have one.
+fn check_health(tasks: &mut JoinSet<()>, pod: &Rc<Pod>) {
+    let checked = pod.members.iter().filter(|member| member.spec.healthcheck.is_some());
+    for member in checked {
+        let engine = Rc::new(Engine::new(Rc::clone(pod)));
+        tasks.spawn_local(vdocker::health::supervise(engine, Rc::clone(&member.model)));
     }
 }
 
@@ -94,8 +120,13 @@ async fn keep_time(pod: Rc<Pod>) {
 }
 
 /// Waits for the end of all containers, and for the host to have it on its disk.
-async fn end(pod: &Pod) -> Result<(), StreamError> {
+async fn end(pod: &Pod, api: &Api) -> Result<(), StreamError> {
     pod.finished.wait().await;
+    api.end().await;
+    for member in &pod.members {
+        // A disk that takes no more has said so in the log.
+        let _stuck = tokio::time::timeout(LOG_FLUSH, member.model.log.flush()).await;
+    }
     pod.disks.flush();
     pod.host.push(Kind::Final, 0, &crate::final_payload(pod.record()));
     let given_up = async {

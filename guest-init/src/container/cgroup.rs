@@ -1,11 +1,14 @@
 //! A container's control group (cgroup v2): its limits, and how often the kernel killed for its memory.
 
+use crate::watch::watch;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{Mode, OFlags};
 use spec::launch::LimitsSpec;
 use std::cell::Cell;
 use std::io;
 use std::path::PathBuf;
+use std::time::Duration;
+use tokio::io::Interest;
 
 /// Where cgroup v2 is mounted in PID 1's namespace.
 pub(crate) const MOUNT_POINT: &str = "/sys/fs/cgroup";
@@ -15,6 +18,9 @@ const CONTROLLERS: [&str; 5] = ["memory", "pids", "cpu", "cpuset", "io"];
 
 /// The period of `cpu.max` in microseconds, the kernel's and Docker's default.
 const CPU_PERIOD: u64 = 100_000;
+
+/// How long processes may take to freeze.
+const FREEZE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A step on a control group that failed.
 #[derive(Debug, thiserror::Error)]
@@ -88,21 +94,77 @@ impl Cgroup {
 
     /// Whether the kernel has killed for the group's memory limit since the last call.
     pub(crate) fn take_oom_killed(&self) -> bool {
-        let events = std::fs::read_to_string(self.path.join("memory.events")).unwrap_or_default();
-        let kills = oom_kills(&events);
+        let events = self.read("memory.events");
+        let kills = keyed(&events, "oom_kill");
         kills > self.oom_kills.replace(kills)
+    }
+
+    /// Writes one of the group's files.
+    ///
+    /// # Errors
+    /// What the kernel says; ENOENT where it lacks the controller.
+    pub(crate) fn write(&self, file: &str, value: &str) -> io::Result<()> {
+        std::fs::write(self.path.join(file), value)
+    }
+
+    /// One of the group's files; empty where there is none.
+    pub(crate) fn read(&self, file: &str) -> String {
+        std::fs::read_to_string(self.path.join(file)).unwrap_or_default()
+    }
+
+    /// Freezes all processes of the group, or lets them go on, and waits until they have.
+    ///
+    /// # Errors
+    /// What the kernel says; `TimedOut` where a process does not get to where it can be frozen.
+    pub(crate) async fn freeze(&self, frozen: bool) -> io::Result<()> {
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+        let events = rustix::fs::openat(&self.dir, "cgroup.events", flags, Mode::empty())?;
+        let events = watch(events, Interest::PRIORITY)?;
+        let value = if frozen { "1" } else { "0" };
+        self.write("cgroup.freeze", value)?;
+        let done = async {
+            loop {
+                let mut ready = events.ready(Interest::PRIORITY).await;
+                if let Ok(ready) = &mut ready {
+                    ready.clear_ready();
+                }
+                if keyed(&self.read_events(events.get_ref()), "frozen") == u64::from(frozen) {
+                    return;
+                }
+            }
+        };
+        if keyed(&self.read_events(events.get_ref()), "frozen") == u64::from(frozen) {
+            return Ok(());
+        }
+        tokio::time::timeout(FREEZE_TIMEOUT, done).await.map_err(|_| io::ErrorKind::TimedOut.into())
+    }
+
+    /// Reading through the descriptor is what makes the kernel tell of the next change.
+    fn read_events(&self, events: &OwnedFd) -> String {
+        let mut text = [0; 256];
+        let count = rustix::io::pread(events, &mut text, 0).unwrap_or(0);
+        String::from_utf8_lossy(&text[..count]).into_owned()
     }
 
     /// Kills whatever is left in the group.
     pub(crate) fn kill(&self) {
         // Only a kernel before 5.14 lacks the file.
-        let _unsupported = std::fs::write(self.path.join("cgroup.kill"), "1");
+        let _unsupported = self.write("cgroup.kill", "1");
     }
 }
 
 impl AsFd for Cgroup {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.dir.as_fd()
+    }
+}
+
+/// A limit in place of an earlier one, as the kernel writes it: 0 is none.
+pub(crate) fn cpu_max(millis: u64) -> String {
+    match millis {
+        0 => format!("max {CPU_PERIOD}"),
+        // The kernel refuses a quota under a millisecond.
+        _ => format!("{} {CPU_PERIOD}", millis.saturating_mul(CPU_PERIOD / 1000).max(1000)),
     }
 }
 
@@ -115,15 +177,15 @@ fn limit_files(limits: &LimitsSpec) -> Vec<(&'static str, String)> {
         files.push(("pids.max", count.to_string()));
     }
     if let Some(millis) = limits.cpu_millis {
-        // The kernel refuses a quota under a millisecond.
-        let quota = millis.saturating_mul(CPU_PERIOD / 1000).max(1000);
-        files.push(("cpu.max", format!("{quota} {CPU_PERIOD}")));
+        files.push(("cpu.max", cpu_max(millis.max(1))));
     }
     files
 }
 
-fn oom_kills(events: &str) -> u64 {
-    events.lines().find_map(|line| line.strip_prefix("oom_kill ")?.trim().parse().ok()).unwrap_or(0)
+/// The number behind a key of a "flat keyed" file; 0 where there is none.
+pub(crate) fn keyed(text: &str, key: &str) -> u64 {
+    let values = text.lines().filter_map(|line| line.split_once(' '));
+    values.filter(|(name, _)| *name == key).find_map(|(_, value)| value.trim().parse().ok()).unwrap_or(0)
 }
 
 #[cfg(test)]
@@ -149,7 +211,8 @@ mod tests {
 
     #[test]
     fn oom_kills_are_told_from_group_kills() {
-        assert_eq!(oom_kills("low 0\nhigh 0\nmax 7\noom 1\noom_kill 3\noom_group_kill 9\n"), 3);
-        assert_eq!(oom_kills(""), 0);
+        let events = "low 0\nhigh 0\nmax 7\noom 1\noom_kill 3\noom_group_kill 9\n";
+        assert_eq!(keyed(events, "oom_kill"), 3);
+        assert_eq!(keyed("", "oom_kill"), 0);
     }
 }

@@ -6,18 +6,17 @@ use crate::container::environment::Environment;
 use crate::container::failure::{Failure, plain};
 use crate::container::filesystems::{self, GUARDED};
 use crate::container::root::{Missing, Root};
-use crate::container::terminal::Terminal;
+use crate::container::stdio::Stdio;
 use crate::container::user::User;
 use crate::container::{privileges, program, spawn, volume};
 use crate::mountfd::{self, MountFd};
 use crate::{signals, stage};
-use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{CWD, FileType, Mode, OFlags};
 use rustix::mount::MountAttrFlags as Attr;
 use spec::launch::{MountSource, MountSpec, Writable};
 use spec::{ContainerSpec, Stage};
 use std::convert::Infallible;
-use std::ffi::CString;
 use std::path::Path;
 
 /// What the new process needs of PID 1, prepared before the clone.
@@ -34,9 +33,7 @@ pub(crate) struct Entry<'a> {
     /// Its devpts, not attached yet.
     pub(crate) devpts: &'a MountFd,
     /// Standard input, output and error.
-    pub(crate) stdio: [BorrowedFd<'a>; 3],
-    /// Its terminal, where it has one.
-    pub(crate) terminal: Option<&'a Terminal>,
+    pub(crate) stdio: Stdio<'a>,
     /// Whether to report [`Stage::Exec`].
     pub(crate) first: bool,
 }
@@ -55,12 +52,12 @@ impl Entry<'_> {
             .map_err(|error| Failure::new("cannot reset oom_score_adj", &error))?;
         spawn::unshare_cgroup().map_err(|error| Failure::new("cannot make namespace", &error))?;
         rustix::process::setsid().map_err(step("cannot make session"))?;
-        self.take_stdio()?;
+        self.stdio.take()?;
         rustix::system::sethostname(spec.hostname.as_bytes()).map_err(step("cannot set host name"))?;
 
         filesystems::make_private().map_err(|error| Failure::new("cannot make mounts private", &error))?;
         let root = Root::open(self.root).map_err(|error| Failure::new("cannot open the root", &error))?;
-        filesystems::mount_defaults(&root, self.devpts, self.terminal.is_some(), spec.shm_size)?;
+        filesystems::mount_defaults(&root, self.devpts, self.stdio.terminal.is_some(), spec.shm_size)?;
         // Before anything else in the tree is opened: what the image's paths and links lead to is never the bare file.
         filesystems::protect(&root)?;
         for name in ["hosts", "hostname", "resolv.conf"] {
@@ -73,8 +70,8 @@ impl Entry<'_> {
             self.mount(&root, mount)?;
         }
         let workdir = enterable_workdir(&root, &spec.process.workdir)?;
-        let user = self.user(&root)?;
-        self.hand_over_stdio(&user)?;
+        let user = User::in_root(&spec.process.user, &root)?;
+        self.stdio.hand_over(&user)?;
         filesystems::pivot(&root).map_err(|error| Failure::new("cannot enter the root", &error))?;
         if spec.image.writable == Writable::ReadOnly {
             mountfd::set_attributes(root.as_fd(), Attr::MOUNT_ATTR_RDONLY)
@@ -84,62 +81,15 @@ impl Entry<'_> {
         privileges::set_rlimits(&spec.process.rlimits)?;
         // As Docker: with root's rights first, for a directory that the user may not enter.
         rustix::process::fchdir(&workdir).map_err(step("cannot enter the working directory"))?;
-        let environment = Environment::new(spec, &user.home);
+        let environment = Environment::new(spec, spec.process.tty, &[], &user.home);
         if self.first {
             // Now, because it takes CAP_SYS_RAWIO.
             stage::reached(Stage::Exec);
         }
-        privileges::drop_to(&user, &spec.process)?;
+        let kept = privileges::of_container(&spec.process);
+        privileges::drop_to(&user, kept, spec.process.no_new_privileges)?;
         rustix::process::umask(Mode::from_raw_mode(0o022));
-        self.execute(&environment)
-    }
-
-    fn execute(&self, environment: &Environment) -> Result<Infallible, Failure> {
-        let command = &self.spec.process.cmd;
-        let name = command.first().map_or("", String::as_str);
-        let path = program::look_up(name, environment.get("PATH").unwrap_or_default())?;
-        // launch.rs has refused NUL bytes.
-        let string = |text: String| CString::new(text).unwrap_or_default();
-        let path = string(path);
-        let arguments: Vec<CString> = command.iter().cloned().map(string).collect();
-        let variables: Vec<CString> = environment.strings().map(string).collect();
-        spawn::close_all_on_exec().map_err(|error| Failure::new("cannot close descriptors", &error))?;
-        spawn::execute(&path, &arguments, &variables).map_err(|error| program::refused(name, &error))
-    }
-
-    fn take_stdio(&self) -> Result<(), Failure> {
-        let step = |error: rustix::io::Errno| Failure::new("cannot set up standard streams", &error.into());
-        rustix::stdio::dup2_stdin(self.stdio[0]).map_err(step)?;
-        rustix::stdio::dup2_stdout(self.stdio[1]).map_err(step)?;
-        rustix::stdio::dup2_stderr(self.stdio[2]).map_err(step)?;
-        if let Some(terminal) = self.terminal {
-            rustix::process::ioctl_tiocsctty(&terminal.peer).map_err(step)?;
-        }
-        Ok(())
-    }
-
-    /// Gives the user what it writes to, so that it can be opened again through /dev/stdout.
-    fn hand_over_stdio(&self, user: &User) -> Result<(), Failure> {
-        for fd in self.stdio {
-            let stat = rustix::fs::fstat(fd)
-                .map_err(|error| Failure::new("cannot set up streams", &error.into()))?;
-            let null = rustix::fs::makedev(1, 3);
-            let is_null =
-                FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice && stat.st_rdev == null;
-            if !is_null && stat.st_uid != user.uid {
-                rustix::fs::fchown(fd, Some(rustix::fs::Uid::from_raw(user.uid)), None)
-                    .map_err(|error| Failure::new("cannot set up streams", &error.into()))?;
-            }
-        }
-        Ok(())
-    }
-
-    fn user(&self, root: &Root) -> Result<User, Failure> {
-        let text = |path: &str| {
-            filesystems::read_text(root, path)
-                .map_err(|error| Failure::new(format_args!("open {path}"), &error))
-        };
-        User::resolve(&self.spec.process.user, &text("/etc/passwd")?, &text("/etc/group")?)
+        program::execute(&spec.process.cmd, &environment)
     }
 
     fn mount(&self, root: &Root, mount: &MountSpec) -> Result<(), Failure> {

@@ -10,16 +10,24 @@ const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/s
 pub(crate) struct Environment(Vec<(String, String)>);
 
 impl Environment {
-    /// The environment of the container's process for a user with that home directory.
-    pub(crate) fn new(spec: &ContainerSpec, home: &str) -> Self {
+    /// The environment of a process of the container, with `NAME=value` strings beyond the container's own, for a
+    /// user with that home directory.
+    pub(crate) fn new(spec: &ContainerSpec, tty: bool, more: &[String], home: &str) -> Self {
         let mut environment = Self(Vec::new());
         environment.set("PATH", DEFAULT_PATH);
         environment.set("HOSTNAME", &spec.hostname);
-        if spec.process.tty {
+        if tty {
             environment.set("TERM", "xterm");
         }
         for variable in &spec.process.env {
             environment.set(&variable.name, &variable.value);
+        }
+        for variable in more {
+            match variable.split_once('=') {
+                Some((name, value)) => environment.set(name, value),
+                // As Docker has it: the name alone takes the variable away.
+                None => environment.0.retain(|(known, _)| known != variable),
+            }
         }
         if environment.get("HOME").is_none_or(str::is_empty) {
             environment.set("HOME", home);
@@ -51,7 +59,7 @@ mod tests {
     use crate::launch::tests::container;
 
     fn strings(spec: &ContainerSpec) -> Vec<String> {
-        Environment::new(spec, "/root").strings().collect()
+        Environment::new(spec, spec.process.tty, &[], "/root").strings().collect()
     }
 
     #[test]
@@ -61,6 +69,19 @@ mod tests {
         assert_eq!(strings(&spec), [path.as_str(), "HOSTNAME=box", "HOME=/root"]);
         spec.process.tty = true;
         assert_eq!(strings(&spec), [path.as_str(), "HOSTNAME=box", "TERM=xterm", "HOME=/root"]);
+    }
+
+    #[test]
+    fn what_an_exec_brings_comes_last() {
+        let mut spec = container("box");
+        spec.process.env.push(spec::launch::EnvSpec {
+            name: "A".into(),
+            value: "1".into(),
+            value_from: None,
+        });
+        let more = ["A=2".to_owned(), "B=".to_owned(), "HOSTNAME".to_owned()];
+        let strings: Vec<_> = Environment::new(&spec, true, &more, "/root").strings().collect();
+        assert_eq!(strings[1..], ["TERM=xterm", "A=2", "B=", "HOME=/root"]);
     }
 
     #[test]

@@ -61,14 +61,18 @@ pub(crate) fn set_rlimits(limits: &[RlimitSpec]) -> Result<(), Failure> {
     Ok(())
 }
 
+/// The capabilities of a container.
+pub(crate) fn of_container(process: &ProcessSpec) -> CapabilitySet {
+    process.capabilities.iter().filter_map(|name| capability(name)).collect()
+}
+
 /// Gives up what the process is not to have: bounding set, groups, ids, then the other capability sets. As
-/// Docker, root keeps the listed capabilities and any other user none; the inheritable and ambient sets are
+/// Docker, root keeps the given capabilities and any other user none; the inheritable and ambient sets are
 /// empty.
 ///
 /// # Errors
 /// The step that the kernel refused.
-pub(crate) fn drop_to(user: &User, process: &ProcessSpec) -> Result<(), Failure> {
-    let kept: CapabilitySet = process.capabilities.iter().filter_map(|name| capability(name)).collect();
+pub(crate) fn drop_to(user: &User, kept: CapabilitySet, no_new_privileges: bool) -> Result<(), Failure> {
     let step = |what: &'static str| move |error: io::Error| Failure::new(what, &error);
     drop_bounding_set(kept).map_err(step("cannot drop capabilities"))?;
     identify(user).map_err(step("cannot set user and groups"))?;
@@ -76,7 +80,7 @@ pub(crate) fn drop_to(user: &User, process: &ProcessSpec) -> Result<(), Failure>
     let sets = CapabilitySets { effective: kept, permitted: kept, inheritable: CapabilitySet::empty() };
     rustix::thread::set_capabilities(None, sets)
         .map_err(|error| Failure::new("cannot set capabilities", &error.into()))?;
-    if process.no_new_privileges {
+    if no_new_privileges {
         rustix::thread::set_no_new_privs(true)
             .map_err(|error| Failure::new("cannot set no_new_privs", &error.into()))?;
     }

@@ -3,19 +3,22 @@
 use crate::container::cgroup::Cgroup;
 use crate::container::enter::Entry;
 use crate::container::failure::Failure;
+use crate::container::join::Join;
 use crate::container::spawn;
+use crate::container::stdio::Stdio;
 use crate::container::terminal::{self, Terminal};
 use crate::disks::Tree;
 use crate::mountfd::MountFd;
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{Mode, OFlags};
 use rustix::pipe::PipeFlags;
-use rustix::process::Pid;
+use rustix::process::{Pid, PidfdFlags};
 use rustix::termios::Winsize;
 use spec::ContainerSpec;
 use std::convert::Infallible;
 use std::io;
 use std::path::Path;
+use vdocker::exec::ExecSpec;
 
 /// A process from its clone on.
 #[derive(Debug)]
@@ -43,6 +46,17 @@ pub(crate) struct Place<'a> {
     pub(crate) volumes: &'a Path,
 }
 
+/// A container that a program is run in.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Target<'a> {
+    /// Its first process, which has not been reaped.
+    pub(crate) first: Pid,
+    /// Its control group.
+    pub(crate) cgroup: &'a Cgroup,
+    /// Its terminals.
+    pub(crate) devpts: &'a MountFd,
+}
+
 impl Process {
     /// Starts the container's first process, and returns its instance of devpts too. The process is still being set
     /// up on return.
@@ -58,7 +72,7 @@ impl Process {
         let devpts = terminal::devpts()?;
         let terminal = if spec.process.tty { Some(Terminal::open(&devpts, size)?) } else { None };
         let streams = Streams::open(spec.process.stdin, terminal.as_ref())?;
-        let stdio = streams.inner.each_ref().map(AsFd::as_fd);
+        let stdio = Stdio { fds: streams.inner.each_ref().map(AsFd::as_fd), terminal: terminal.as_ref() };
         let entry = Entry {
             spec,
             root: &place.tree.root,
@@ -66,11 +80,28 @@ impl Process {
             volumes: place.volumes,
             devpts: &devpts,
             stdio,
-            terminal: terminal.as_ref(),
             first,
         };
         let (pid, starting) = Self::clone(place.cgroup, spawn::NEW_NAMESPACES, || entry.run())?;
         Ok((streams.of(pid, starting, terminal), devpts))
+    }
+
+    /// Runs a program in a container beside its first process. It is still being set up on return.
+    ///
+    /// # Errors
+    /// What kept PID 1 from cloning: ESRCH or ENOMEM where the container's first process has ended.
+    pub(crate) fn join(spec: &ContainerSpec, exec: &ExecSpec, target: Target<'_>) -> io::Result<Self> {
+        let size = terminal::size_of(exec.size);
+        let terminal = if exec.tty { Some(Terminal::open(target.devpts, size)?) } else { None };
+        let streams = Streams::open(exec.stdin, terminal.as_ref())?;
+        let stdio = Stdio { fds: streams.inner.each_ref().map(AsFd::as_fd), terminal: terminal.as_ref() };
+        let first = rustix::process::pidfd_open(target.first, PidfdFlags::empty())?;
+        let own = rustix::process::pidfd_open(rustix::process::getpid(), PidfdFlags::empty())?;
+        let join = Join { spec, exec, first: first.as_fd(), stdio };
+        let (pid, starting) = spawn::in_pid_namespace(first.as_fd(), own.as_fd(), || {
+            Self::clone(target.cgroup, 0, || join.run())
+        })?;
+        Ok(streams.of(pid, starting, terminal))
     }
 
     /// Makes a process that becomes its program or tells why not, and the pipe by which it does.

@@ -1,7 +1,11 @@
 //! Which file a command's first word means, as Docker looks it up: inside the container, as its user.
 
+use crate::container::environment::Environment;
 use crate::container::failure::{Failure, plain};
+use crate::container::spawn;
 use rustix::fs::{Access, AtFlags, CWD};
+use std::convert::Infallible;
+use std::ffi::CString;
 use std::io;
 use std::os::unix::fs::PermissionsExt;
 
@@ -10,7 +14,7 @@ use std::os::unix::fs::PermissionsExt;
 ///
 /// # Errors
 /// 127 where there is no such file, 126 where it may not be executed or is a directory.
-pub(crate) fn look_up(name: &str, path: &str) -> Result<String, Failure> {
+fn look_up(name: &str, path: &str) -> Result<String, Failure> {
     if name.contains('/') {
         return match executable(name) {
             Ok(()) => Ok(name.to_owned()),
@@ -32,8 +36,24 @@ pub(crate) fn look_up(name: &str, path: &str) -> Result<String, Failure> {
     Err(Failure { code: 127, message: format!("exec: {name:?}: executable file not found in $PATH") })
 }
 
+/// Replaces the process by a command's program. No string of the command holds NUL.
+///
+/// # Errors
+/// Those of [`look_up`] and of execve(2).
+pub(crate) fn execute(command: &[String], environment: &Environment) -> Result<Infallible, Failure> {
+    let name = command.first().map_or("", String::as_str);
+    let path = look_up(name, environment.get("PATH").unwrap_or_default())?;
+    // Whoever gave the command has refused NUL bytes.
+    let string = |text: String| CString::new(text).unwrap_or_default();
+    let path = string(path);
+    let arguments: Vec<CString> = command.iter().cloned().map(string).collect();
+    let variables: Vec<CString> = environment.strings().map(string).collect();
+    spawn::close_all_on_exec().map_err(|error| Failure::new("cannot close descriptors", &error))?;
+    spawn::execute(&path, &arguments, &variables).map_err(|error| refused(name, &error))
+}
+
 /// The failure of an exec that got as far as the system call.
-pub(crate) fn refused(name: &str, error: &io::Error) -> Failure {
+fn refused(name: &str, error: &io::Error) -> Failure {
     let failure = Failure::new(format_args!("exec: {name:?}"), error);
     // ENOEXEC and the like: the file is there, and cannot be executed.
     Failure { code: if failure.code == 125 { 126 } else { failure.code }, ..failure }

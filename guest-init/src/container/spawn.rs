@@ -58,6 +58,43 @@ pub(crate) fn clone(
     }
 }
 
+/// Has `make` make children in the PID namespace of the process that `first` stands for; `own` is the caller's pidfd.
+///
+/// # Errors
+/// What setns(2) says, ESRCH where the process has ended; those of `make`.
+///
+/// # Panics
+/// Where the caller's own namespace cannot be taken again: all later children would be in the wrong one.
+pub(crate) fn in_pid_namespace<T>(
+    first: BorrowedFd<'_>,
+    own: BorrowedFd<'_>,
+    make: impl FnOnce() -> io::Result<T>,
+) -> io::Result<T> {
+    set_namespaces(first, libc::CLONE_NEWPID)?;
+    let made = make();
+    let back = set_namespaces(own, libc::CLONE_NEWPID);
+    assert!(back.is_ok(), "cannot return to the own PID namespace: {back:?}");
+    made
+}
+
+/// Takes the caller into all other namespaces of a container. Root and working directory are then those of the mount
+/// namespace, whatever the process has made its own.
+///
+/// # Errors
+/// What setns(2) says, ESRCH where the process has ended.
+pub(crate) fn join_namespaces(first: BorrowedFd<'_>) -> io::Result<()> {
+    let all = libc::CLONE_NEWNS | libc::CLONE_NEWUTS | libc::CLONE_NEWIPC | libc::CLONE_NEWCGROUP;
+    set_namespaces(first, all)
+}
+
+fn set_namespaces(of: BorrowedFd<'_>, kinds: libc::c_int) -> io::Result<()> {
+    // SAFETY: changes what names and numbers mean to the calling thread, and touches no memory and no descriptor.
+    if unsafe { libc::setns(of.as_raw_fd(), kinds) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(())
+}
+
 /// Makes the caller's control group the root of those it sees.
 ///
 /// # Errors

@@ -7,6 +7,7 @@ use rustix::mount::MountAttrFlags;
 use rustix::pty::OpenptFlags;
 use rustix::termios::Winsize;
 use std::io;
+use vdocker::engine::TerminalSize;
 
 /// The terminal of a container's first process.
 #[derive(Debug)]
@@ -53,6 +54,11 @@ pub(crate) fn size_of_payload(payload: &[u8]) -> Option<Winsize> {
     let [r0, r1, c0, c1] = payload.try_into().ok()?;
     let (ws_row, ws_col) = (u16::from_le_bytes([r0, r1]), u16::from_le_bytes([c0, c1]));
     Some(Winsize { ws_row, ws_col, ws_xpixel: 0, ws_ypixel: 0 })
+}
+
+/// The size as the kernel takes it.
+pub(crate) const fn size_of(size: TerminalSize) -> Winsize {
+    Winsize { ws_row: size.rows, ws_col: size.columns, ws_xpixel: 0, ws_ypixel: 0 }
 }
 
 #[cfg(test)]

@@ -1,6 +1,8 @@
 //! `user[:group]` of a container to numbers, by the image's /etc/passwd and /etc/group, as Docker does it.
 
 use crate::container::failure::Failure;
+use crate::container::filesystems;
+use crate::container::root::Root;
 
 /// The largest user or group id that Docker accepts.
 const MAX_ID: u32 = i32::MAX as u32;
@@ -32,6 +34,18 @@ struct GroupEntry<'a> {
 }
 
 impl User {
+    /// Resolves `wanted` as [`Self::resolve`] does, by the files of a container.
+    ///
+    /// # Errors
+    /// Those of reading and resolving.
+    pub(crate) fn in_root(wanted: &str, root: &Root) -> Result<Self, Failure> {
+        let text = |path: &str| {
+            filesystems::read_text(root, path)
+                .map_err(|error| Failure::new(format_args!("open {path}"), &error))
+        };
+        Self::resolve(wanted, &text("/etc/passwd")?, &text("/etc/group")?)
+    }
+
     /// Resolves `wanted` (empty: uid 0) with the contents of the two files, either may be empty.
     ///
     /// # Errors

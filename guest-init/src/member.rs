@@ -1,0 +1,160 @@
+//! A container at run time: what belongs to it for as long as the pod lives, and its state as the pod's API sees it.
+
+use crate::container::cgroup::{Cgroup, CgroupError};
+use crate::disks::Disks;
+use crate::input::Input;
+use crate::mountfd::MountFd;
+use rustix::fd::OwnedFd;
+use rustix::process::Pid;
+use rustix::termios::Winsize;
+use spec::{ContainerExit, ContainerSpec, LaunchSpec};
+use std::cell::{Cell, RefCell};
+use std::path::Path;
+use std::rc::Rc;
+use std::time::SystemTime;
+use tokio::sync::watch;
+use vdocker::events::{Event, Events};
+use vdocker::log::LogLimits;
+use vdocker::{Container, ContainerState, Log, Status, health};
+
+/// The part of the writable disk that the logs of all containers may take: one in so many bytes.
+const LOG_SHARE: u64 = 8;
+
+/// A container at run time.
+pub(crate) struct Member {
+    pub(crate) spec: &'static ContainerSpec,
+    /// As the pod's API sees it.
+    pub(crate) model: Rc<Container>,
+    pub(crate) input: Rc<Input>,
+    pub(crate) cgroup: Cgroup,
+    pub(crate) running: RefCell<Option<Running>>,
+    pub(crate) size: Cell<Winsize>,
+    /// In place of its own stop signal, for one stop.
+    pub(crate) stop_signal: Cell<Option<u32>>,
+    pub(crate) last: RefCell<Option<ContainerExit>>,
+}
+
+/// The first process of a container, and what came with it.
+pub(crate) struct Running {
+    pub(crate) pid: Pid,
+    /// Signals that came while the process was being set up, when it would have ignored them; `None` after.
+    pub(crate) held: Option<Vec<u32>>,
+    pub(crate) terminal: Option<OwnedFd>,
+    /// The container's terminals.
+    pub(crate) devpts: MountFd,
+}
+
+impl Member {
+    /// A container that has not been started.
+    ///
+    /// # Errors
+    /// A control group that cannot be made.
+    pub(crate) fn new(pod: &'static LaunchSpec, index: usize, disks: &Disks) -> Result<Self, CgroupError> {
+        let spec = &pod.containers[index];
+        let state = ContainerState {
+            limits: spec.limits.clone(),
+            health: health::initial(spec),
+            ..ContainerState::default()
+        };
+        let log = disks.logs.as_ref().map_or_else(Log::in_memory, |logs| {
+            Log::on_disk(logs.join(&spec.name), limits(logs, pod.containers.len()))
+        });
+        let model = Container {
+            id: pod.container_id(index),
+            index,
+            spec: spec.clone(),
+            created: SystemTime::now(),
+            state: watch::Sender::new(state),
+            log,
+        };
+        Ok(Self {
+            spec,
+            model: Rc::new(model),
+            input: Rc::default(),
+            cgroup: Cgroup::create(&spec.name, &spec.limits)?,
+            running: RefCell::new(None),
+            size: Cell::new(Winsize { ws_row: 0, ws_col: 0, ws_xpixel: 0, ws_ypixel: 0 }),
+            stop_signal: Cell::new(None),
+            last: RefCell::new(None),
+        })
+    }
+
+    /// Sets the size of its terminal, now and for later starts.
+    pub(crate) fn resize(&self, size: Winsize) {
+        self.size.set(size);
+        if let Some(terminal) = self.running.borrow().as_ref().and_then(|running| running.terminal.as_ref()) {
+            // A terminal whose other side is closed has no use for a size.
+            let _closed = rustix::termios::tcsetwinsize(terminal, size);
+        }
+    }
+
+    /// Lets its processes go on where they are frozen.
+    pub(crate) fn thaw(&self) {
+        if self.model.state.borrow().status == Status::Paused {
+            // A group whose processes have all ended is not frozen.
+            let _gone = self.cgroup.write("cgroup.freeze", "0");
+            self.model.state.send_modify(|state| state.status = Status::Running);
+        }
+    }
+
+    /// Notes that its program runs.
+    pub(crate) fn has_started(&self, pid: u32, restarts: u32, events: &Events) {
+        self.model.state.send_modify(|state| {
+            state.status = Status::Running;
+            state.pid = pid;
+            state.exit_code = 0;
+            state.error.clear();
+            state.oom_killed = false;
+            state.started = Some(SystemTime::now());
+            state.restarts = restarts;
+            state.health = health::initial(self.spec);
+        });
+        events.push(Event::now(&self.model, "start", &[]));
+    }
+
+    /// Notes that it has ended, or could not be started.
+    pub(crate) fn has_ended(&self, exit: &ContainerExit, restarts_later: bool, events: &Events) {
+        let ran = exit.error.is_none();
+        let now = SystemTime::now();
+        let mut duration = 0;
+        self.model.state.send_modify(|state| {
+            state.status = if restarts_later { Status::Restarting } else { Status::Exited };
+            state.pid = 0;
+            state.exit_code = exit.code;
+            state.error = exit.error.as_deref().map_or_else(String::new, start_failed);
+            state.oom_killed = exit.oom_killed;
+            if ran {
+                duration = state
+                    .started
+                    .and_then(|started| now.duration_since(started).ok())
+                    .map_or(0, |ran| ran.as_secs());
+            }
+            state.finished = Some(now);
+            state.exits += 1;
+        });
+        if exit.oom_killed {
+            events.push(Event::now(&self.model, "oom", &[]));
+        }
+        if ran {
+            let (code, duration) = (exit.code.to_string(), duration.to_string());
+            let more = [("execDuration", duration.as_str()), ("exitCode", code.as_str())];
+            events.push(Event::now(&self.model, "die", &more));
+        }
+    }
+}
+
+/// What Docker says of a container whose program cannot be executed.
+fn start_failed(cause: &str) -> String {
+    format!(
+        "failed to create task for container: failed to create shim task: OCI runtime create failed: runc create \
+         failed: unable to start container process: error during container init: {cause}: unknown"
+    )
+}
+
+/// What one of so many containers may write to its log.
+fn limits(logs: &Path, containers: usize) -> LogLimits {
+    match rustix::fs::statvfs(logs) {
+        Ok(disk) => LogLimits::within(disk.f_blocks * disk.f_frsize / LOG_SHARE / containers as u64),
+        Err(_) => LogLimits::default(),
+    }
+}
