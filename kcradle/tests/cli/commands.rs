@@ -47,8 +47,8 @@ fn rm_keeps_what_is_not_the_pods() {
 fn rm_takes_what_killed_processes_left() {
     let host = Host::new();
     host.summon("pod", &[], &[]);
-    fs::write(host.path("pod/state.json.tmp-4321"), "{\"ver").unwrap();
-    fs::write(host.path("pod/pid.tmp-17"), "").unwrap();
+    fs::write(host.path("pod/state.json.tmp"), "{\"ver").unwrap();
+    fs::write(host.path("pod/pid.tmp"), "").unwrap();
     host.good(&["rm", "pod"]);
     assert!(!host.path("pod").exists());
 }
