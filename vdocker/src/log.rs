@@ -9,6 +9,7 @@ mod cursor;
 mod decode;
 mod disk;
 mod encode;
+mod escape;
 mod files;
 mod flush;
 mod lines;

@@ -7,7 +7,7 @@ use base64::engine::general_purpose::STANDARD;
 
 use super::ring::Entry;
 use super::timestamp::Formatter;
-use super::{Record, Stream};
+use super::{Record, Stream, escape};
 
 /// Appends an entry's line.
 pub(super) fn encode(entry: &Entry, times: &mut Formatter, out: &mut Vec<u8>) {
@@ -37,18 +37,17 @@ pub(super) const fn end(cut: [bool; 2]) -> &'static [u8] {
 }
 
 fn encode_record(record: &Record, continues: bool, out: &mut Vec<u8>) {
-    if str::from_utf8(&record.bytes).is_ok() {
-        out.extend_from_slice(br#"{"log":""#);
-        escape(&record.bytes, out);
+    let text = str::from_utf8(&record.bytes).is_ok();
+    out.extend_from_slice(if text { br#"{"log":""# } else { br#"{"b64":""# });
+    let start = out.len();
+    out.resize(start + escape::escaped_max(record.bytes.len()), 0);
+    let length = if text {
+        escape::escape(&record.bytes, &mut out[start..])
     } else {
-        out.extend_from_slice(br#"{"b64":""#);
-        let start = out.len();
-        let length = record.bytes.len().div_ceil(3) * 4;
-        out.resize(start + length, 0);
-        // The slice is as long as the text: it cannot fail.
-        let written = STANDARD.encode_slice(&record.bytes, &mut out[start..]).unwrap_or_default();
-        out.truncate(start + written);
-    }
+        // The place is longer than the text: it cannot fail.
+        STANDARD.encode_slice(&record.bytes, &mut out[start..]).unwrap_or_default()
+    };
+    out.truncate(start + length);
     out.extend_from_slice(match record.stream {
         Stream::Stdout => br#"","stream":"stdout""#,
         Stream::Stderr => br#"","stream":"stderr""#,
@@ -56,29 +55,4 @@ fn encode_record(record: &Record, continues: bool, out: &mut Vec<u8>) {
     if continues {
         out.extend_from_slice(br#","cont":true"#);
     }
-}
-
-/// Appends the content of a JSON string (RFC 8259, section 7).
-fn escape(mut bytes: &[u8], out: &mut Vec<u8>) {
-    while let Some(at) = bytes.iter().position(|&byte| byte < 0x20 || byte == b'"' || byte == b'\\') {
-        out.extend_from_slice(&bytes[..at]);
-        let short = match bytes[at] {
-            b'\n' => b'n',
-            b'\t' => b't',
-            b'\r' => b'r',
-            b'"' => b'"',
-            b'\\' => b'\\',
-            _ => 0,
-        };
-        if short == 0 {
-            const HEX: &[u8; 16] = b"0123456789abcdef";
-            let (high, low) = (bytes[at] >> 4, bytes[at] & 15);
-            out.extend_from_slice(br"\u00");
-            out.extend_from_slice(&[HEX[usize::from(high)], HEX[usize::from(low)]]);
-        } else {
-            out.extend_from_slice(&[b'\\', short]);
-        }
-        bytes = &bytes[at + 1..];
-    }
-    out.extend_from_slice(bytes);
 }
