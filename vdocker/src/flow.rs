@@ -1,8 +1,8 @@
 //! What a connection knows of its request, so that the end of the client's bytes is taken for what it is.
 //!
-//! A client that ends its side after a request may only have no more to say: its answer is still sent. While a
-//! request is being read, the same end is an error; and in answers that have no end of their own (`wait`, `events`,
-//! `logs --follow`), it is how a client leaves. hyper knows one rule for all; this file chooses what hyper sees.
+//! A client that ends its side after a request may only have no more to say: its answer is still sent. In answers that
+//! have no end of their own (`wait`, `events`, `logs --follow`), the same end is how a client leaves, and within a
+//! request's body it is an error. hyper knows one rule for all; this file chooses what hyper sees.
 
 use std::cell::{Cell, RefCell};
 use std::io::{self, IoSlice};
@@ -15,10 +15,10 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 /// What a connection is doing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Phase {
-    /// It waits for a request, or reads one.
+    /// It waits for a request.
     #[default]
-    Reading,
-    /// It answers, and the answer ends by itself.
+    Idle,
+    /// It reads a request's body or answers, and the answer ends by itself.
     Answering,
     /// It answers for as long as the client listens.
     Following,
@@ -30,7 +30,10 @@ pub(crate) struct Flow {
     phase: Cell<Phase>,
     ended: Cell<bool>,
     unsent: Cell<bool>,
+    /// hyper, from which the end was kept.
     reader: RefCell<Option<Waker>>,
+    /// Whoever waits for more of a body.
+    body: RefCell<Option<Waker>>,
 }
 
 impl Flow {
@@ -46,6 +49,22 @@ impl Flow {
     pub(crate) const fn has_unsent(&self) -> bool {
         self.unsent.get()
     }
+
+    /// Whether the client has ended its side. Where it has not, the task is woken when it does.
+    pub(crate) fn poll_ended(&self, context: &Context<'_>) -> Poll<()> {
+        if self.ended.get() {
+            return Poll::Ready(());
+        }
+        *self.body.borrow_mut() = Some(context.waker().clone());
+        Poll::Pending
+    }
+
+    fn end(&self) {
+        self.ended.set(true);
+        if let Some(body) = self.body.take() {
+            body.wake();
+        }
+    }
 }
 
 /// Marks the end of a response when it is dropped.
@@ -54,7 +73,7 @@ pub(crate) struct Answered(pub(crate) Rc<Flow>);
 
 impl Drop for Answered {
     fn drop(&mut self) {
-        self.0.enter(Phase::Reading);
+        self.0.enter(Phase::Idle);
     }
 }
 
@@ -73,7 +92,9 @@ impl<T: AsyncRead + Unpin> AsyncRead for FlowIo<T> {
         if !self.flow.ended.get() {
             let before = buffer.filled().len();
             ready!(Pin::new(&mut self.io).poll_read(context, buffer))?;
-            self.flow.ended.set(buffer.filled().len() == before && buffer.remaining() > 0);
+            if buffer.filled().len() == before && buffer.remaining() > 0 {
+                self.flow.end();
+            }
         }
         if self.flow.ended.get() && self.flow.phase.get() == Phase::Answering {
             *self.flow.reader.borrow_mut() = Some(context.waker().clone());
@@ -130,7 +151,7 @@ mod tests {
         let flow = Rc::new(Flow::default());
         let mut io = FlowIo { io: server, flow: Rc::clone(&flow) };
         let mut buffer = [0; 8];
-        assert_eq!(io.read(&mut buffer).await.unwrap(), 0, "while a request is read");
+        assert_eq!(io.read(&mut buffer).await.unwrap(), 0, "while a request is waited for");
         flow.enter(Phase::Answering);
         let mut read = by_hand(io.read(&mut buffer));
         assert!(read.poll().is_pending(), "while it is answered");

@@ -4,10 +4,13 @@
 //! A route leaves a [`Takeover`] and never answers; the connection takes its bytes away from hyper, writes the head
 //! and runs the stream. So a client that asks for no upgrade gets its raw stream behind a 200, as Docker has it.
 
+mod hangup;
+
 use std::cell::RefCell;
 use std::future::Future;
 use std::io::{self, IoSlice};
-use std::pin::Pin;
+use std::os::fd::AsFd;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -28,15 +31,15 @@ const READ: usize = 64 << 10;
 /// Bytes of a client that are thrown away at a time.
 const DISCARD: usize = 4096;
 
-/// A connection's bytes both ways.
-pub(crate) trait Duplex: AsyncRead + AsyncWrite + Unpin {}
+/// A connection: bytes both ways, and the socket below them, which tells when the client is gone.
+pub trait Socket: AsyncRead + AsyncWrite + AsFd + Unpin + 'static {}
 
-impl<T: AsyncRead + AsyncWrite + Unpin> Duplex for T {}
+impl<T: AsyncRead + AsyncWrite + AsFd + Unpin + 'static> Socket for T {}
 
 /// The bytes of a connection that HTTP has left, those first that hyper had read already.
 pub(crate) struct Hijacked {
     read: Bytes,
-    io: Box<dyn Duplex>,
+    io: Box<dyn Socket>,
 }
 
 type Run = Box<dyn FnOnce(Hijacked) -> Pin<Box<dyn Future<Output = ()>>>>;
@@ -68,7 +71,7 @@ impl Takeover {
 }
 
 impl Hijacked {
-    pub(crate) fn new(io: impl AsyncRead + AsyncWrite + Unpin + 'static, read: Bytes) -> Self {
+    pub(crate) fn new(io: impl Socket, read: Bytes) -> Self {
         Self { read, io: Box::new(io) }
     }
 
@@ -83,10 +86,16 @@ impl Hijacked {
 pub(crate) struct Reader(Rc<RefCell<Hijacked>>);
 
 impl Reader {
+    /// Returns when the client is gone for good, which the end of its bytes alone does not mean: it may only have
+    /// no more to say.
+    pub(crate) fn gone(&self) -> impl Future<Output = ()> + 'static {
+        hangup::hangup(self.0.borrow().io.as_fd().try_clone_to_owned())
+    }
+
     /// Gives what the client sends to a program's standard input, and closes that behind it where `closes` says so.
-    /// Without an input, or when it takes no more, reads on for nobody. Returns when the client is gone; the end of
-    /// its bytes alone does not mean that.
+    /// Without an input, or when it takes no more, reads on for nobody. Returns when the client is gone.
     pub(crate) async fn forward<I: AsyncWrite + Unpin>(&mut self, into: &mut Option<I>, closes: bool) {
+        let mut gone = pin!(self.gone());
         let mut buffer = BytesMut::new();
         loop {
             buffer.reserve(READ);
@@ -95,19 +104,25 @@ impl Reader {
                 Ok(_) => {}
                 Err(_) => return,
             }
-            if let Some(input) = into.as_mut()
-                && input.write_all_buf(&mut buffer).await.is_err()
-            {
+            let Some(input) = into.as_mut() else {
+                buffer.clear();
+                continue;
+            };
+            let written = tokio::select! {
+                biased;
+                written = input.write_all_buf(&mut buffer) => written,
+                () = &mut gone => return,
+            };
+            if written.is_err() {
                 *into = None;
             }
-            buffer.clear();
         }
         drop(buffer);
         if closes && let Some(mut input) = into.take() {
             // Whoever read it may be gone.
             let _closed = input.shutdown().await;
         }
-        std::future::pending::<()>().await;
+        gone.await;
     }
 }
 

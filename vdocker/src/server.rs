@@ -10,12 +10,12 @@ mod router;
 use std::rc::Rc;
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
 
 pub(crate) use self::connection::Wire;
 use crate::engine::Engine;
 use crate::exec::registry::Registry;
+use crate::hijack::Socket;
 use crate::routes::{self, Route};
 
 /// Connections at a time; more are told that the server is busy.
@@ -61,7 +61,7 @@ impl<E: Engine> Server<E> {
     /// into. A panic in it ends it alone.
     pub async fn serve_connection<T>(&self, io: T)
     where
-        T: AsyncRead + AsyncWrite + Unpin + 'static,
+        T: Socket,
     {
         match self.0.connections.enter() {
             Some(_open) => panics::contained(connection::serve(Rc::clone(&self.0), io)).await,

@@ -6,7 +6,7 @@ use tokio::sync::mpsc;
 
 use super::{Attachment, output};
 use crate::engine::Engine;
-use crate::hijack::Hijacked;
+use crate::hijack::{Hijacked, Reader};
 use crate::server::Api;
 
 /// Serves an attached client until the container's run is over or the client is gone.
@@ -17,12 +17,19 @@ pub(crate) async fn run<E: Engine>(api: Rc<Api<E>>, attachment: Attachment, stre
     let is_served = tokio::select! {
         biased;
         end = output::copy_out(&attachment, &api.closing, &mut writer, &mut replies) => end.is_ok(),
-        () = async {
-            let mut stdin = attachment.stdin(&*api.engine).await;
-            reader.forward(&mut stdin, attachment.closes_stdin()).await;
-        } => false,
+        () = copy_in(&*api.engine, &attachment, &mut reader) => false,
     };
     if is_served {
         writer.finish(reader).await;
     }
+}
+
+/// Returns when the client is gone.
+async fn copy_in<E: Engine>(engine: &E, attachment: &Attachment, reader: &mut Reader) {
+    let mut stdin = tokio::select! {
+        biased;
+        stdin = attachment.stdin(engine) => stdin,
+        () = reader.gone() => return,
+    };
+    reader.forward(&mut stdin, attachment.closes_stdin()).await;
 }

@@ -44,7 +44,11 @@ async fn copy_in<E: Engine>(
 ) {
     let mut decoder = Decoder::default();
     let mut bytes = BytesMut::new();
-    let mut stdin = attachment.stdin(engine).await;
+    let mut stdin = tokio::select! {
+        biased;
+        stdin = attachment.stdin(engine) => stdin,
+        () = reader.gone() => return,
+    };
     let last = 'client: loop {
         bytes.reserve(READ);
         if !reader.read_buf(&mut bytes).await.is_ok_and(|count| count > 0) {

@@ -12,13 +12,13 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use tokio::io::AsyncWriteExt;
 
 use super::{Api, router};
 use crate::body::Body;
 use crate::engine::Engine;
 use crate::flow::{Answered, Flow, FlowIo, Phase};
-use crate::hijack::{self, Hijacked, Takeover};
+use crate::hijack::{self, Hijacked, Socket, Takeover};
 
 /// For a request's head, from the end of the request before it.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(120);
@@ -45,11 +45,13 @@ pub(crate) struct Wire {
 /// Serves a connection to its end.
 pub(super) async fn serve<E: Engine, T>(api: Rc<Api<E>>, io: T)
 where
-    T: AsyncRead + AsyncWrite + Unpin + 'static,
+    T: Socket,
 {
     let wire = Wire::default();
     let service = service_fn(|request: hyper::Request<Incoming>| {
         let (api, wire) = (Rc::clone(&api), wire.clone());
+        // At once: hyper looks for the client's end before it asks for the answer.
+        wire.flow.enter(Phase::Answering);
         async move { Ok::<_, Infallible>(answer(api, wire, request).await) }
     });
     let io = TokioIo::new(FlowIo { io, flow: Rc::clone(&wire.flow) });
@@ -79,7 +81,7 @@ where
 }
 
 /// Tells a client that there are too many, without reading what it wants.
-pub(super) async fn refuse<T: AsyncRead + AsyncWrite + Unpin + 'static>(mut io: T) {
+pub(super) async fn refuse<T: Socket>(mut io: T) {
     const BUSY: &str = "HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\nConnection: close\r\n\
         Content-Length: 36\r\n\r\n{\"message\":\"too many connections\"}\r\n";
     // A client that does not take it is gone.
@@ -92,9 +94,6 @@ async fn answer<E: Engine>(
     wire: Wire,
     request: hyper::Request<Incoming>,
 ) -> hyper::Response<Body> {
-    use hyper::body::Body as _;
-    let phase = if request.body().is_end_stream() { Phase::Answering } else { Phase::Reading };
-    wire.flow.enter(phase);
     let flow = Rc::clone(&wire.flow);
     let mut response = router::dispatch(api, wire, request).await;
     response.body_mut().answered = Some(Answered(flow));

@@ -1,0 +1,101 @@
+//! Attach: what comes when, and who ends what.
+
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use vdocker::Engine;
+
+use crate::bench::{Bench, frames, until};
+use crate::pod::spec_json;
+
+const ALL: &str = "/containers/web/attach?stream=1&stdin=1&stdout=1&stderr=1";
+
+fn with_stdin(cmd: &[&str]) -> Vec<Value> {
+    let mut spec = spec_json("web", cmd);
+    spec["process"]["stdin"] = json!(true);
+    vec![spec]
+}
+
+#[test]
+fn the_end_of_the_input_is_not_the_end_of_the_output() {
+    Bench::run(with_stdin(&["sh", "-c", "cat; sleep 0.1; echo late"]), async |bench| {
+        let mut client = bench.hijack("POST", ALL, "").await;
+        client.write_all(b"early\n").await.unwrap();
+        client.shutdown().await.unwrap();
+        assert_eq!(frames(&mut client).await.0, b"early\nlate\n");
+        until(|| bench.server.streams() == 0).await;
+    });
+}
+
+#[test]
+fn the_containers_end_ends_a_client_that_still_could_send() {
+    Bench::run(with_stdin(&["sh", "-c", "read line; echo $line"]), async |bench| {
+        let mut client = bench.hijack("POST", ALL, "").await;
+        client.write_all(b"bye\nand more that nobody reads\n").await.unwrap();
+        assert_eq!(frames(&mut client).await.0, b"bye\n");
+        // Its own side is open until now.
+        drop(client);
+        until(|| bench.server.connections() == 0).await;
+    });
+}
+
+#[test]
+fn a_watcher_that_dies_unnoticed_is_noticed() {
+    Bench::run(with_stdin(&["sleep", "1000"]), async |bench| {
+        let mut client = bench.hijack("POST", "/containers/web/attach?stream=1&stdout=1", "").await;
+        client.shutdown().await.unwrap();
+        drop(client);
+        until(|| bench.server.connections() == 0).await;
+    });
+}
+
+#[test]
+fn logs_come_first_and_only_the_streams_that_are_wanted() {
+    Bench::run(with_stdin(&["sh", "-c", "echo old; echo err >&2; read line; echo new"]), async |bench| {
+        let log = bench.engine.containers()[0].log.clone();
+        let mut records = log.records(vdocker::log::From::Start);
+        for _ in 0..2 {
+            records.next().await.unwrap();
+        }
+        let past = "/containers/web/attach?logs=1&stdout=1&stderr=1";
+        let (stdout, stderr) = frames(&mut bench.hijack("POST", past, "").await).await;
+        assert_eq!((&stdout[..], &stderr[..]), (&b"old\n"[..], &b"err\n"[..]));
+        let both = "/containers/web/attach?logs=1&stream=1&stdin=1&stdout=1";
+        let mut client = bench.hijack("POST", both, "").await;
+        client.write_all(b"\n").await.unwrap();
+        let (stdout, stderr) = frames(&mut client).await;
+        assert_eq!((&stdout[..], &stderr[..]), (&b"old\nnew\n"[..], &b""[..]));
+    });
+}
+
+#[test]
+fn neither_logs_nor_stream_is_nothing() {
+    Bench::run(with_stdin(&["sleep", "1000"]), async |bench| {
+        let mut client = bench.hijack("POST", "/containers/web/attach?stdout=1", "").await;
+        assert_eq!(client.read(&mut [0; 1]).await.unwrap(), 0);
+    });
+}
+
+#[test]
+fn who_attaches_to_a_stopped_container_gets_its_next_run() {
+    Bench::run(with_stdin(&["sh", "-c", "cat; exit 3"]), async |bench| {
+        let mut first = bench.hijack("POST", ALL, "").await;
+        first.shutdown().await.unwrap();
+        frames(&mut first).await;
+        let mut client = bench.hijack("POST", ALL, "").await;
+        client.write_all(b"before the start").await.unwrap();
+        client.shutdown().await.unwrap();
+        let (status, _) = bench.request("POST", "/containers/web/start", "").await;
+        assert_eq!(status, 204);
+        assert_eq!(frames(&mut client).await.0, b"before the start");
+    });
+}
+
+#[test]
+fn a_frozen_container_is_refused() {
+    Bench::run(with_stdin(&["sleep", "1000"]), async |bench| {
+        assert_eq!(bench.request("POST", "/containers/web/pause", "").await.0, 204);
+        let (status, body) = bench.request("POST", ALL, "").await;
+        assert!(status == 409 && body.contains("unpause the container before attach"), "{status} {body}");
+        assert_eq!(bench.request("POST", "/containers/web/unpause", "").await.0, 204);
+    });
+}
