@@ -6,7 +6,7 @@ use super::descriptors::{self, Descriptors};
 use super::error::FilesError;
 use super::outgoing::Outgoing;
 use super::path::Wanted;
-use super::xattr;
+use super::xattr::{self, Attribute};
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, Statx, StatxAttributes, StatxFlags};
 use rustix::io::Errno;
@@ -180,7 +180,7 @@ impl<'a> Packer<'a> {
         }
     }
 
-    fn xattrs(&self, fd: &OwnedFd) -> Result<Vec<(Vec<u8>, Vec<u8>)>, FilesError> {
+    fn xattrs(&self, fd: &OwnedFd) -> Result<Vec<Attribute>, FilesError> {
         xattr::of(fd.as_fd()).map_err(FilesError::call("llistxattr", &self.path))
     }
 
@@ -189,7 +189,7 @@ impl<'a> Packer<'a> {
         kind: Kind,
         stat: &Statx,
         link: &[u8],
-        xattrs: &[(Vec<u8>, Vec<u8>)],
+        xattrs: &[Attribute],
     ) -> Result<(), FilesError> {
         let header = Header {
             kind,

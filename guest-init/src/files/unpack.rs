@@ -13,9 +13,10 @@ use super::trail::{Missing, Trail};
 use crate::container::filesystems;
 use crate::container::root::Root;
 use crate::container::user::User;
+use flate2::bufread::MultiGzDecoder;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{AtFlags, FileType, StatVfsMountFlags, StatxFlags};
-use std::io::{self, BufRead};
+use std::io::{self, BufRead, BufReader};
 use std::rc::Rc;
 use tar::{Archive, Entry, Limits};
 use times::Times;
@@ -29,9 +30,13 @@ const LIMITS: Limits = Limits {
     pax_bytes: 1 << 20,
 };
 
-/// First bytes of compressed archives.
-const COMPRESSIONS: [(&str, &[u8]); 4] =
-    [("gzip", b"\x1f\x8b\x08"), ("bzip2", b"BZh"), ("xz", b"\xfd7zXZ\0"), ("zstd", b"\x28\xb5\x2f\xfd")];
+/// Bytes that are decompressed at a time.
+const PLAIN_BYTES: usize = 64 << 10;
+
+/// The first bytes of gzip archives.
+const GZIP: &[u8] = b"\x1f\x8b\x08";
+/// Those of compressions that are not taken: no client compresses by itself, and each would be kilobytes of every boot.
+const REFUSED: [(&str, &[u8]); 3] = [("bzip2", b"BZh"), ("xz", b"\xfd7zXZ\0"), ("zstd", b"\x28\xb5\x2f\xfd")];
 
 /// Unpacks an archive into the directory at a path. `user` is whom the container runs as.
 ///
@@ -47,20 +52,19 @@ pub(super) fn into(
 ) -> Result<(), FilesError> {
     let target = target(root, wanted)?;
     let owner = if options.copy_uid_gid { container_user(root, user)? } else { None };
-    let mut input = Incoming::new(chunks);
-    refuse_compressed(&mut input)?;
-    let mut unpacker =
+    let unpacker =
         Unpacker { shown: target.path(), target, owner, options, parent: None, times: Times::default() };
-    let mut archive = Archive::new(&mut input, LIMITS);
-    while let Some(entry) = archive.next_entry()? {
-        unpacker.entry(&mut archive, &entry)?;
+    let mut input = Incoming::new(chunks);
+    if is_gzip(&mut input)? {
+        let mut reader = BufReader::with_capacity(PLAIN_BYTES, MultiGzDecoder::new(input));
+        unpacker.all(&mut reader)?;
+        input = reader.into_inner().into_inner();
+    } else {
+        unpacker.all(&mut input)?;
     }
-    unpacker.finish();
     // To the end of the request, whatever follows the archive's.
-    let offset = 0;
-    let failed = |source| FilesError::Archive(tar::TarError::Read { offset, source });
     loop {
-        let count = input.fill_buf().map_err(failed)?.len();
+        let count = input.fill_buf().map_err(unreadable)?.len();
         if count == 0 {
             return Ok(());
         }
@@ -105,13 +109,17 @@ fn container_user(root: &Root, user: &str) -> Result<Option<(u32, u32)>, FilesEr
     Ok(Some((user.uid, user.gid)))
 }
 
-fn refuse_compressed(input: &mut Incoming) -> Result<(), FilesError> {
-    let failed = |source| FilesError::Archive(tar::TarError::Read { offset: 0, source });
-    let first = input.peek(6).map_err(failed)?;
-    match COMPRESSIONS.iter().find(|(_, magic)| first.starts_with(magic)) {
+/// Tells compressed archives by their first bytes.
+fn is_gzip(input: &mut Incoming) -> Result<bool, FilesError> {
+    let first = input.peek(6).map_err(unreadable)?;
+    match REFUSED.iter().find(|(_, magic)| first.starts_with(magic)) {
         Some((name, _)) => Err(FilesError::Refused(format!("archives compressed by {name} are not taken"))),
-        None => Ok(()),
+        None => Ok(first.starts_with(GZIP)),
     }
+}
+
+fn unreadable(source: io::Error) -> FilesError {
+    FilesError::Archive(tar::TarError::Read { offset: 0, source })
 }
 
 /// An archive being unpacked.
@@ -128,7 +136,19 @@ struct Unpacker {
     times: Times,
 }
 
+/// A directory below the target and a name in it.
+type Name = (Vec<u8>, Vec<u8>);
+
 impl Unpacker {
+    fn all(mut self, input: &mut dyn BufRead) -> Result<(), FilesError> {
+        let mut archive = Archive::new(input, LIMITS);
+        while let Some(entry) = archive.next_entry()? {
+            self.entry(&mut archive, &entry)?;
+        }
+        self.finish();
+        Ok(())
+    }
+
     fn entry<R: BufRead + ?Sized>(
         &mut self,
         archive: &mut Archive<'_, R>,
@@ -166,7 +186,7 @@ impl Unpacker {
     }
 
     /// The parent and the last component of a path of the archive, cleaned; `None` for the target itself.
-    fn split(&self, path: &[u8]) -> Result<Option<(Vec<u8>, Vec<u8>)>, FilesError> {
+    fn split(&self, path: &[u8]) -> Result<Option<Name>, FilesError> {
         let outside =
             || FilesError::Refused(format!("{:?} is outside of {:?}", show(path), show(&self.shown)));
         if path.contains(&0) {

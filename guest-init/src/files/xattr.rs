@@ -9,6 +9,9 @@ use std::io;
 /// Bytes of one inode's attributes; as much as our reader takes of another's archive.
 const MAX_BYTES: usize = 1 << 20;
 
+/// A full name (`user.note`) and a value.
+pub(super) type Attribute = (Vec<u8>, Vec<u8>);
+
 /// Whether an attribute goes into an archive and comes out of one. Others have a meaning for this kernel alone, above
 /// all `trusted.overlay.*`.
 fn travels(name: &[u8]) -> bool {
@@ -19,7 +22,7 @@ fn travels(name: &[u8]) -> bool {
 ///
 /// # Errors
 /// What the system says; E2BIG where there are too many.
-pub(super) fn of(fd: BorrowedFd<'_>) -> io::Result<Vec<(Vec<u8>, Vec<u8>)>> {
+pub(super) fn of(fd: BorrowedFd<'_>) -> io::Result<Vec<Attribute>> {
     let mut found = Vec::new();
     let length = match rustix::fs::flistxattr_query(fd) {
         Ok(0) | Err(Errno::OPNOTSUPP) => return Ok(found),

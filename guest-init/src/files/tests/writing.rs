@@ -35,6 +35,23 @@ fn what_gnu_tar_packs_we_unpack() {
 }
 
 #[test]
+fn gzip_is_taken() {
+    let dir = tempfile::tempdir().unwrap();
+    let (root, copy) = (dir.path().join("root"), dir.path().join("copy"));
+    fs::create_dir(&root).unwrap();
+    fs::create_dir(&copy).unwrap();
+    make_tree(&root);
+    let archive = tar_pack(&root, &["--format=pax", "--xattrs", "--xattrs-include=user.*", "--gzip"]);
+    write(&copy, "/", KEEP, &archive, 1000).unwrap();
+    assert_same(&root, &copy);
+    for length in [5, 15, archive.len() / 2] {
+        assert!(write(&copy, "/", KEEP, &archive[..length], 1000).is_err());
+    }
+    // Garbage behind the archive is not looked at.
+    write(&copy, "/", KEEP, &[archive.as_slice(), &[7; 5000]].concat(), 1000).unwrap();
+}
+
+#[test]
 fn what_we_pack_we_unpack() {
     let dir = tempfile::tempdir().unwrap();
     let (root, copy) = (dir.path().join("root"), dir.path().join("copy"));
