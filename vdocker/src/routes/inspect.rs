@@ -23,7 +23,7 @@ pub(super) async fn inspect<E: Engine>(
     let size =
         if context.query.flag("size") { Some(context.engine.disk_usage(&container).await?) } else { None };
     let state = container.state.borrow().clone();
-    response::json(StatusCode::OK, &Inspect::new(&container, &state, Vec::new(), size))
+    response::json(StatusCode::OK, &Inspect::new(&container, &state, context.api.execs.of(&container), size))
 }
 
 /// `GET /containers/{id}/top`.

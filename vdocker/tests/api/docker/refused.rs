@@ -1,0 +1,48 @@
+//! What a pod does not do is refused in words.
+
+use vdocker::Verb;
+
+use crate::pod::{Pod, spec_json};
+
+#[test]
+fn what_a_pod_cannot_do_is_refused_in_words() {
+    let pod = Pod::of(&["sleep", "1000"]);
+    for (arguments, words) in [
+        (
+            &["rename", "web", "other"][..],
+            "cannot rename container web: its name is part of its pod's specification",
+        ),
+        (&["rm", "-f", "web"], "cannot remove container web: it lives as long as its pod"),
+        (&["create", "busybox"], "a pod has the containers that it was summoned with"),
+        (&["pull", "busybox"], "a pod has the images of its containers and no others"),
+        (&["commit", "web", "x"], "a pod has the images"),
+        (&["volume", "create", "v"], "a pod has the volumes of its containers"),
+        (&["network", "create", "n"], "share the network of the pod"),
+        (&["container", "prune", "-f"], "there is nothing to prune"),
+        (&["swarm", "init"], "a pod is in no swarm"),
+        (&["system", "df"], "docker ps --size"),
+        (&["exec", "cradle", "true"], "is the pod's guest itself, not a container"),
+        (&["pause", "cradle"], "is the pod's guest itself, not a container"),
+        (&["rename", "nobody", "other"], "No such container: nobody"),
+    ] {
+        let done = pod.docker(arguments);
+        assert!(done.code != 0 && done.stderr.contains(words), "{arguments:?}: {done:?}");
+    }
+}
+
+#[test]
+fn a_policy_denies_with_its_reason() {
+    let denied = vec![Verb::Exec, Verb::Kill, Verb::WriteFiles, Verb::Events];
+    let pod = Pod::with_policy(vec![spec_json("web", &["sleep", "1000"])], denied);
+    for (arguments, words) in [
+        (&["exec", "web", "true"][..], "Exec is not for you"),
+        (&["kill", "web"], "Kill is not for you"),
+        (&["cp", "/etc/hostname", "web:/x"], "WriteFiles is not for you"),
+        (&["events", "--until", "0s"], "Events is not for you"),
+    ] {
+        let done = pod.docker(arguments);
+        assert!(done.code != 0 && done.stderr.contains(words), "{arguments:?}: {done:?}");
+    }
+    assert_eq!(pod.request("POST", "/containers/web/kill", "").0, 403);
+    assert_eq!(pod.ok(&["ps", "-q"]).lines().count(), 1, "what is not denied is done");
+}

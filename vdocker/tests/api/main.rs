@@ -1,0 +1,12 @@
+//! The Docker Engine API over an engine of host processes: `docker` drives it with the real docker client, `http` with
+//! requests that no client would send, and `streams` with clients that half-close, die and stall.
+
+mod bench;
+mod docker;
+mod fake;
+mod http;
+mod pod;
+mod streams;
+#[path = "../../../tests/src/terminal.rs"]
+#[expect(unreachable_pub, reason = "it is a part of the crate of the tests of the whole")]
+mod terminal;
