@@ -1,6 +1,6 @@
 //! How the bytes of a container's streams look on the way to a client.
 
-use bytes::Bytes;
+use bytes::Buf;
 
 use crate::frame::Frame;
 use crate::log::Stream;
@@ -19,7 +19,7 @@ pub(crate) enum Encoding {
 }
 
 impl Encoding {
-    pub(crate) fn frame(self, stream: Stream, bytes: Bytes) -> Frame {
+    pub(crate) fn frame<P: Buf>(self, stream: Stream, bytes: P) -> Frame<P> {
         match self {
             Self::Raw => Frame::from(bytes),
             Self::Multiplexed => stdcopy::frame(stream, bytes),

@@ -8,24 +8,24 @@ use bytes::{Buf, Bytes};
 /// The longest header: that of a WebSocket frame with a 64-bit length.
 const MAX_HEADER: usize = 10;
 
-/// A header of at most ten bytes and a payload.
+/// A header of at most ten bytes and a payload in one piece.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Frame {
+pub struct Frame<P = Bytes> {
     header: [u8; MAX_HEADER],
     start: u8,
     end: u8,
-    payload: Bytes,
+    payload: P,
 }
 
-impl Frame {
+impl<P> Frame<P> {
     /// Puts a header before a payload.
     ///
     /// # Panics
     /// For a header that is longer than ten bytes.
     #[must_use]
     #[expect(clippy::cast_possible_truncation, reason = "a header has at most ten bytes")]
-    pub fn new(header: &[u8], payload: Bytes) -> Self {
-        let mut frame = Self { end: header.len() as u8, payload, ..Self::default() };
+    pub fn new(header: &[u8], payload: P) -> Self {
+        let mut frame = Self { header: [0; MAX_HEADER], start: 0, end: header.len() as u8, payload };
         frame.header[..header.len()].copy_from_slice(header);
         frame
     }
@@ -35,23 +35,23 @@ impl Frame {
     }
 }
 
-impl From<Bytes> for Frame {
-    fn from(payload: Bytes) -> Self {
-        Self { payload, ..Self::default() }
+impl<P> From<P> for Frame<P> {
+    fn from(payload: P) -> Self {
+        Self::new(&[], payload)
     }
 }
 
-impl Buf for Frame {
+impl<P: Buf> Buf for Frame<P> {
     fn remaining(&self) -> usize {
-        self.header().len() + self.payload.len()
+        self.header().len() + self.payload.remaining()
     }
 
     fn chunk(&self) -> &[u8] {
-        if self.header().is_empty() { &self.payload } else { self.header() }
+        if self.header().is_empty() { self.payload.chunk() } else { self.header() }
     }
 
     fn chunks_vectored<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
-        let parts = [self.header(), &self.payload];
+        let parts = [self.header(), self.payload.chunk()];
         let mut filled = 0;
         for (slice, part) in slices.iter_mut().zip(parts.into_iter().filter(|part| !part.is_empty())) {
             *slice = IoSlice::new(part);
@@ -97,7 +97,7 @@ mod tests {
         assert_eq!(frame.chunks_vectored(&mut slices), 2);
         assert_eq!((&*slices[0], &*slices[1]), (&b"h"[..], &b"p"[..]));
         assert_eq!(frame.chunks_vectored(&mut slices[..1]), 1);
-        let (plain, empty) = (Frame::from(Bytes::from_static(b"p")), Frame::default());
+        let (plain, empty) = (Frame::from(Bytes::from_static(b"p")), Frame::<Bytes>::default());
         assert_eq!((plain.chunks_vectored(&mut slices), empty.chunks_vectored(&mut slices)), (1, 0));
     }
 

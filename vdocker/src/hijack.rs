@@ -15,7 +15,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Buf, Bytes};
 use hyper::StatusCode;
 use hyper::header::HeaderMap;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
@@ -96,21 +96,17 @@ impl Reader {
     /// Without an input, or when it takes no more, reads on for nobody. Returns when the client is gone.
     pub(crate) async fn forward<I: AsyncWrite + Unpin>(&mut self, into: &mut Option<I>, closes: bool) {
         let mut gone = pin!(self.gone());
-        let mut buffer = BytesMut::new();
+        let mut buffer = vec![0; if into.is_some() { READ } else { DISCARD }];
         loop {
-            buffer.reserve(READ);
-            match self.read_buf(&mut buffer).await {
+            let count = match self.read(&mut buffer).await {
                 Ok(0) => break,
-                Ok(_) => {}
+                Ok(count) => count,
                 Err(_) => return,
-            }
-            let Some(input) = into.as_mut() else {
-                buffer.clear();
-                continue;
             };
+            let Some(input) = into.as_mut() else { continue };
             let written = tokio::select! {
                 biased;
-                written = input.write_all_buf(&mut buffer) => written,
+                written = input.write_all(&buffer[..count]) => written,
                 () = &mut gone => return,
             };
             if written.is_err() {

@@ -1,7 +1,7 @@
 //! Docker's framing of two streams in one (Docker Engine API, "Attach to a container", stream format): a byte for
 //! the stream, three zeros, the length as a big-endian u32, then that many bytes.
 
-use bytes::Bytes;
+use bytes::Buf;
 
 use crate::frame::Frame;
 use crate::log::Stream;
@@ -43,8 +43,8 @@ pub fn header(kind: Kind, len: u32) -> [u8; HEADER_LEN] {
 /// # Panics
 /// For 4 GiB and more: pieces of streams are small.
 #[must_use]
-pub fn frame(kind: impl Into<Kind>, payload: Bytes) -> Frame {
-    let len = u32::try_from(payload.len()).expect("a piece of a stream is shorter than 4 GiB");
+pub fn frame<P: Buf>(kind: impl Into<Kind>, payload: P) -> Frame<P> {
+    let len = u32::try_from(payload.remaining()).expect("a piece of a stream is shorter than 4 GiB");
     Frame::new(&header(kind.into(), len), payload)
 }
 
@@ -140,7 +140,7 @@ impl Decoder {
 
 #[cfg(test)]
 mod tests {
-    use bytes::Buf;
+    use bytes::Bytes;
 
     use super::*;
 

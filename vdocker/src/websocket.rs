@@ -4,7 +4,7 @@
 mod decoder;
 mod handshake;
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 
 pub use decoder::{Decoder, Message};
 pub use handshake::{HandshakeError, accept};
@@ -49,11 +49,11 @@ impl CloseCode {
 
 /// A whole message in one frame.
 #[must_use]
-pub fn frame(opcode: Opcode, payload: Bytes) -> Frame {
+pub fn frame<P: Buf>(opcode: Opcode, payload: P) -> Frame<P> {
     const FINAL: u8 = 0x80;
     let first = FINAL | opcode as u8;
-    let long = (payload.len() as u64).to_be_bytes();
-    match payload.len() {
+    let long = (payload.remaining() as u64).to_be_bytes();
+    match payload.remaining() {
         0..=125 => Frame::new(&[first, long[7]], payload),
         126..=0xffff => Frame::new(&[first, 126, long[6], long[7]], payload),
         _ => {
@@ -77,8 +77,6 @@ pub fn close_frame(payload: &[u8]) -> Frame {
 
 #[cfg(test)]
 mod tests {
-    use bytes::Buf;
-
     use super::*;
 
     fn header(len: usize) -> Vec<u8> {

@@ -7,7 +7,6 @@ use std::pin::pin;
 use std::rc::Rc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWriteExt};
 use tokio::sync::oneshot;
 
@@ -52,9 +51,9 @@ pub(crate) async fn run<E: Engine>(engine: Rc<E>, exec: Rc<Exec>, encoding: Enco
     let Process { mut stdin, stdout, stderr } = match start(&engine, &exec).await {
         Ok(process) => process,
         Err(error) => {
-            let text = Bytes::from(format!("{error}\r\n"));
+            let text = format!("{error}\r\n");
             // The client may be gone; the exit code is there for whoever asks.
-            let _told = writer.write_all_buf(&mut encoding.frame(Stream::Stdout, text)).await;
+            let _told = writer.write_all_buf(&mut encoding.frame(Stream::Stdout, text.as_bytes())).await;
             return writer.finish(reader).await;
         }
     };
@@ -89,14 +88,16 @@ async fn copy_out<O: AsyncRead + Unpin>(
     loop {
         let piece = tokio::select! {
             biased;
-            () = &mut is_late => return copy_last(exec, outputs, writer, encoding).await,
+            () = &mut is_late => break,
             piece = outputs.next() => piece,
         };
-        let Some(piece) = piece else { break };
-        send(exec, piece, writer, encoding).await?;
+        let Some((stream, bytes)) = piece else {
+            exec.wait().await;
+            return Ok(());
+        };
+        send(exec, stream, bytes, writer, encoding).await?;
     }
-    exec.wait().await;
-    Ok(())
+    copy_last(exec, outputs, writer, encoding).await
 }
 
 /// Gives a client what is there when the program has ended, but children of it hold its streams open.
@@ -108,17 +109,18 @@ async fn copy_last<O: AsyncRead + Unpin>(
 ) -> io::Result<()> {
     let mut left = LAST_BYTES;
     while left > 0
-        && let Some(piece) = outputs.try_next().await
+        && let Some((stream, bytes)) = outputs.try_next().await
     {
-        left = left.saturating_sub(piece.1.len());
-        send(exec, piece, writer, encoding).await?;
+        left = left.saturating_sub(bytes.len());
+        send(exec, stream, bytes, writer, encoding).await?;
     }
     Ok(())
 }
 
 async fn send(
     exec: &Exec,
-    (stream, bytes): (Stream, Bytes),
+    stream: Stream,
+    bytes: &[u8],
     writer: &mut Writer,
     encoding: Encoding,
 ) -> io::Result<()> {

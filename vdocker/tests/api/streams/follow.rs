@@ -76,6 +76,8 @@ fn requests_may_come_all_at_once() {
 #[test]
 fn the_servers_end_gives_last_bytes_and_ends_all() {
     Bench::run(with_stdin(&["sh", "-c", "echo hello; cat"]), async |bench| {
+        let log = vdocker::Engine::containers(&*bench.engine)[0].log.clone();
+        log.records(vdocker::log::From::Start).next().await.unwrap();
         let mut idle = bench.connect();
         idle.write_all(request("GET", "/_ping", "", "").as_bytes()).await.unwrap();
         head(&mut idle).await;
