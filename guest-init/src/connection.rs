@@ -1,5 +1,6 @@
 //! A connection of the host to the pod's API: a stream socket as tasks read and write it, and what is open when the
 //! pod ends.
+#![expect(unsafe_code, reason = "an upload's buffers would be zeroed before each read")]
 
 use crate::watch::watch;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -99,8 +100,13 @@ impl AsyncRead for Connection {
     ) -> Poll<io::Result<()>> {
         loop {
             let mut ready = ready!(self.socket.poll_read_ready(context))?;
-            match rustix::io::read(ready.get_inner(), buffer.initialize_unfilled()) {
-                Ok(count) => {
+            // SAFETY: nothing but the kernel writes into the space, and it takes nothing back.
+            let space = unsafe { buffer.unfilled_mut() };
+            match rustix::io::read(ready.get_inner(), space) {
+                Ok((read, _)) => {
+                    let count = read.len();
+                    // SAFETY: the kernel has written that many bytes at the space's beginning.
+                    unsafe { buffer.assume_init(count) };
                     buffer.advance(self.count(count));
                     return Poll::Ready(Ok(()));
                 }
