@@ -120,7 +120,7 @@ impl vdocker::Engine for Engine {
             hostname: hostname.unwrap_or_default(),
             kernel: uname.release().to_string_lossy().into_owned(),
             cpus: std::thread::available_parallelism().map_or(1, usize::from),
-            memory: u64::try_from(info.totalram).unwrap_or_default() * u64::from(info.mem_unit),
+            memory: info.totalram * u64::from(info.mem_unit),
             booted: Some(kmsg::booted()),
         }
     }

@@ -29,6 +29,8 @@ pub(crate) struct Member {
     pub(crate) cgroup: Cgroup,
     pub(crate) running: RefCell<Option<Running>>,
     pub(crate) size: Cell<Winsize>,
+    /// Whether its log has anything of this run of the pod: a log that has not is left alone, on disk too.
+    pub(crate) wrote: Cell<bool>,
     /// In place of its own stop signal, for one stop.
     pub(crate) stop_signal: Cell<Option<u32>>,
     pub(crate) last: RefCell<Option<ContainerExit>>,
@@ -74,6 +76,7 @@ impl Member {
             cgroup: Cgroup::create(&spec.name, &spec.limits)?,
             running: RefCell::new(None),
             size: Cell::new(Winsize { ws_row: 0, ws_col: 0, ws_xpixel: 0, ws_ypixel: 0 }),
+            wrote: Cell::new(false),
             stop_signal: Cell::new(None),
             last: RefCell::new(None),
         })

@@ -212,7 +212,9 @@ impl Pod {
             _ => (Kind::Stderr, log::Stream::Stderr),
         };
         self.host.push(kind, index, bytes);
-        self.members[index].model.log.push(stream, Bytes::copy_from_slice(bytes));
+        let member = &self.members[index];
+        member.wrote.set(true);
+        member.model.log.push(stream, Bytes::copy_from_slice(bytes));
     }
 
     /// The container's new process has executed its program.
@@ -236,7 +238,9 @@ impl Pod {
         let member = &self.members[index];
         member.running.take();
         member.thaw();
-        member.model.log.end_run();
+        if member.wrote.get() {
+            member.model.log.end_run();
+        }
         let oom_killed = member.cgroup.take_oom_killed();
         let exit = match end.failure {
             Some(Failure { code, message }) => {

@@ -123,7 +123,7 @@ async fn keep_time(pod: Rc<Pod>) {
 async fn end(pod: &Pod, api: &Api) -> Result<(), StreamError> {
     pod.finished.wait().await;
     api.end().await;
-    for member in &pod.members {
+    for member in pod.members.iter().filter(|member| member.wrote.get()) {
         // A disk that takes no more has said so in the log.
         let _stuck = tokio::time::timeout(LOG_FLUSH, member.model.log.flush()).await;
     }

@@ -89,7 +89,7 @@ impl Times {
 
 fn guest_memory() -> u64 {
     let info = rustix::system::sysinfo();
-    u64::try_from(info.totalram).unwrap_or_default() * u64::from(info.mem_unit)
+    info.totalram * u64::from(info.mem_unit)
 }
 
 /// A row of /proc/meminfo in bytes.
