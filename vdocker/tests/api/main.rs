@@ -1,5 +1,6 @@
 //! The Docker Engine API over an engine of host processes: `docker` drives it with the real docker client, `http` with
 //! requests that no client would send, and `streams` with clients that half-close, die and stall.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod bench;
 mod docker;

@@ -17,12 +17,18 @@ fn shell() -> Pod {
 #[test]
 fn exec_has_the_size_of_the_terminal_and_its_changes() {
     let pod = Pod::of(&["sleep", "1000"]);
-    let size = "trap 'stty size' WINCH; stty size; echo ready; while :; do sleep 0.02; done";
+    let size = "stty size; while read line; do set -- $(stty size); test $1 -lt 40 || grown=$*; echo =$line $grown=; done";
     let mut terminal = Terminal::start(&pod.command(&["exec", "-it", "web", "sh", "-c", size]), 30, 100);
     terminal.wait_for("30 100");
-    terminal.wait_for("ready");
-    terminal.resize(40, 120);
-    terminal.wait_for("40 120");
+    // The client may show what a program writes before it listens to changes of its terminal.
+    for rows in 40..90 {
+        terminal.resize(rows, 120);
+        terminal.type_in(&format!("{rows}\n"));
+        terminal.wait_for(&format!("={rows}"));
+    }
+    terminal.type_in("last\n");
+    terminal.wait_for("=last ");
+    terminal.wait_for(" 120=");
 }
 
 #[test]
