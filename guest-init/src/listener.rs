@@ -2,7 +2,6 @@
 
 use crate::connection::{Connection, Connections};
 use crate::engine::Engine;
-use crate::pod::Pod;
 use crate::vsock;
 use crate::watch::watch;
 use rustix::fd::OwnedFd;
@@ -16,19 +15,27 @@ use vdocker::Server;
 /// How long after a pod's end its clients may get on with nothing before power is cut.
 const PATIENCE: Duration = Duration::from_secs(2);
 
+/// From a connection that could not be accepted to the next try.
+const NEXT_TRY: Duration = Duration::from_millis(100);
+
 /// The API's server, made for the first connection.
-#[derive(Default)]
 pub(crate) struct Api {
+    engine: Rc<Engine>,
     server: OnceCell<Server<Engine>>,
     connections: Rc<Connections>,
 }
 
 impl Api {
+    /// Over that engine.
+    pub(crate) fn new(engine: Rc<Engine>) -> Self {
+        Self { engine, server: OnceCell::new(), connections: Rc::default() }
+    }
+
     /// Accepts and serves connections for as long as the pod lives.
     ///
     /// # Errors
     /// A listener that cannot be waited for.
-    pub(crate) async fn run(&self, pod: Rc<Pod>, listener: OwnedFd) -> io::Result<()> {
+    pub(crate) async fn run(&self, listener: OwnedFd) -> io::Result<()> {
         let listener = watch(listener, Interest::READABLE)?;
         loop {
             let socket = match listener.async_io(Interest::READABLE, vsock::accept).await {
@@ -36,13 +43,12 @@ impl Api {
                 Ok(None) => continue,
                 // A client that has gone again, or no memory for one: the next may fare better.
                 Err(_) => {
-                    tokio::task::yield_now().await;
+                    tokio::time::sleep(NEXT_TRY).await;
                     continue;
                 }
             };
             let Ok(connection) = Connection::new(socket, Rc::clone(&self.connections)) else { continue };
-            let server = self.server.get_or_init(|| Server::new(Rc::new(Engine::new(Rc::clone(&pod)))));
-            let server = server.clone();
+            let server = self.server.get_or_init(|| Server::new(Rc::clone(&self.engine))).clone();
             tokio::task::spawn_local(async move { server.serve_connection(connection).await });
         }
     }

@@ -25,7 +25,7 @@ use std::cell::{Cell, RefCell};
 use std::time::Duration;
 use tokio::sync::{Notify, mpsc};
 use vdocker::events::Events;
-use vdocker::log;
+use vdocker::{Status, log};
 
 /// Signals that are held for a process that is being set up, at most.
 const MAX_HELD: usize = 64;
@@ -288,6 +288,17 @@ impl Pod {
                     self.finished.set();
                 }
             }
+        }
+        for (index, member) in self.members.iter().enumerate() {
+            let goes_on = self.lifecycle.borrow().is_delayed(index) || member.running.borrow().is_some();
+            member.model.state.send_if_modified(|state| {
+                // A stop cancels a restart that was due.
+                let cancelled = state.status == Status::Restarting && !goes_on;
+                if cancelled {
+                    state.status = Status::Exited;
+                }
+                cancelled
+            });
         }
         self.rescheduled.notify_one();
     }

@@ -51,7 +51,8 @@ async fn serve(
     mut born: mpsc::UnboundedReceiver<Birth>,
 ) -> Result<(), StreamError> {
     let mut tasks = JoinSet::new();
-    let api = Rc::new(Api::default());
+    let engine = Rc::new(Engine::new(Rc::clone(&pod)));
+    let api = Rc::new(Api::new(Rc::clone(&engine)));
     tasks.spawn_local(async {
         if let Err(error) = reaping.await {
             // Without the ends of its children PID 1 is of no use.
@@ -61,14 +62,14 @@ async fn serve(
     tasks.spawn_local(talk(Rc::clone(&pod)));
     tasks.spawn_local(keep_time(Rc::clone(&pod)));
     tasks.spawn_local({
-        let (api, pod) = (Rc::clone(&api), Rc::clone(&pod));
+        let api = Rc::clone(&api);
         async move {
-            if let Err(error) = api.run(pod, listener).await {
+            if let Err(error) = api.run(listener).await {
                 crate::last_words(&format!("the pod's API cannot be reached: {error}"));
             }
         }
     });
-    check_health(&mut tasks, &pod);
+    check_health(&mut tasks, &pod, &engine);
     let end = end(&pod, &api);
     tokio::pin!(end);
     loop {
@@ -89,11 +90,10 @@ async fn serve(
 }
 
 /// Runs the health checks of the containers that have one.
-fn check_health(tasks: &mut JoinSet<()>, pod: &Rc<Pod>) {
+fn check_health(tasks: &mut JoinSet<()>, pod: &Pod, engine: &Rc<Engine>) {
     let checked = pod.members.iter().filter(|member| member.spec.healthcheck.is_some());
     for member in checked {
-        let engine = Rc::new(Engine::new(Rc::clone(pod)));
-        tasks.spawn_local(vdocker::health::supervise(engine, Rc::clone(&member.model)));
+        tasks.spawn_local(vdocker::health::supervise(Rc::clone(engine), Rc::clone(&member.model)));
     }
 }
 
