@@ -90,9 +90,6 @@ impl Disks {
         let volumes = writable.values().next().unwrap_or(&memory).join("@volumes");
         make_dir(&volumes)?;
         let logs = writable.values().next().map(|disk| disk.join("@logs"));
-        if let Some(logs) = &logs {
-            make_dir(logs)?;
-        }
         let mut disks = Self { trees: Vec::new(), volumes, logs, writable };
         for container in &spec.containers {
             let image = &places[container.image.disk as usize];
@@ -141,6 +138,15 @@ impl Disks {
         fs::write(etc.join("resolv.conf"), etc::resolv_conf(&spec.network))?;
         let layers = Layers { upper, image: image.to_owned() };
         Ok(Tree { root: root.to_string_lossy().into_owned(), etc, layers })
+    }
+
+    /// Makes the folder of logs where it is missing. Not at boot: a
+    /// directory costs the disk more writes than all that a short pod does else.
+    pub(crate) fn make_logs(&self) {
+        if let Some(logs) = &self.logs {
+            // The logs say it themselves, when they cannot be written.
+            let _exists = fs::create_dir(logs);
+        }
     }
 
     /// Writes everything to the writable disks and unmounts them, after the last process has ended. Where

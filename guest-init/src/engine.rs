@@ -39,6 +39,11 @@ impl Engine {
         Self { pod, containers, guest: OnceCell::new(), files: Files::new(), execs: Rc::default() }
     }
 
+    /// Makes what only clients need.
+    pub(crate) fn prepare(&self) {
+        self.pod.disks.make_logs();
+    }
+
     /// What the pod knows of a container.
     fn member(&self, container: &Container) -> Result<&Member, EngineError> {
         let guest = || EngineError::Conflict("the pod's guest itself is not a container".to_owned());

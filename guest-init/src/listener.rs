@@ -48,7 +48,11 @@ impl Api {
                 }
             };
             let Ok(connection) = Connection::new(socket, Rc::clone(&self.connections)) else { continue };
-            let server = self.server.get_or_init(|| Server::new(Rc::clone(&self.engine))).clone();
+            let server = self.server.get_or_init(|| {
+                self.engine.prepare();
+                Server::new(Rc::clone(&self.engine))
+            });
+            let server = server.clone();
             tokio::task::spawn_local(async move { server.serve_connection(connection).await });
         }
     }

@@ -156,7 +156,7 @@ fn start_failed(cause: &str) -> String {
 
 /// What one of so many containers may write to its log.
 fn limits(logs: &Path, containers: usize) -> LogLimits {
-    match rustix::fs::statvfs(logs) {
+    match rustix::fs::statvfs(logs.parent().unwrap_or(logs)) {
         Ok(disk) => LogLimits::within(disk.f_blocks * disk.f_frsize / LOG_SHARE / containers as u64),
         Err(_) => LogLimits::default(),
     }

@@ -213,7 +213,9 @@ impl Pod {
         };
         self.host.push(kind, index, bytes);
         let member = &self.members[index];
-        member.wrote.set(true);
+        if !member.wrote.replace(true) {
+            self.disks.make_logs();
+        }
         member.model.log.push(stream, Bytes::copy_from_slice(bytes));
     }
 
