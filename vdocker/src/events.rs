@@ -1,7 +1,7 @@
 //! What has happened in the pod (Docker Engine API, "Monitor events"): the last ones kept, the next ones followed.
 //!
 //! The engine pushes what happens by itself or at its hands: `start`, `die` (with `exitCode` and `execDuration`),
-//! `oom`. The routes push what a request did: `kill`, `stop`, `restart`, `pause`, `unpause`, `resize`, `attach`, `detach`,
+//! `oom`. The routes push what a request did: `kill`, `stop`, `restart`, `pause`, `unpause`, `resize`, `attach`,
 //! `exec_*`, `top`, `update`, `archive-path`, `extract-to-dir`, `export`. Health checks push `health_status: …`.
 
 use std::cell::RefCell;
