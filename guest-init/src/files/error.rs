@@ -1,6 +1,6 @@
 //! What can go wrong with containers' files, in Docker's words.
 
-use crate::container::failure::plain;
+use crate::container::failure;
 use std::io;
 use vdocker::engine::EngineError;
 
@@ -26,7 +26,7 @@ pub(super) enum FilesError {
     #[error("{}", .0)]
     Archive(#[from] tar::TarError),
     /// A system call failed.
-    #[error("{action} {path}: {}", plain(.source))]
+    #[error("{action} {path}: {}", words(.source))]
     Call {
         /// What was done, as Go names it.
         action: &'static str,
@@ -42,6 +42,18 @@ pub(super) enum FilesError {
     /// The thread ended without an answer.
     #[error("the operation was lost")]
     Lost,
+}
+
+/// A system's error as Go words it, where the C library has other words.
+fn words(error: &io::Error) -> String {
+    let text = match error.raw_os_error() {
+        Some(libc::EBUSY) => "device or resource busy",
+        Some(libc::ELOOP) => "too many levels of symbolic links",
+        Some(libc::ENAMETOOLONG) => "file name too long",
+        Some(libc::EXDEV) => "invalid cross-device link",
+        _ => return failure::plain(error),
+    };
+    text.to_owned()
 }
 
 impl FilesError {

@@ -4,8 +4,11 @@ use super::error::FilesError;
 use bytes::Bytes;
 use rustix::buffer::spare_capacity;
 use rustix::fd::BorrowedFd;
+use rustix::fs::SeekFrom;
+use rustix::io::Errno;
 use std::collections::VecDeque;
 use std::io;
+use std::ops::Range;
 use tokio::sync::mpsc;
 
 /// Bytes of a chunk.
@@ -22,11 +25,12 @@ pub(super) struct Outgoing {
     buffer: Vec<u8>,
     /// Sent ones, the oldest first.
     lent: VecDeque<Bytes>,
+    zeros: Option<Bytes>,
 }
 
 impl Outgoing {
     pub(super) fn new(sender: mpsc::Sender<io::Result<Bytes>>) -> Self {
-        Self { sender, buffer: Vec::with_capacity(CHUNK), lent: VecDeque::new() }
+        Self { sender, buffer: Vec::with_capacity(CHUNK), lent: VecDeque::new(), zeros: None }
     }
 
     /// Adds few bytes by letting them be written to a buffer.
@@ -38,33 +42,60 @@ impl Outgoing {
         if self.buffer.len() >= CHUNK { self.flush() } else { Ok(()) }
     }
 
-    /// Adds `size` bytes from a file's position on; zeros for what it has become shorter by.
+    /// Adds the first `size` bytes of a file; zeros for what it has become shorter by. `sparse`: it has holes.
     ///
     /// # Errors
     /// [`FilesError::Gone`], a failed read of the file at that path.
-    pub(super) fn file(&mut self, file: BorrowedFd<'_>, size: u64, path: &[u8]) -> Result<(), FilesError> {
-        let mut left = size;
-        let mut ended = false;
-        while left > 0 {
-            let wanted = usize::try_from(left).unwrap_or(usize::MAX);
+    pub(super) fn file(
+        &mut self,
+        file: BorrowedFd<'_>,
+        size: u64,
+        sparse: bool,
+        path: &[u8],
+    ) -> Result<(), FilesError> {
+        let mut at = 0;
+        let mut data_end = if sparse { 0 } else { size };
+        while at < size {
+            if at >= data_end {
+                let data = next_data(file, at..size).map_err(FilesError::call("read", path))?;
+                self.zeros(data.start - at)?;
+                (at, data_end) = (data.start, data.end);
+                continue;
+            }
+            let wanted = usize::try_from(data_end - at).unwrap_or(usize::MAX);
             if CHUNK - self.buffer.len() < LEAST_READ.min(wanted) {
                 self.flush()?;
             }
-            let (length, room) = (self.buffer.len(), CHUNK - self.buffer.len());
-            let count = if ended {
-                let count = wanted.min(room);
-                self.buffer.resize(length + count, 0);
-                count
-            } else {
-                let read =
-                    rustix::io::retry_on_intr(|| rustix::io::read(file, spare_capacity(&mut self.buffer)));
-                // More than wanted where the file grows.
-                let count = read.map_err(FilesError::call("read", path))?.min(wanted);
-                self.buffer.truncate(length + count);
-                ended = count == 0;
-                count
-            };
-            left -= count as u64;
+            let length = self.buffer.len();
+            let read =
+                rustix::io::retry_on_intr(|| rustix::io::pread(file, spare_capacity(&mut self.buffer), at));
+            // More than wanted where something follows.
+            let count = read.map_err(FilesError::call("read", path))?.min(wanted);
+            self.buffer.truncate(length + count);
+            if count == 0 {
+                return self.zeros(size - at);
+            }
+            at += count as u64;
+            if self.buffer.len() >= CHUNK {
+                self.flush()?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds zeros; many of them are one chunk again and again.
+    fn zeros(&mut self, mut count: u64) -> Result<(), FilesError> {
+        while count > 0 {
+            if self.buffer.is_empty() && count >= CHUNK as u64 {
+                let zeros = self.zeros.get_or_insert_with(|| Bytes::from(vec![0; CHUNK])).clone();
+                self.sender.blocking_send(Ok(zeros)).map_err(|_| FilesError::Gone)?;
+                count -= CHUNK as u64;
+                continue;
+            }
+            let room = CHUNK - self.buffer.len();
+            let some = usize::try_from(count).unwrap_or(usize::MAX).min(room);
+            self.buffer.resize(self.buffer.len() + some, 0);
+            count -= some as u64;
             if self.buffer.len() >= CHUNK {
                 self.flush()?;
             }
@@ -106,4 +137,21 @@ impl Outgoing {
             _ => Vec::with_capacity(CHUNK),
         }
     }
+}
+
+/// The first run of data in a part of a file; an empty one at its end where there is none.
+fn next_data(file: BorrowedFd<'_>, part: Range<u64>) -> rustix::io::Result<Range<u64>> {
+    let start = match rustix::fs::seek(file, SeekFrom::Data(part.start)) {
+        // It ends in a hole, or has become shorter.
+        Err(Errno::NXIO) => return Ok(part.end..part.end),
+        // The file system knows of no holes.
+        Err(Errno::INVAL) => return Ok(part),
+        other => other?.clamp(part.start, part.end),
+    };
+    let end = match rustix::fs::seek(file, SeekFrom::Hole(start)) {
+        Err(Errno::NXIO) => part.end,
+        other => other?.clamp(start, part.end),
+    };
+    // Where the file changed in between, all the rest is read.
+    Ok(start..if end == start { part.end } else { end })
 }

@@ -22,6 +22,9 @@ const MAX_DEPTH: usize = 1000;
 /// Bytes of names that are kept to tell hard links; later ones become files of their own.
 const MAX_LINKS: usize = 4 << 20;
 
+/// Bytes of a file whose holes are worth looking for.
+const SPARSE: u64 = 128 << 10;
+
 /// Kinds of file systems that are windows into the kernel: Docker's archives have their mount points empty.
 const KERNEL: [i64; 6] = [
     0x9fa0,      // proc
@@ -167,7 +170,8 @@ impl<'a> Packer<'a> {
         let file = file.map_err(FilesError::call("open", &self.path))?;
         let xattrs = self.xattrs(&file)?;
         self.header(Kind::File, stat, b"", &xattrs)?;
-        self.out.file(file.as_fd(), stat.stx_size, &self.path)?;
+        let sparse = stat.stx_size >= SPARSE && stat.stx_blocks.saturating_mul(512) < stat.stx_size;
+        self.out.file(file.as_fd(), stat.stx_size, sparse, &self.path)?;
         let padding = write::padding(stat.stx_size);
         self.out.append(|buffer| buffer.resize(buffer.len() + padding, 0))
     }

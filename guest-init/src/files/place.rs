@@ -19,8 +19,8 @@ use std::path::{Path, PathBuf};
 /// Where a container's files are.
 #[derive(Debug)]
 pub(crate) enum Place {
-    /// The mount namespace of one that runs: its `/proc/PID/ns/mnt`, or a descriptor of its first process.
-    Running(OwnedFd),
+    /// A descriptor of the first process of one that runs, or of its mount namespace; its parts, should it end.
+    Running(OwnedFd, Parts),
     /// The parts of one that does not run.
     Stopped(Parts),
     /// A directory, which takes no rights to enter.
@@ -46,16 +46,17 @@ pub(crate) struct Parts {
 impl Place {
     /// Of a container; `namespace` is the one that it runs in, if it runs.
     pub(crate) fn of(spec: &ContainerSpec, tree: &Tree, volumes: &Path, namespace: Option<OwnedFd>) -> Self {
-        if let Some(namespace) = namespace {
-            return Self::Running(namespace);
-        }
-        Self::Stopped(Parts {
+        let parts = Parts {
             root: tree.root.clone(),
             etc: tree.etc.clone(),
             volumes: volumes.to_owned(),
             mounts: spec.mounts.clone(),
             read_only: spec.image.writable == Writable::ReadOnly,
-        })
+        };
+        match namespace {
+            Some(namespace) => Self::Running(namespace, parts),
+            None => Self::Stopped(parts),
+        }
     }
 
     /// Takes the calling thread there, and it alone.
@@ -64,7 +65,11 @@ impl Place {
     /// The step that failed.
     pub(super) fn enter(&self) -> Result<Root, FilesError> {
         let entered = match self {
-            Self::Running(namespace) => enter_namespace(namespace),
+            Self::Running(namespace, parts) => match enter_namespace(namespace) {
+                // It has ended since.
+                Err(error) if error.raw_os_error() == Some(libc::ESRCH) => parts.assemble(),
+                entered => entered,
+            },
             Self::Stopped(parts) => parts.assemble(),
             #[cfg(test)]
             Self::Directory(path) => thread::detach(false).and_then(|()| Root::open(&path.to_string_lossy())),

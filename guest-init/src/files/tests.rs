@@ -110,7 +110,8 @@ fn make_tree(root: &Path) {
     fs::write(root.join("dir/file"), "content\n").unwrap();
     fs::write(root.join("dir/nothing"), "").unwrap();
     fs::write(root.join("block"), [7; 512]).unwrap();
-    fs::write(root.join("large"), (0..3_000_000_u32).map(|n| n.to_le_bytes()[1]).collect::<Vec<_>>()).unwrap();
+    fs::write(root.join("large"), (0..3_000_000_u32).map(|n| n.to_le_bytes()[1]).collect::<Vec<_>>())
+        .unwrap();
     fs::hard_link(root.join("dir/file"), root.join("twin")).unwrap();
     fs::hard_link(root.join("dir/file"), root.join("triplet")).unwrap();
     symlink("/nowhere/../x", root.join("dir/absolute")).unwrap();

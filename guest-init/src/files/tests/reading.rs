@@ -90,9 +90,63 @@ fn a_file_that_changes_its_size_keeps_that_of_its_header() {
 }
 
 #[test]
+fn holes_are_zeros() {
+    let dir = tempfile::tempdir().unwrap();
+    let (root, copy) = (dir.path().join("root"), dir.path().join("copy"));
+    fs::create_dir(&root).unwrap();
+    fs::create_dir(&copy).unwrap();
+    for (index, islands) in
+        [vec![], vec![0], vec![1_000_000], vec![3, 70_000, 2_000_000, 2_999_995]].iter().enumerate()
+    {
+        let file = fs::File::create(root.join(index.to_string())).unwrap();
+        file.set_len(3_000_000).unwrap();
+        islands.iter().for_each(|at| file.write_all_at(b"data", *at).unwrap());
+    }
+    tar_unpack(&read(&root, "/.").unwrap().1, &copy);
+    assert_same(&root, &copy);
+}
+
+#[test]
+fn nothing_stays_open_wherever_a_client_goes() {
+    let dir = tempfile::tempdir().unwrap();
+    let root = dir.path().join("root");
+    fs::create_dir(&root).unwrap();
+    make_tree(&root);
+    let open = || {
+        let links =
+            fs::read_dir("/proc/self/fd").unwrap().filter_map(|fd| fs::read_link(fd.unwrap().path()).ok());
+        links.filter(|path| path.starts_with(&root)).count()
+    };
+    block_on(async {
+        let files = Files::new();
+        let (_, chunks) = files.read(subject(&root), "/.").await.unwrap();
+        let archive = collect(chunks).await.unwrap();
+        for count in 0..15 {
+            let (_, mut chunks) = files.read(subject(&root), "/.").await.unwrap();
+            for _ in 0..count {
+                chunks.recv().await;
+            }
+            drop(chunks);
+            let (sender, chunks) = mpsc::channel(100);
+            for chunk in archive.chunks(200_000).take(count) {
+                sender.send(Ok(Bytes::copy_from_slice(chunk))).await.unwrap();
+            }
+            drop(sender);
+            let _torn = files.write(subject(&root), "", "/", WriteOptions::default(), chunks).await;
+            let all = u32::try_from(super::super::MAX_OPERATIONS).unwrap();
+            drop(files.0.acquire_many(all).await.unwrap());
+            assert_eq!(open(), 0, "after {count} chunks");
+        }
+    });
+}
+
+#[test]
 fn a_large_hole_costs_no_memory() {
     let dir = tempfile::tempdir().unwrap();
-    fs::File::create(dir.path().join("hole")).unwrap().set_len(5 << 30).unwrap();
+    let file = fs::File::create(dir.path().join("hole")).unwrap();
+    file.set_len(5 << 30).unwrap();
+    // More data than the memory that is allowed.
+    (0..64).for_each(|at| file.write_all_at(&vec![7; 1 << 20], (at << 20) + 5).unwrap());
     let resident = || {
         let status = fs::read_to_string("/proc/self/status").unwrap();
         let line = status.lines().find(|line| line.starts_with("VmHWM")).unwrap();
