@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Condvar, Mutex, PoisonError};
+use std::time::Duration;
 
 use crate::vcpu::VcpuError;
 
@@ -107,6 +108,13 @@ impl End {
         self.reached.load(Ordering::SeqCst)
     }
 
+    /// Waits for the end, for so long; then it may be waited for again.
+    pub(crate) fn wait_at_most(&self, limit: Duration) -> Option<Result<VmExit, RunError>> {
+        let slot = self.outcome.lock().unwrap_or_else(PoisonError::into_inner);
+        let waited = self.changed.wait_timeout_while(slot, limit, |slot| slot.is_none());
+        waited.unwrap_or_else(PoisonError::into_inner).0.take()
+    }
+
     /// Waits for the end. To be called once.
     pub(crate) fn wait(&self) -> Result<VmExit, RunError> {
         let mut slot = self.outcome.lock().unwrap_or_else(PoisonError::into_inner);
@@ -134,5 +142,13 @@ mod tests {
         end.reach(Ok(VmExit::Killed));
         assert!(end.is_reached());
         assert_eq!(waiter.join().unwrap().unwrap(), VmExit::GuestPanic);
+    }
+
+    #[test]
+    fn a_wait_that_is_over_leaves_the_end_to_the_next() {
+        let end = End::default();
+        assert!(end.wait_at_most(Duration::from_millis(1)).is_none());
+        end.reach(Ok(VmExit::PowerOff));
+        assert!(matches!(end.wait_at_most(Duration::MAX), Some(Ok(VmExit::PowerOff))));
     }
 }

@@ -17,6 +17,7 @@ pub mod host;
 mod kvm;
 pub mod memory;
 mod ports;
+mod program_pages;
 pub mod sandbox;
 pub mod seccomp;
 mod timeline;

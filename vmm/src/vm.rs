@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 use kvm_ioctls::VmFd;
 use vmm_sys_util::signal::Killable;
@@ -12,10 +13,14 @@ use crate::disposal::Disposal;
 use crate::event_loop::{EventLoop, Stopper};
 use crate::exit::{End, RunError, VmExit};
 use crate::memory::GuestMemory;
+use crate::program_pages::ProgramPages;
 use crate::sandbox;
 use crate::seccomp::{Filter, Filters, Role};
 use crate::timeline::{Phase, Timeline};
 use crate::vcpu::{self, Machine, Vcpu};
+
+/// A machine that has run for so long has started, and the pages that starting took are given back.
+const STARTED: Duration = Duration::from_secs(1);
 
 /// A built virtual machine. Fields drop in this order: vCPUs and the machine before its memory.
 pub struct Vm {
@@ -84,7 +89,10 @@ impl Vm {
         if let Err(error) = confined {
             end.reach(Err(error));
         }
-        let outcome = end.wait();
+        let outcome = end.wait_at_most(STARTED).unwrap_or_else(|| {
+            ProgramPages::find().release();
+            end.wait()
+        });
         timeline.phase(Phase::Ended);
         threads.stop();
         machine.ports.flush();
