@@ -1,7 +1,7 @@
 //! `docker cp` in both directions, and `export`.
 
 use std::fs;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::process::Stdio;
 
@@ -84,4 +84,24 @@ fn an_upload_that_breaks_off_is_no_archive() {
     while !pod.ok(&["diff", "web"]).contains("A /broken\n") {
         std::thread::yield_now();
     }
+}
+
+#[test]
+fn a_large_upload_to_nowhere_is_told_so() {
+    let pod = Pod::of(&["sleep", "1000"]);
+    let large = pod.folder().join("large");
+    fs::File::create(&large).unwrap().set_len(64 << 20).unwrap();
+    let done = pod.docker(&["cp", large.to_str().unwrap(), "web:/nowhere/large"]);
+    assert!(done.code == 1 && done.stderr.contains("Could not find the file /nowhere"), "{done:?}");
+}
+
+#[test]
+fn a_reader_of_an_archive_may_leave() {
+    let pod = Pod::of(&["sh", "-c", "head -c 64000000 /dev/zero >large; sleep 1000"]);
+    for _ in 0..5 {
+        let mut client = UnixStream::connect(pod.socket()).unwrap();
+        client.write_all(b"GET /containers/web/archive?path=/large HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+        client.read_exact(&mut [0; 12]).unwrap();
+    }
+    assert!(pod.end(false).closed, "no connection is left");
 }
