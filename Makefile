@@ -4,7 +4,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := all
-.PHONY: all build kernel guest lab-kernel demo test check bench bench-boot bench-density bench-compare bench-ready profile repro soak install help
+.PHONY: all build kernel guest lab-kernel demo test check fuzz bench bench-boot bench-density bench-compare bench-ready profile repro soak install help
 
 PREFIX ?= /usr/local
 export PATH := $(PATH):$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/cradle/tools/bin
@@ -36,6 +36,10 @@ test: ## run every test; end-to-end tests choose the host's KVM or the lab by th
 
 check: ## formatting, lints and the tests that need no KVM: seconds, on any Linux
 	tests/run check
+
+fuzz: ## damaged messages for every parser that takes them from strangers; MINUTES=60 for another time than 10
+	tests/install rust
+	tests/fuzz
 
 bench: bench-ready ## every benchmark in one run: boots, peers, memory, density; target/bench holds table, chart, raw data
 	tests/bench/run

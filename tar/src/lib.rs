@@ -7,7 +7,8 @@
 #![forbid(unsafe_code)]
 
 mod entry;
-pub mod fuzz;
+#[cfg(test)]
+mod fuzz;
 mod header;
 mod pax;
 mod sparse;

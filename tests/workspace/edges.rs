@@ -3,7 +3,7 @@
 use crate::graph::crates;
 
 /// A crate, and those of ours that it may link.
-const EDGES: [(&str, &[&str]); 8] = [
+const EDGES: [(&str, &[&str]); 9] = [
     ("spec", &[]),
     ("tar", &[]),
     ("image", &["spec", "tar"]),
@@ -11,6 +11,7 @@ const EDGES: [(&str, &[&str]); 8] = [
     ("vdocker", &["spec"]),
     ("guest-init", &["spec", "tar", "vdocker"]),
     ("kcradle", &["image", "spec", "tar", "vdocker", "vmm"]),
+    ("fuzz", &[]),
     ("tests", &[]),
 ];
 

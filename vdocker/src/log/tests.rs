@@ -3,6 +3,7 @@
 mod codec;
 mod disk;
 mod flood;
+mod fuzz;
 mod lines;
 mod model;
 mod readers;
