@@ -73,6 +73,12 @@ fn run() -> Result<(), Box<dyn Error>> {
     runtime::run(boot::boot()?)
 }
 
+/// Ends the machine with last words, for what must not go on whoever may be to blame.
+fn fail(message: &str) -> ! {
+    last_words(message);
+    end(Stage::InitFailed)
+}
+
 /// Ends the machine; where the stage port does nothing, through reboot(2).
 fn end(stage: Stage) -> ! {
     stage::reached(stage);

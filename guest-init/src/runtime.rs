@@ -69,7 +69,7 @@ async fn serve(
             }
         }
     });
-    check_health(&mut tasks, &pod, &engine);
+    check_health(&pod, &engine);
     let end = end(&pod, &api);
     tokio::pin!(end);
     loop {
@@ -90,10 +90,11 @@ async fn serve(
 }
 
 /// Runs the health checks of the containers that have one.
-fn check_health(tasks: &mut JoinSet<()>, pod: &Pod, engine: &Rc<Engine>) {
+fn check_health(pod: &Pod, engine: &Rc<Engine>) {
     let checked = pod.members.iter().filter(|member| member.spec.healthcheck.is_some());
     for member in checked {
-        tasks.spawn_local(vdocker::health::supervise(Rc::clone(engine), Rc::clone(&member.model)));
+        // On its own: what goes wrong with a check is not PID 1's end.
+        tokio::task::spawn_local(vdocker::health::supervise(Rc::clone(engine), Rc::clone(&member.model)));
     }
 }
 

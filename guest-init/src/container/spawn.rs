@@ -61,10 +61,8 @@ pub(crate) fn clone(
 /// Has `make` make children in the PID namespace of the process that `first` stands for; `own` is the caller's pidfd.
 ///
 /// # Errors
-/// What setns(2) says, ESRCH where the process has ended; those of `make`.
-///
-/// # Panics
-/// Where the caller's own namespace cannot be taken again: all later children would be in the wrong one.
+/// What setns(2) says, ESRCH where the process has ended; those of `make`. Where the caller's own namespace cannot be
+/// taken again the machine ends: all later children would be in the wrong one.
 pub(crate) fn in_pid_namespace<T>(
     first: BorrowedFd<'_>,
     own: BorrowedFd<'_>,
@@ -72,8 +70,9 @@ pub(crate) fn in_pid_namespace<T>(
 ) -> io::Result<T> {
     set_namespaces(first, libc::CLONE_NEWPID)?;
     let made = make();
-    let back = set_namespaces(own, libc::CLONE_NEWPID);
-    assert!(back.is_ok(), "cannot return to the own PID namespace: {back:?}");
+    if let Err(error) = set_namespaces(own, libc::CLONE_NEWPID) {
+        crate::fail(&format!("cannot return to the own PID namespace: {error}"));
+    }
     made
 }
 
