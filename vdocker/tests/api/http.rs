@@ -1,6 +1,6 @@
 //! Requests that no client would send: whatever comes, the answer is an error, and the next client is served.
 
-use std::io::Write;
+use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 
 use crate::pod::{Pod, parse};
@@ -188,4 +188,39 @@ fn clients_that_leave_are_forgotten() {
         std::thread::yield_now();
     }
     assert!(pod.end(false).closed, "no connection is left");
+}
+
+#[test]
+fn a_wait_has_its_head_at_once_and_its_body_at_the_end_of_the_pod() {
+    let pod = pod();
+    let mut client = UnixStream::connect(pod.socket()).unwrap();
+    let request =
+        b"POST /v1.50/containers/web/wait?condition=removed HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+    client.write_all(request).unwrap();
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        let mut byte = [0];
+        client.read_exact(&mut byte).unwrap();
+        head.extend(byte);
+    }
+    assert!(head.starts_with(b"HTTP/1.1 200 OK\r\n"));
+    assert_eq!(pod.request("POST", "/cradle/shutdown?reason=enough", ""), (204, String::new()));
+    let mut body = Vec::new();
+    client.read_to_end(&mut body).unwrap();
+    assert_eq!(parse(&[head, body].concat()), (200, "{\"StatusCode\":137}\n".into()));
+    assert!(pod.end(true).closed);
+}
+
+#[test]
+fn execs_that_run_are_told_of() {
+    let pod = pod();
+    let execs = || pod.json("/containers/web/json")["ExecIDs"].clone();
+    assert!(execs().is_null());
+    let (status, created) = pod.request("POST", "/containers/web/exec", r#"{"Cmd":["sleep","1000"]}"#);
+    let created: serde_json::Value = serde_json::from_str(&created).unwrap();
+    let id = created["Id"].as_str().unwrap();
+    assert_eq!((status, id.len()), (201, 64));
+    assert_eq!(pod.request("POST", &format!("/exec/{id}/start"), r#"{"Detach":true}"#).0, 200);
+    assert_eq!(execs(), serde_json::json!([id]));
+    assert_eq!(pod.json(&format!("/exec/{id}/json"))["Running"], true);
 }

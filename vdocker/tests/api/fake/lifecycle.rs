@@ -49,9 +49,8 @@ impl FakeEngine {
                     copy(stderr, &container, Stream::Stderr).await;
                 }
             };
-            let (status, ..) = tokio::join!(child.wait(), copy(stdout, &container, Stream::Stdout), stderr);
+            let (code, ..) = tokio::join!(child.wait(), copy(stdout, &container, Stream::Stdout), stderr);
             container.log.end_run();
-            let code = process::code(status.unwrap());
             runs.borrow_mut()[container.index] = None;
             let more = [("execDuration", "0"), ("exitCode", &*code.to_string())];
             events.push(Event::now(&container, "die", &more));

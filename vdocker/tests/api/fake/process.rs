@@ -35,12 +35,36 @@ pub(super) struct Wanted<'w> {
 
 /// A process that runs.
 pub(super) struct Spawned {
-    pub(super) child: Child,
+    pub(super) child: Group,
     pub(super) pid: u32,
     pub(super) stdin: Option<SharedInput>,
     pub(super) stdout: Output,
     pub(super) stderr: Option<Output>,
     pub(super) pty: Option<Rc<Pty>>,
+}
+
+/// A process that ends with the value, with all that it has started.
+pub(super) struct Group {
+    child: Child,
+    /// Until its end is known.
+    pid: Option<u32>,
+}
+
+impl Group {
+    /// Waits for its end.
+    pub(super) async fn wait(&mut self) -> u8 {
+        let status = self.child.wait().await.unwrap();
+        self.pid = None;
+        code(status)
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        if let Some(pid) = self.pid {
+            signal(pid, 9);
+        }
+    }
 }
 
 /// Starts a process in the folder that stands for a container's root.
@@ -85,7 +109,7 @@ pub(super) fn spawn(root: &Path, wanted: &Wanted<'_>) -> Result<Spawned, ExecErr
             (stdin, Box::new(child.stdout.take().unwrap()) as Output, Some(stderr), None)
         }
     };
-    Ok(Spawned { child, pid, stdin, stdout, stderr, pty })
+    Ok(Spawned { child: Group { child, pid: Some(pid) }, pid, stdin, stdout, stderr, pty })
 }
 
 /// Runs a program beside a container's first. Whose user it is to be, it finds in `EXEC_USER`.
@@ -105,7 +129,7 @@ pub(super) fn exec(root: &Path, spec: &ExecSpec) -> Result<ExecProcess<Input, Ou
     let (ended, exit) = oneshot::channel();
     tokio::task::spawn_local(async move {
         // Nobody may want to know.
-        let _unheard = ended.send(code(child.wait().await.unwrap()));
+        let _unheard = ended.send(child.wait().await);
     });
     Ok(ExecProcess {
         pid,
@@ -130,7 +154,7 @@ pub(super) fn signal(pid: u32, number: u32) {
 }
 
 /// Docker's exit code.
-pub(super) fn code(status: ExitStatus) -> u8 {
+fn code(status: ExitStatus) -> u8 {
     let signal = status.signal().map(|signal| 128 + signal);
     status.code().or(signal).and_then(|code| u8::try_from(code).ok()).unwrap()
 }
