@@ -10,6 +10,8 @@ use std::rc::Rc;
 
 /// Symbolic links followed on one way, as the kernel's limit.
 const MAX_LINKS: u32 = 40;
+/// Steps of a way: each holds a descriptor.
+const MAX_STEPS: usize = 1000;
 /// How often a lookup is repeated that lost a race against renames.
 const MAX_RACES: u32 = 64;
 
@@ -91,7 +93,7 @@ impl Trail {
     /// Goes on along a path, following links, one at its end too.
     ///
     /// # Errors
-    /// ENOENT, ENOTDIR where the way goes on behind no directory, ELOOP, what openat(2) says.
+    /// ENOENT, ENOTDIR where the way goes on behind no directory, ELOOP, ENAMETOOLONG, what openat(2) says.
     pub(super) fn follow(&mut self, path: &[u8], missing: Missing) -> io::Result<()> {
         let mut links = 0;
         let mut rest = components(path);
@@ -99,6 +101,9 @@ impl Trail {
             if name == b".." {
                 self.steps.pop();
                 continue;
+            }
+            if self.steps.len() >= MAX_STEPS {
+                return Err(Errno::NAMETOOLONG.into());
             }
             let found = match self.end() {
                 Some(dir) => step(dir, &name, missing)?,

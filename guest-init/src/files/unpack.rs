@@ -30,6 +30,8 @@ const LIMITS: Limits = Limits {
     pax_bytes: 1 << 20,
 };
 
+/// Bytes of a path, as for the kernel.
+const MAX_PATH: usize = 4096;
 /// Bytes that are decompressed at a time.
 const PLAIN_BYTES: usize = 64 << 10;
 
@@ -191,6 +193,10 @@ impl Unpacker {
             || FilesError::Refused(format!("{:?} is outside of {:?}", show(path), show(&self.shown)));
         if path.contains(&0) {
             return Err(FilesError::Refused(format!("invalid entry name {:?}", show(path))));
+        }
+        if path.len() > MAX_PATH {
+            let start = &path[..100];
+            return Err(FilesError::call("lstat", start)(rustix::io::Errno::NAMETOOLONG));
         }
         let mut parts: Vec<&[u8]> = Vec::new();
         for part in path.split(|byte| *byte == b'/') {

@@ -214,6 +214,29 @@ fn what_is_no_archive_is_refused() {
 }
 
 #[test]
+fn long_ways_have_an_end() {
+    let dir = tempfile::tempdir().unwrap();
+    let root = dir.path();
+    for name in ["d/".repeat(1500), "d/".repeat(100_000), "n".repeat(256), "x".repeat(5000)] {
+        let archive = one(tar::Kind::File, &name, "", b"");
+        let error = put(root, "/", KEEP, &archive).unwrap_err();
+        assert!(
+            matches!(&error, EngineError::BadRequest(text) if text.ends_with("file name too long")),
+            "{error}"
+        );
+    }
+    // A few links that are many steps.
+    let mut up = String::new();
+    for index in 0..30 {
+        symlink(format!("{up}{}", "./d/".repeat(60)), root.join(format!("link{index}"))).unwrap();
+        up = format!("/link{index}/");
+    }
+    let archive = one(tar::Kind::File, "link29/file", "", b"");
+    let error = put(root, "/", KEEP, &archive).unwrap_err();
+    assert!(matches!(&error, EngineError::BadRequest(_)), "{error}");
+}
+
+#[test]
 fn times_of_many_directories_are_set() {
     let dir = tempfile::tempdir().unwrap();
     let (root, copy) = (dir.path().join("root"), dir.path().join("copy"));
