@@ -86,8 +86,9 @@ pub(crate) fn run(args: &AttachArgs) -> Result<u8, Failure> {
     })?;
     match end {
         End::Detached => {
+            // Docker's clients take it for an error that the program goes on.
             eprintln!("read escape sequence");
-            Ok(0)
+            Ok(1)
         }
         End::Signal(number) => Ok(code_of_signal(number)),
         End::Output => code(ended.recv().context("the wait for the container failed")?),

@@ -105,8 +105,9 @@ pub(crate) fn run(args: &ExecArgs) -> Result<u8, Failure> {
     match session.run(open)? {
         End::Output => code(api.get(path("json").as_str())),
         End::Detached => {
+            // Docker's clients take it for an error that the program goes on.
             eprintln!("read escape sequence");
-            Ok(0)
+            Ok(1)
         }
         End::Signal(number) => Ok(code_of_signal(number)),
     }

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 mod bad_input;
+mod docker;
 mod endings;
 mod input_output;
 mod lifecycle;
@@ -10,3 +11,4 @@ mod process;
 mod root_disk;
 mod services;
 mod terminal;
+mod verbs;

@@ -4,12 +4,14 @@
 #![forbid(unsafe_code)]
 #![expect(clippy::missing_panics_doc, clippy::unwrap_used, reason = "a panic is how a test fails")]
 
+pub mod docker;
 pub mod host;
 pub mod images;
 pub mod pod;
 pub mod registry;
 pub mod terminal;
 
+pub use docker::Docker;
 pub use host::Host;
 pub use pod::{Ended, Pod, Running};
 pub use registry::Registry;

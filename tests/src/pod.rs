@@ -48,8 +48,15 @@ impl<'h> Pod<'h> {
     /// Runs the pod to its end with options of `kcradle run`.
     #[must_use]
     pub fn run_with(&self, options: &[&str]) -> Ended {
-        let output = self.command(options).output().unwrap();
-        Ended { code: output.status.code(), stdout: output.stdout, stderr: output.stderr }
+        Ended::of(&mut self.command(options))
+    }
+
+    /// `kcradle VERB DIR` with arguments behind it.
+    #[must_use]
+    pub fn verb(&self, verb: &str, arguments: &[&str]) -> Command {
+        let mut command = self.host.kcradle([verb]);
+        command.arg(&self.path).args(arguments);
+        command
     }
 
     /// Starts the pod with pipes to all three standard streams.
@@ -84,6 +91,13 @@ pub struct Ended {
 }
 
 impl Ended {
+    /// How a command ends, with what it writes.
+    #[must_use]
+    pub fn of(command: &mut Command) -> Self {
+        let output = command.output().unwrap();
+        Self { code: output.status.code(), stdout: output.stdout, stderr: output.stderr }
+    }
+
     /// Standard output of a run that must have ended with 0.
     #[must_use]
     pub fn good(&self) -> String {

@@ -49,6 +49,8 @@ impl Terminal {
 
     /// Reads the screen until `wanted` stands on it; what stood before it is forgotten.
     pub fn wait_for(&mut self, wanted: &str) {
+        // Where a test hangs, its output tells in what.
+        eprintln!("waiting for {wanted:?}");
         loop {
             if let Some(at) = self.seen.find(wanted) {
                 self.seen.drain(..at + wanted.len());

@@ -1,0 +1,48 @@
+//! The machine goes while clients hold streams: each hears of it at once, and nothing hangs.
+
+use std::io::Read as _;
+use std::process::Child;
+
+use tests::Host;
+
+use super::scripted;
+
+/// Reads all that a client prints and waits for it.
+fn finish(mut child: Child) -> (Vec<u8>, Option<i32>) {
+    let mut bytes = Vec::new();
+    child.stdout.take().unwrap().read_to_end(&mut bytes).unwrap();
+    (bytes, child.wait().unwrap().code())
+}
+
+const STREAMS: [&[&str]; 7] = [
+    &["logs", "-f", "web"],
+    &["attach", "--no-stdin", "web"],
+    &["exec", "-i", "web", "cat"],
+    &["stats", "web"],
+    &["events"],
+    &["wait", "web"],
+    &["cp", "web:/endless", "-"],
+];
+
+#[test]
+fn clients_hear_of_the_pods_end() {
+    let host = Host::shared();
+    // In order, and as if the power were cut.
+    for (kill, code) in [(false, 9), (true, 137)] {
+        let script = "truncate -s 1T /endless; trap 'echo last words; exit 9' TERM; echo ready; while :; do sleep 0.1; done";
+        let mut served = scripted(&host, &[], script);
+        let clients: Vec<_> = STREAMS.iter().map(|arguments| served.docker.start(arguments)).collect();
+        // All have their connections when one that came later has its answer.
+        served.docker.shell("web", "until pidof cat; do sleep 0.1; done");
+        let stop =
+            if kill { host.kcradle(["rm", "-f", served.pod.name()]) } else { served.pod.verb("stop", &[]) };
+        let mut stop = stop;
+        assert!(stop.output().unwrap().status.success());
+        let ends: Vec<_> = clients.into_iter().map(finish).collect();
+        assert_eq!(served.running.end().code, Some(code));
+        if !kill {
+            assert_eq!(String::from_utf8_lossy(&ends[0].0), "ready\nlast words\n");
+            assert_eq!((ends[1].1, ends[5].0.as_slice()), (Some(9), &b"9\n"[..]));
+        }
+    }
+}

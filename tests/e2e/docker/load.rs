@@ -1,0 +1,152 @@
+//! Many clients at once, clients that do not read, and clients that die: nothing hangs, nothing is left behind.
+
+use std::io::{BufRead as _, BufReader, Read as _};
+use std::path::Path;
+
+use tests::{Docker, Host, Running};
+
+use super::scripted;
+
+/// What the guest as a whole and the VMM hold.
+#[derive(Debug)]
+struct Held {
+    /// Open files of the guest's kernel.
+    files: u64,
+    /// Processes and threads of the guest.
+    tasks: u64,
+    /// Memory of the guest that is not available, in KiB.
+    memory: u64,
+    /// Descriptors of the VMM.
+    descriptors: usize,
+    /// Resident memory of the VMM that is no guest memory, in KiB.
+    resident: u64,
+}
+
+/// Counts until two readings agree about files and tasks: what has just ended takes a moment to be gone.
+fn held(docker: &Docker, running: &Running) -> Held {
+    let script = "cut -f1 /proc/sys/fs/file-nr; cut -d/ -f2 /proc/loadavg | cut -d' ' -f1; \
+                  awk '/MemTotal/{t=$2} /MemAvailable/{print t-$2}' /proc/meminfo";
+    let mut last = None;
+    loop {
+        let text = docker.shell("web", script);
+        let numbers: Vec<u64> = text.lines().map(|line| line.trim().parse().unwrap()).collect();
+        if last.replace((numbers[0], numbers[1])) == Some((numbers[0], numbers[1])) {
+            let process = format!("/proc/{}", running.pid().as_raw_nonzero());
+            return Held {
+                files: numbers[0],
+                tasks: numbers[1],
+                memory: numbers[2],
+                descriptors: std::fs::read_dir(Path::new(&process).join("fd")).unwrap().count(),
+                resident: anonymous(&process),
+            };
+        }
+    }
+}
+
+/// Anonymous memory of a process, in KiB; guest memory is a file's.
+fn anonymous(process: &str) -> u64 {
+    let status = std::fs::read_to_string(format!("{process}/status")).unwrap();
+    let line = status.lines().find(|line| line.starts_with("RssAnon:")).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse().unwrap()
+}
+
+#[test]
+fn nothing_is_left_of_clients_that_come_and_go() {
+    let host = Host::shared();
+    let script = "trap 'exit 0' TERM; echo ready; while :; do sleep 0.2; done";
+    let mut served = scripted(&host, &["--memory", "512m"], script);
+    let docker = &served.docker;
+    docker.shell("web", "dd if=/dev/zero of=/big bs=1M count=64 2>/dev/null");
+    // Once before it is counted: what is made at the first use stays.
+    docker.good(&["cp", "-q", "web:/big", host.folder().join("big").to_str().unwrap()]);
+    let before = held(docker, &served.running);
+
+    // Fifty programs side by side, each with its own code.
+    let programs: Vec<_> = (0..50)
+        .map(|number| {
+            docker.start(&["exec", "-i", "web", "sh", "-c", &format!("read x; echo {number}; exit {number}")])
+        })
+        .collect();
+    for (number, program) in programs.into_iter().enumerate() {
+        let output = program.wait_with_output().unwrap();
+        let out = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert_eq!(
+            (out, output.status.code()),
+            (format!("{number}\n"), Some(i32::try_from(number).unwrap()))
+        );
+    }
+
+    // A flood, with a reader that pauses: the others go on, and the reader gets it all.
+    let mut flood = docker.start(&["exec", "web", "sh", "-c", "seq 1 2000000"]);
+    let mut paused = BufReader::new(flood.stdout.take().unwrap());
+    let mut line = String::new();
+    paused.read_line(&mut line).unwrap();
+    for _ in 0..3 {
+        assert_eq!(docker.shell("web", "echo alive"), "alive\n");
+    }
+    let rest = paused.lines().map(Result::unwrap).last();
+    assert_eq!((line.as_str(), rest.as_deref()), ("1\n", Some("2000000")));
+    assert!(flood.wait().unwrap().success());
+
+    // Copies whose client is killed: before a byte came, within, near the end; and in the other direction.
+    for bytes in [0, 1 << 10, 1 << 20, 40 << 20] {
+        let mut copy = docker.start(&["cp", "web:/big", "-"]);
+        let mut buffer = vec![0; bytes];
+        copy.stdout.take().unwrap().read_exact(&mut buffer).unwrap();
+        copy.kill().unwrap();
+        copy.wait().unwrap();
+    }
+    let big = std::fs::read(host.folder().join("big")).unwrap();
+    for bytes in [0, 100, 1 << 20, 40 << 20] {
+        let mut copy = docker.start(&["cp", "-", "web:/tmp"]);
+        let mut archive = header("copied", big.len());
+        archive.extend_from_slice(&big);
+        // A client that is killed does not read on.
+        let _ = std::io::Write::write_all(&mut copy.stdin.take().unwrap(), &archive[..bytes]);
+        copy.kill().unwrap();
+        copy.wait().unwrap();
+    }
+    // Streams whose client is killed.
+    for arguments in [
+        &["logs", "-f", "web"][..],
+        &["stats", "web"],
+        &["events"],
+        &["exec", "-i", "web", "cat"],
+        &["attach", "web"],
+        &["wait", "web"],
+    ] {
+        let mut client = docker.start(arguments);
+        docker.shell("web", "true");
+        client.kill().unwrap();
+        client.wait().unwrap();
+    }
+    // What an exec's client leaves behind is the user's to end.
+    docker.shell("web", "killall cat 2>/dev/null; rm -f /tmp/copied*");
+
+    let after = held(docker, &served.running);
+    println!("before {before:?}\nafter  {after:?}");
+    assert!(after.tasks <= before.tasks + 3, "{before:?} {after:?}");
+    assert!(after.files <= before.files + 64, "{before:?} {after:?}");
+    assert_eq!(after.descriptors, before.descriptors);
+    assert!(after.memory <= before.memory + 16_384, "{before:?} {after:?}");
+    assert!(after.resident <= before.resident + 8192, "{before:?} {after:?}");
+    assert_eq!(docker.good(&["stop", "web"]), "web\n");
+    assert_eq!(served.running.end().code, Some(0));
+}
+
+/// The header of a file in an archive.
+fn header(name: &str, length: usize) -> Vec<u8> {
+    let mut block = vec![0; 512];
+    block[..name.len()].copy_from_slice(name.as_bytes());
+    block[100..108].copy_from_slice(b"0000644\0");
+    block[108..116].copy_from_slice(b"0000000\0");
+    block[116..124].copy_from_slice(b"0000000\0");
+    block[124..136].copy_from_slice(format!("{length:011o}\0").as_bytes());
+    block[136..148].copy_from_slice(b"00000000000\0");
+    block[148..156].fill(b' ');
+    block[156] = b'0';
+    block[257..265].copy_from_slice(b"ustar\x0000");
+    let sum: u32 = block.iter().map(|byte| u32::from(*byte)).sum();
+    block[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
+    block
+}
