@@ -17,6 +17,9 @@ use crate::container::{Container, ContainerState, Health, HealthCheck, HealthSta
 use crate::engine::Engine;
 use crate::events::Event;
 
+/// The shortest time that a check can ask for, as Docker has it: images are not to keep a pod busy with less.
+const SHORTEST: Duration = Duration::from_millis(1);
+
 /// The checks that are kept.
 const KEPT: usize = 5;
 
@@ -35,8 +38,9 @@ impl Rules {
     /// `None` where there is nothing to run.
     fn of(spec: &ContainerSpec) -> Option<Self> {
         let spec = spec.healthcheck.as_ref()?;
-        let or = |nanos: u64, seconds| {
-            if nanos > 0 { Duration::from_nanos(nanos) } else { Duration::from_secs(seconds) }
+        let or = |nanos: u64, seconds| match Duration::from_nanos(nanos) {
+            Duration::ZERO => Duration::from_secs(seconds),
+            wanted => wanted.max(SHORTEST),
         };
         Some(Self {
             cmd: command(spec)?,

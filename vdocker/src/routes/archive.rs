@@ -67,10 +67,7 @@ pub(super) async fn write<E: Engine>(
 ) -> Result<Response, EngineError> {
     let Context { engine, query, body, .. } = context;
     let path = path(&query)?;
-    let options = WriteOptions {
-        no_overwrite_dir_non_dir: query.flag("noOverwriteDirNonDir"),
-        copy_uid_gid: query.flag("copyUIDGID"),
-    };
+    let options = write_options(&query);
     let (chunks, archive) = mpsc::channel(WAITING);
     let present = Present::default();
     tokio::task::spawn_local(upload(body, chunks, Rc::clone(&present.gone)));
@@ -120,6 +117,13 @@ async fn upload(mut body: RequestBody, chunks: mpsc::Sender<io::Result<Bytes>>, 
     let _unheard = chunks.send(Err(io::Error::new(io::ErrorKind::UnexpectedEof, broken))).await;
 }
 
+fn write_options(query: &Query) -> WriteOptions {
+    WriteOptions {
+        no_overwrite_dir_non_dir: query.flag("noOverwriteDirNonDir"),
+        copy_uid_gid: query.flag("copyUIDGID"),
+    }
+}
+
 fn path(query: &Query) -> Result<&str, EngineError> {
     let path = query
         .text("path")
@@ -144,4 +148,50 @@ fn with_stat(mut response: Response, stat: PathStat) -> Result<Response, EngineE
     let value = HeaderValue::try_from(STANDARD.encode(json)).map_err(|error| failed(&error))?;
     response.headers_mut().insert("x-docker-container-path-stat", value);
     Ok(response)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, SystemTime};
+
+    use super::*;
+
+    #[test]
+    fn options_are_off_where_they_are_not_asked_for() {
+        let options = |text| write_options(&Query::parse(text).unwrap());
+        assert_eq!(options("path=/"), WriteOptions::default());
+        assert_eq!(options("noOverwriteDirNonDir=false&copyUIDGID=0"), WriteOptions::default());
+        let owners = WriteOptions { copy_uid_gid: true, ..WriteOptions::default() };
+        assert_eq!(options("copyUIDGID=true"), owners);
+        let strict = WriteOptions { no_overwrite_dir_non_dir: true, ..WriteOptions::default() };
+        assert_eq!(options("noOverwriteDirNonDir=1"), strict);
+    }
+
+    #[test]
+    fn a_stat_is_json_in_a_header() {
+        let stat = PathStat {
+            name: "caf\u{e9}\n".into(),
+            size: 7,
+            mode: 1 << 27 | 0o777,
+            mtime: SystemTime::UNIX_EPOCH + Duration::from_millis(1500),
+            link_target: "/x".into(),
+        };
+        let response = with_stat(response::status(StatusCode::OK), stat).unwrap();
+        let header = response.headers().get("x-docker-container-path-stat").unwrap();
+        let json: serde_json::Value = serde_json::from_slice(&STANDARD.decode(header).unwrap()).unwrap();
+        let wanted = serde_json::json!({
+            "name": "caf\u{e9}\n", "size": 7, "mode": 134_218_239, "mtime": "1970-01-01T00:00:01.5Z", "linkTarget": "/x",
+        });
+        assert_eq!(json, wanted);
+    }
+
+    #[test]
+    fn paths_are_bounded() {
+        let ok = |text: &str| path(&Query::parse(text).unwrap()).is_ok();
+        assert!(ok("path=/") && !ok("") && !ok("path="));
+        assert!(
+            ok(&format!("path={}", "x".repeat(MAX_PATH)))
+                && !ok(&format!("path={}", "x".repeat(MAX_PATH + 1)))
+        );
+    }
 }

@@ -63,6 +63,10 @@ pub(super) async fn kill<E: Engine>(
 ) -> Result<Response, EngineError> {
     let signal = context.query.text("signal").map_or(Ok(signal::KILL), signal::parse)?;
     if !is_guest(&context, &container) {
+        if cancels_restart(&container, signal) {
+            context.engine.stop(&container, StopOptions::default()).await?;
+            return done();
+        }
         must_run(&container).map_err(|error| {
             EngineError::Conflict(format!("cannot kill container: {}: {error}", context.id))
         })?;
@@ -119,6 +123,12 @@ pub(super) async fn resize<E: Engine>(
     let event = Event::now(&container, "resize", &[("height", &height), ("width", &width)]);
     context.engine.events().push(event);
     Ok(response::status(StatusCode::OK))
+}
+
+/// Whether a signal that finds no process means that there is to be none.
+fn cancels_restart(container: &Container, signal: u32) -> bool {
+    let ends = signal == signal::KILL || signal == container.spec.process.stop_signal;
+    ends && container.state.borrow().status == Status::Restarting
 }
 
 /// The parameters `t` in seconds, negative for no kill, and `signal`.

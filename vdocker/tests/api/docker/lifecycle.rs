@@ -188,3 +188,21 @@ fn open_answers_end_with_the_pod() {
         client.wait_with_output().unwrap();
     }
 }
+
+#[test]
+fn a_container_that_waits_for_its_restart() {
+    let mut spec = spec_json("web", &["sh", "-c", "exit 3"]);
+    spec["lifecycle"] = json!({ "restartOnFailure": true });
+    for end in [&["kill", "web"][..], &["kill", "-s", "TERM", "web"], &["stop", "web"]] {
+        let pod = Pod::start(vec![spec.clone()]);
+        while !pod.ok(&["ps", "-q", "--filter", "status=restarting"]).starts_with('0') {}
+        assert!(pod.ok(&["ps", "--format", "{{.Status}}"]).starts_with("Restarting (3) "));
+        assert_eq!(pod.json("/containers/web/json")["State"]["Restarting"], true);
+        for arguments in [&["exec", "web", "true"][..], &["top", "web"], &["kill", "-s", "HUP", "web"]] {
+            let done = pod.docker(arguments);
+            assert!(done.code == 1 && done.stderr.contains("is restarting"), "{arguments:?}: {done:?}");
+        }
+        pod.ok(end);
+        assert_eq!(state(&pod, "web"), "exited 3");
+    }
+}

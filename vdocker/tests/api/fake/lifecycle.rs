@@ -1,4 +1,5 @@
-//! Starting and ending the fake engine's processes, and what the API is told of it.
+//! Starting and ending the fake engine's processes, and what the API is told of it. A container that is to be restarted
+//! waits for its restart for ever.
 
 use std::rc::Rc;
 use std::time::{Duration, SystemTime};
@@ -55,7 +56,9 @@ impl FakeEngine {
             let more = [("execDuration", "0"), ("exitCode", &*code.to_string())];
             events.push(Event::now(&container, "die", &more));
             container.state.send_modify(|state| {
-                (state.status, state.pid, state.exit_code) = (Status::Exited, 0, code);
+                let restarts = container.spec.lifecycle.restart_on_failure && code != 0;
+                state.status = if restarts { Status::Restarting } else { Status::Exited };
+                (state.pid, state.exit_code) = (0, code);
                 (state.finished, state.exits) = (Some(SystemTime::now()), state.exits + 1);
             });
         });
@@ -67,6 +70,10 @@ impl FakeEngine {
         container: &Container,
         options: StopOptions,
     ) -> Result<(), EngineError> {
+        if container.state.borrow().status == Status::Restarting {
+            container.state.send_modify(|state| state.status = Status::Exited);
+            return Ok(());
+        }
         let pid = self.pid(container).map_err(|_| EngineError::NotModified)?;
         let mut changes = container.state.subscribe();
         let exits = changes.borrow().exits;
