@@ -208,6 +208,7 @@ fn a_wait_has_its_head_at_once_and_its_body_at_the_end_of_the_pod() {
     let mut body = Vec::new();
     client.read_to_end(&mut body).unwrap();
     assert_eq!(parse(&[head, body].concat()), (200, "{\"StatusCode\":137}\n".into()));
+    drop(client);
     assert!(pod.end(true).closed);
 }
 
