@@ -4,7 +4,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := all
-.PHONY: all build kernel guest lab-kernel demo test check fuzz bench bench-boot bench-density bench-compare bench-ready profile repro soak install help
+.PHONY: all build kernel guest lab-kernel demo test check fuzz bench bench-boot bench-streams bench-density bench-compare bench-ready profile repro soak install help
 
 PREFIX ?= /usr/local
 export PATH := $(PATH):$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/cradle/tools/bin
@@ -49,6 +49,9 @@ bench-boot: bench-ready ## the part of `make bench` about boots
 
 bench-density: bench-ready ## time and memory a pod of 1, 10, 50 and 100 pods on one host
 	tests/bench/run density
+
+bench-streams: bench-ready ## what `docker cp`, `docker logs` and an exec cost a byte, against `cat` through the same socket
+	tests/bench/streams
 
 bench-compare: bench-ready ## this tree and another revision by turns; fails where it is slower: REV=HEAD~5
 	tests/bench/compare $(or $(REV),$(error which revision? make bench-compare REV=HEAD~5))
