@@ -112,6 +112,8 @@ pub(crate) struct Lifecycle<'s> {
     phase: Phase,
     ended_by: Option<u8>,
     reason: Option<String>,
+    /// A user asked for the end.
+    stopped: bool,
 }
 
 impl<'s> Lifecycle<'s> {
@@ -125,7 +127,13 @@ impl<'s> Lifecycle<'s> {
             by_hand: false,
             again: false,
         });
-        Self { containers: containers.collect(), phase: Phase::Volumes, ended_by: None, reason: None }
+        Self {
+            containers: containers.collect(),
+            phase: Phase::Volumes,
+            ended_by: None,
+            reason: None,
+            stopped: false,
+        }
     }
 
     /// What is due now; to be called at the start and when [`Self::deadline`] has passed.
@@ -283,6 +291,7 @@ impl<'s> Lifecycle<'s> {
         if self.phase == Phase::Finished {
             return Vec::new();
         }
+        self.stopped = true;
         self.reason.get_or_insert_with(|| reason.to_owned());
         if let (Phase::Stopping(_), Some(grace)) = (self.phase, grace) {
             for container in &mut self.containers {
@@ -330,6 +339,11 @@ impl<'s> Lifecycle<'s> {
     /// Why the pod ended when it was not simply that its containers had.
     pub(crate) fn reason(&self) -> Option<&str> {
         self.reason.as_deref()
+    }
+
+    /// Whether a user asked for the end.
+    pub(crate) fn is_stopped(&self) -> bool {
+        self.stopped
     }
 
     fn begin_stop(&mut self, grace: Option<Duration>, now: Duration) {

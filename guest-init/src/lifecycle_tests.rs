@@ -54,6 +54,7 @@ fn a_critical_volume_ends_the_pod_by_failing_only() {
     assert_eq!(pod.ended(0, 3, at(1)), [Finish]);
     assert_eq!(pod.code(), 3);
     assert_eq!(pod.reason(), Some("critical container c0 ended with code 3"));
+    assert!(!pod.is_stopped());
 }
 
 #[test]
@@ -147,7 +148,7 @@ fn a_stop_cancels_restarts_and_can_be_shortened() {
     assert_eq!(pod.deadline(), Some(at(1200)));
     assert_eq!(pod.stop(Some(Duration::ZERO), "again", at(300)), [Kill(0)]);
     assert_eq!(pod.ended(0, 137, at(400)), [Finish]);
-    assert_eq!((pod.code(), pod.reason()), (137, Some("stopped")));
+    assert_eq!((pod.code(), pod.reason(), pod.is_stopped()), (137, Some("stopped"), true));
 }
 
 #[test]

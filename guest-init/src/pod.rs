@@ -266,6 +266,7 @@ impl Pod {
         ExitRecord {
             code: lifecycle.code(),
             reason: lifecycle.reason().map(str::to_owned),
+            stopped: lifecycle.is_stopped(),
             containers: containers
                 .map(|member| member.last.borrow().clone().unwrap_or_else(|| never(member)))
                 .collect(),

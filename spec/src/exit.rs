@@ -11,6 +11,9 @@ pub struct ExitRecord {
     /// Why the pod ended when it was not simply that its containers had.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+    /// Whether a user asked the guest for the end, so that the pod is not to be started again.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub stopped: bool,
     /// One entry a container, in the order of the launch specification.
     pub containers: Vec<ContainerExit>,
 }

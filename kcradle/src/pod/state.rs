@@ -133,7 +133,7 @@ mod tests {
         state.status = Status::Exited {
             finished: 9,
             code: 3,
-            record: Some(ExitRecord { code: 3, reason: None, containers: Vec::new() }),
+            record: Some(ExitRecord { code: 3, reason: None, stopped: false, containers: Vec::new() }),
             error: None,
         };
         let json = serde_json::to_string(&state).unwrap();

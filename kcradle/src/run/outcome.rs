@@ -126,7 +126,7 @@ mod tests {
             error: Some("exec: \"nope\x1b\": executable file not found in $PATH".into()),
             ..ContainerExit::default()
         };
-        let record = ExitRecord { code: 127, reason: None, containers: vec![container] };
+        let record = ExitRecord { code: 127, reason: None, stopped: false, containers: vec![container] };
         let outcome = outcome(Some(record), Ok(VmExit::Killed));
         assert_eq!(outcome.code(), 127);
         assert!(outcome.failure("/p".as_ref()).is_none());
@@ -145,8 +145,12 @@ mod tests {
 
     #[test]
     fn the_reason_of_an_unwanted_end_is_told() {
-        let record =
-            ExitRecord { code: 9, reason: Some("critical container a ended".into()), containers: vec![] };
+        let record = ExitRecord {
+            code: 9,
+            reason: Some("critical container a ended".into()),
+            stopped: false,
+            containers: vec![],
+        };
         let mut outcome = outcome(Some(record), Ok(VmExit::PowerOff));
         assert_eq!(outcome.messages(), ["critical container a ended"]);
         outcome.stopped = true;

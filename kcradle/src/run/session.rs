@@ -65,7 +65,8 @@ impl Session {
             breach: progress.breach,
             last_lines: self.console.last_lines(),
         };
-        self.keep(&outcome.record, outcome.code(), outcome.error(), outcome.stopped);
+        let stopped = outcome.stopped || outcome.record.as_ref().is_some_and(|record| record.stopped);
+        self.keep(&outcome.record, outcome.code(), outcome.error(), stopped);
         drop(self.terminal);
         outcome
     }
@@ -83,7 +84,7 @@ impl Session {
             Event::Final(_) if progress.record.is_some() => {}
             Event::Final(record) => {
                 // The guest powers off once this is on the disk.
-                self.keep(&Some(record.clone()), record.code, None, progress.stopped);
+                self.keep(&Some(record.clone()), record.code, None, progress.stopped || record.stopped);
                 progress.record = Some(record);
                 self.send(Frame::final_ack());
             }
