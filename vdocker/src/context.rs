@@ -79,8 +79,15 @@ impl<E: Engine> Context<E> {
 
     /// Says that the answer lasts as long as the client listens: when the client ends its side, the answer is dropped
     /// with all that it holds. Else an answer is finished although the client sends no more.
-    pub(crate) fn follow(&self) {
+    ///
+    /// A body is read first, for nobody: behind one that is not, the end would not be seen.
+    ///
+    /// # Errors
+    /// Those of [`RequestBody::collect`].
+    pub(crate) async fn follow(&mut self) -> Result<(), EngineError> {
+        self.body.collect(MAX_JSON).await?;
         self.wire.flow.enter(Phase::Following);
+        Ok(())
     }
 
     /// Takes the connection over as a stream of that encoding: 101 where an upgrade is asked for, else a plain 200.

@@ -11,6 +11,11 @@ use crate::log::Log;
 
 /// A container that runs, as the first of its pod.
 pub(crate) fn container(name: &str) -> Rc<Container> {
+    numbered(name, 0, &"ab".repeat(32))
+}
+
+/// A container that runs.
+pub(crate) fn numbered(name: &str, index: usize, id: &str) -> Rc<Container> {
     let spec: ContainerSpec = serde_json::from_value(serde_json::json!({
         "name": name,
         "image": { "ref": "busybox", "digest": "", "disk": 0, "writable": "tmpfs" },
@@ -24,8 +29,8 @@ pub(crate) fn container(name: &str) -> Rc<Container> {
     .expect("the specification is complete");
     let state = ContainerState { status: Status::Running, ..ContainerState::default() };
     Rc::new(Container {
-        id: "ab".repeat(32),
-        index: 0,
+        id: id.to_owned(),
+        index,
         spec,
         created: SystemTime::UNIX_EPOCH,
         state: watch::Sender::new(state),

@@ -45,6 +45,11 @@ impl Flow {
         }
     }
 
+    /// Whether the client is what the answer lasts for.
+    pub(crate) fn is_following(&self) -> bool {
+        self.phase.get() == Phase::Following
+    }
+
     /// Whether bytes wait because the client does not take them.
     pub(crate) const fn has_unsent(&self) -> bool {
         self.unsent.get()
@@ -79,19 +84,20 @@ impl Drop for Answered {
 
 /// A connection's bytes under the rules of a [`Flow`].
 pub(crate) struct FlowIo<T> {
-    pub(crate) io: T,
+    /// Borrowed while it is polled only.
+    pub(crate) io: Rc<RefCell<T>>,
     pub(crate) flow: Rc<Flow>,
 }
 
 impl<T: AsyncRead + Unpin> AsyncRead for FlowIo<T> {
     fn poll_read(
-        mut self: Pin<&mut Self>,
+        self: Pin<&mut Self>,
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         if !self.flow.ended.get() {
             let before = buffer.filled().len();
-            ready!(Pin::new(&mut self.io).poll_read(context, buffer))?;
+            ready!(Pin::new(&mut *self.io.borrow_mut()).poll_read(context, buffer))?;
             if buffer.filled().len() == before && buffer.remaining() > 0 {
                 self.flow.end();
             }
@@ -105,36 +111,32 @@ impl<T: AsyncRead + Unpin> AsyncRead for FlowIo<T> {
 }
 
 impl<T: AsyncWrite + Unpin> AsyncWrite for FlowIo<T> {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.io).poll_write(context, bytes);
+    fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut *self.io.borrow_mut()).poll_write(context, bytes);
         self.flow.unsent.set(written.is_pending());
         written
     }
 
     fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
+        self: Pin<&mut Self>,
         context: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.io).poll_write_vectored(context, slices);
+        let written = Pin::new(&mut *self.io.borrow_mut()).poll_write_vectored(context, slices);
         self.flow.unsent.set(written.is_pending());
         written
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.io.is_write_vectored()
+        self.io.borrow().is_write_vectored()
     }
 
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_flush(context)
+    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut *self.io.borrow_mut()).poll_flush(context)
     }
 
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_shutdown(context)
+    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut *self.io.borrow_mut()).poll_shutdown(context)
     }
 }
 
@@ -149,7 +151,7 @@ mod tests {
         let (client, server) = tokio::io::duplex(64);
         drop(client);
         let flow = Rc::new(Flow::default());
-        let mut io = FlowIo { io: server, flow: Rc::clone(&flow) };
+        let mut io = FlowIo { io: Rc::new(RefCell::new(server)), flow: Rc::clone(&flow) };
         let mut buffer = [0; 8];
         assert_eq!(io.read(&mut buffer).await.unwrap(), 0, "while a request is waited for");
         flow.enter(Phase::Answering);
@@ -176,7 +178,7 @@ mod tests {
     async fn knows_of_bytes_that_wait() {
         let (_client, server) = tokio::io::duplex(4);
         let flow = Rc::new(Flow::default());
-        let mut io = FlowIo { io: server, flow: Rc::clone(&flow) };
+        let mut io = FlowIo { io: Rc::new(RefCell::new(server)), flow: Rc::clone(&flow) };
         let mut context = Context::from_waker(Waker::noop());
         assert!(Pin::new(&mut io).poll_write(&mut context, b"four").is_ready() && !flow.has_unsent());
         assert!(Pin::new(&mut io).poll_write(&mut context, b"more").is_pending() && flow.has_unsent());

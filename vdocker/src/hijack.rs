@@ -4,7 +4,7 @@
 //! A route leaves a [`Takeover`] and never answers; the connection takes its bytes away from hyper, writes the head
 //! and runs the stream. So a client that asks for no upgrade gets its raw stream behind a 200, as Docker has it.
 
-mod hangup;
+pub(crate) mod hangup;
 
 use std::cell::RefCell;
 use std::future::Future;

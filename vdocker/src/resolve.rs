@@ -11,16 +11,23 @@ use crate::engine::{Engine, EngineError, Verb};
 /// # Errors
 /// [`EngineError::NotFound`] and, for a start that several ids have, [`EngineError::BadRequest`], in Docker's words.
 pub(crate) fn container<E: Engine>(engine: &E, wanted: &str) -> Result<Rc<Container>, EngineError> {
+    find(engine.containers(), &engine.guest(), wanted).map(Rc::clone)
+}
+
+fn find<'c>(
+    containers: &'c [Rc<Container>],
+    guest: &'c Rc<Container>,
+    wanted: &str,
+) -> Result<&'c Rc<Container>, EngineError> {
     let name = wanted.strip_prefix('/').unwrap_or(wanted);
-    let containers = engine.containers();
     let named = containers.iter().find(|container| container.id == name || container.spec.name == name);
     if let Some(container) = named.or_else(|| by_index(containers, name)) {
-        return Ok(Rc::clone(container));
+        return Ok(container);
     }
     if matches!(name, "cradle" | "host") {
-        return Ok(engine.guest());
+        return Ok(guest);
     }
-    by_prefix(engine, name)
+    by_prefix(containers.iter().chain([guest]), name)
 }
 
 /// Whether a verb can be meant for the guest itself.
@@ -55,18 +62,57 @@ fn by_index<'c>(containers: &'c [Rc<Container>], name: &str) -> Option<&'c Rc<Co
     is_number.then(|| containers.get(digits.parse::<usize>().ok()?)).flatten()
 }
 
-fn by_prefix<E: Engine>(engine: &E, prefix: &str) -> Result<Rc<Container>, EngineError> {
-    let guest = engine.guest();
-    let mut found = engine
-        .containers()
-        .iter()
-        .chain([&guest])
-        .filter(|container| !prefix.is_empty() && container.id.starts_with(prefix));
+fn by_prefix<'c>(
+    containers: impl Iterator<Item = &'c Rc<Container>>,
+    prefix: &str,
+) -> Result<&'c Rc<Container>, EngineError> {
+    let mut found = containers.filter(|container| !prefix.is_empty() && container.id.starts_with(prefix));
     match (found.next(), found.next()) {
-        (Some(container), None) => Ok(Rc::clone(container)),
+        (Some(container), None) => Ok(container),
         (Some(_), Some(_)) => {
             Err(EngineError::BadRequest(format!("multiple IDs found with provided prefix: {prefix}")))
         }
         (None, _) => Err(EngineError::NotFound(format!("No such container: {prefix}"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::fixture;
+
+    /// The index of what is found; the guest's is 3.
+    fn find(wanted: &str) -> Result<usize, String> {
+        let ids = ["abcd", "abef", "1234", "5678"].map(|start| format!("{start:0<64}"));
+        let names = ["web", "abcd", "container.0", "cradle"];
+        let made: Vec<_> = (0..4).map(|n| fixture::numbered(names[n], n, &ids[n])).collect();
+        let (containers, guest) = made.split_at(3);
+        super::find(containers, &guest[0], wanted).map(|found| found.index).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn names_ids_and_numbers_are_known() {
+        assert_eq!((find("web"), find("/web")), (Ok(0), Ok(0)));
+        assert_eq!((find("container.1"), find("container.2")), (Ok(1), Ok(2)));
+        assert_eq!((find(&format!("{:0<64}", "1234")), find("1"), find("abc0")), (Ok(2), Ok(2), no("abc0")));
+        assert_eq!((find("cradle"), find("host"), find("/host"), find("56")), (Ok(3), Ok(3), Ok(3), Ok(3)));
+    }
+
+    #[test]
+    fn names_win_over_prefixes_and_numbers() {
+        assert_eq!((find("abcd"), find("abcd0")), (Ok(1), Ok(0)));
+        assert_eq!(find("container.0"), Ok(2));
+    }
+
+    #[test]
+    fn what_is_not_one_container_is_none() {
+        assert_eq!(find("ab"), Err("multiple IDs found with provided prefix: ab".into()));
+        for wanted in ["we", "WEB", "container.9", "container.", "container.-1", "container.+0", "//web", ""]
+        {
+            assert_eq!(find(wanted), no(wanted.strip_prefix('/').unwrap_or(wanted)), "{wanted}");
+        }
+    }
+
+    fn no(wanted: &str) -> Result<usize, String> {
+        Err(format!("No such container: {wanted}"))
     }
 }

@@ -123,14 +123,17 @@ fn lifecycle_routes<E: Engine>() -> Vec<Route<E>> {
     ]
 }
 
-/// What stands for `{id}` in a path that the route is for, decoded; empty without one. `None`: the route is not for
-/// it.
-pub(crate) fn matches<E: Engine>(route: &Route<E>, method: &Method, path: &str) -> Option<String> {
-    if route.method != method {
-        return None;
+impl<E: Engine> Route<E> {
+    /// What stands for `{id}` in a path that the route is for, decoded; empty without one. `None`: the route is not
+    /// for it.
+    pub(crate) fn matches(&self, method: &Method, path: &str) -> Option<String> {
+        if self.method == method { id_in(self.pattern, path) } else { None }
     }
+}
+
+fn id_in(pattern: &str, path: &str) -> Option<String> {
     let mut id = String::new();
-    let mut wanted = route.pattern.split('/');
+    let mut wanted = pattern.split('/');
     for segment in path.strip_prefix('/')?.split('/') {
         match wanted.next()? {
             "{id}" if !segment.is_empty() => id = query::decode(segment, false)?,
@@ -193,4 +196,47 @@ fn terminal_size(query: &Query) -> Result<TerminalSize, EngineError> {
         Ok(u16::try_from(number).unwrap_or(u16::MAX))
     };
     Ok(TerminalSize { rows: length("h", "height")?, columns: length("w", "width")? })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_match_as_a_whole() {
+        let id = |path| id_in("containers/{id}/json", path);
+        assert_eq!(id("/containers/web/json").as_deref(), Some("web"));
+        assert_eq!(id("/containers/%2Fweb%20x/json").as_deref(), Some("/web x"));
+        assert_eq!(id_in("info", "/info").as_deref(), Some(""));
+        for path in [
+            "containers/web/json",
+            "/containers//json",
+            "/containers/web",
+            "/containers/web/json/",
+            "/containers/web/json/x",
+            "/containers/a/b/json",
+            "/containers/%zz/json",
+            "/containers/%ff/json",
+            "/containers/%00/json",
+            "/Containers/web/json",
+            "/containers/{id}/",
+            "/",
+            "",
+        ] {
+            assert_eq!(id(path), None, "{path}");
+        }
+    }
+
+    #[test]
+    fn sizes_are_whole_numbers() {
+        let size = |text| terminal_size(&Query::parse(text).unwrap()).map_err(|error| error.to_string());
+        assert_eq!(size("h=24&w=80"), Ok(TerminalSize { rows: 24, columns: 80 }));
+        assert_eq!(size("h=0&w=4294967295"), Ok(TerminalSize { rows: 0, columns: u16::MAX }));
+        assert_eq!(size("w=80"), Err("invalid resize height \"\": invalid syntax".into()));
+        assert_eq!(size("h=1&w=x"), Err("invalid resize width \"x\": invalid syntax".into()));
+        assert_eq!(size("h=1&w=+1"), Err("invalid resize width \" 1\": invalid syntax".into()));
+        for far in ["h=-1&w=1", "h=4294967296&w=1"] {
+            assert!(size(far).unwrap_err().ends_with("value out of range"), "{far}");
+        }
+    }
 }

@@ -11,7 +11,7 @@ use tokio::net::UnixStream;
 
 /// Returns when the other end of a socket, of whatever family, is gone. Works on a descriptor of its own, since
 /// waiting for writability takes it from those who write; that one is registered when the future is first polled.
-pub(super) async fn hangup(socket: io::Result<OwnedFd>) {
+pub(crate) async fn hangup(socket: io::Result<OwnedFd>) {
     let Ok(socket) = socket.and_then(|socket| UnixStream::from_std(StdStream::from(socket))) else {
         // Too many descriptors: the client's end is found out by the next write.
         return pending().await;

@@ -45,10 +45,10 @@ struct Interest {
 }
 
 /// `GET /events`.
-pub(super) async fn events<E: Engine>(context: Context<E>) -> Result<Response, EngineError> {
+pub(super) async fn events<E: Engine>(mut context: Context<E>) -> Result<Response, EngineError> {
     let interest = Interest::read(&context.query)?;
     let (kept, mut next) = context.engine.events().subscribe();
-    context.follow();
+    context.follow().await?;
     let api = Rc::clone(&context.api);
     let body = Body::stream(async move |sink| {
         if interest.since.is_some() {
@@ -104,7 +104,7 @@ impl Interest {
     async fn over(&self) {
         match self.until {
             Some(until) => {
-                tokio::time::sleep(until.duration_since(SystemTime::now()).unwrap_or_default()).await
+                tokio::time::sleep(until.duration_since(SystemTime::now()).unwrap_or_default()).await;
             }
             None => std::future::pending().await,
         }

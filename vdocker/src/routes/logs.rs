@@ -29,7 +29,7 @@ struct Style {
 
 /// `GET /containers/{id}/logs`.
 pub(super) async fn logs<E: Engine>(
-    context: Context<E>,
+    mut context: Context<E>,
     container: Rc<Container>,
 ) -> Result<Response, EngineError> {
     let query = &context.query;
@@ -49,7 +49,7 @@ pub(super) async fn logs<E: Engine>(
     };
     let follows = query.flag("follow");
     if follows {
-        context.follow();
+        context.follow().await?;
     }
     let closing = context.api.closing.subscribe();
     let body = Body::stream(async move |sink| {
@@ -71,7 +71,8 @@ async fn copy_out(
     mut style: Style,
     sink: &Sink,
 ) -> io::Result<()> {
-    let mut lines = container.log.lines(options);
+    let lines = container.log.lines(options);
+    let mut lines = if style.timestamps.is_none() && !style.details { lines.merged() } else { lines };
     let mut state = container.state.subscribe();
     loop {
         // What a run has written is in the log before its end is in its state.

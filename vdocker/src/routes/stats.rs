@@ -19,7 +19,7 @@ const INTERVAL: Duration = Duration::from_secs(1);
 
 /// `GET /containers/{id}/stats`.
 pub(super) async fn stats<E: Engine>(
-    context: Context<E>,
+    mut context: Context<E>,
     container: Rc<Container>,
 ) -> Result<Response, EngineError> {
     let (stream, one_shot) = (context.query.flag_or("stream", true), context.query.flag("one-shot"));
@@ -32,7 +32,7 @@ pub(super) async fn stats<E: Engine>(
     if !stream && (one_shot || now.is_none()) {
         return response::json(StatusCode::OK, &describe(&container, now.as_ref(), None));
     }
-    context.follow();
+    context.follow().await?;
     let api = Rc::clone(&context.api);
     let body = Body::stream(async move |sink| {
         let mut is_first = true;

@@ -40,13 +40,13 @@ struct WaitError {
 
 /// `POST /containers/{id}/wait`.
 pub(super) async fn wait<E: Engine>(
-    context: Context<E>,
+    mut context: Context<E>,
     container: Rc<Container>,
 ) -> Result<Response, EngineError> {
     let mut changes = container.state.subscribe();
     let asked = context.query.text("condition").filter(|_| context.version.at_least(WITH_CONDITION));
     let condition = Condition::parse(asked.unwrap_or_default(), &changes.borrow())?;
-    context.follow();
+    context.follow().await?;
     let api = Rc::clone(&context.api);
     let body = Body::stream(async move |sink| {
         tokio::select! {

@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 use std::convert::Infallible;
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::Poll;
@@ -18,6 +18,7 @@ use super::{Api, router};
 use crate::body::Body;
 use crate::engine::Engine;
 use crate::flow::{Answered, Flow, FlowIo, Phase};
+use crate::hijack::hangup::hangup;
 use crate::hijack::{self, Hijacked, Socket, Takeover};
 
 /// For a request's head, from the end of the request before it.
@@ -54,8 +55,10 @@ where
         wire.flow.enter(Phase::Answering);
         async move { Ok::<_, Infallible>(answer(api, wire, request).await) }
     });
-    let io = TokioIo::new(FlowIo { io, flow: Rc::clone(&wire.flow) });
-    let mut connection = builder().serve_connection(io, service);
+    let io = Rc::new(RefCell::new(io));
+    let flow_io = FlowIo { io: Rc::clone(&io), flow: Rc::clone(&wire.flow) };
+    let mut connection = builder().serve_connection(TokioIo::new(flow_io), service);
+    let mut gone = None;
     let mut closing = Box::pin(api.closing());
     let mut is_closing = false;
     // Whatever hyper's error says, the client is gone, or has been told.
@@ -64,20 +67,33 @@ where
             is_closing = true;
             Pin::new(&mut connection).graceful_shutdown();
         }
-        match Pin::new(&mut connection).poll(context) {
-            Poll::Ready(_end) => Poll::Ready(None),
-            Poll::Pending => {
-                wire.takeover.take().map_or(Poll::Pending, |takeover| Poll::Ready(Some(takeover)))
-            }
+        if Pin::new(&mut connection).poll(context).is_ready() {
+            return Poll::Ready(None);
         }
+        // hyper does not look for the client's end behind bytes that wait to become the next request.
+        if !wire.flow.is_following() {
+            gone = None;
+        } else if watch(&mut gone, &io).poll(context).is_ready() {
+            return Poll::Ready(None);
+        }
+        wire.takeover.take().map_or(Poll::Pending, |takeover| Poll::Ready(Some(takeover)))
     })
     .await;
-    let parts = connection.into_parts();
-    let stream = Hijacked::new(parts.io.into_inner().io, parts.read_buf);
+    let read = connection.into_parts().read_buf;
+    drop(gone);
+    let io = Rc::into_inner(io).expect("hyper has given its part back").into_inner();
+    let stream = Hijacked::new(io, read);
     match takeover {
         Some(takeover) => takeover.run(stream).await,
         None => hijack::linger(stream).await,
     }
+}
+
+type Gone = Pin<Box<dyn Future<Output = ()>>>;
+
+/// What returns when the client is gone, made where it is not there yet.
+fn watch<'g, T: Socket>(gone: &'g mut Option<Gone>, io: &RefCell<T>) -> Pin<&'g mut dyn Future<Output = ()>> {
+    gone.get_or_insert_with(|| Box::pin(hangup(io.borrow().as_fd().try_clone_to_owned()))).as_mut()
 }
 
 /// Tells a client that there are too many, without reading what it wants.

@@ -10,10 +10,10 @@ use super::{Api, connection::Wire};
 use crate::context::{Context, RequestBody};
 use crate::engine::{Engine, EngineError};
 use crate::query::Query;
+use crate::resolve;
 use crate::response::{self, Response};
 use crate::routes::{Answer, Handler, Route};
 use crate::version::{self, ApiVersion, VersionError};
-use crate::{resolve, routes};
 
 /// Answers a request.
 pub(super) async fn dispatch<E: Engine>(api: Rc<Api<E>>, wire: Wire, request: Request<Incoming>) -> Response {
@@ -30,8 +30,7 @@ async fn route<E: Engine>(
     incoming: Incoming,
 ) -> Result<Response, EngineError> {
     let (version, path) = version::split(parts.uri.path());
-    let found =
-        api.routes.iter().find_map(|route| Some((route, routes::matches(route, &parts.method, path)?)));
+    let found = api.routes.iter().find_map(|route| Some((route, route.matches(&parts.method, path)?)));
     let Some((route, id)) = found else {
         return Err(EngineError::NotFound("page not found".into()));
     };

@@ -36,6 +36,39 @@ fn a_client_that_leaves_holds_nothing() {
 }
 
 #[test]
+fn a_body_that_nobody_wants_hides_no_end() {
+    Bench::run(with_stdin(&["sleep", "1000"]), async |bench| {
+        let mut client = bench.connect();
+        client.write_all(request("POST", "/containers/web/wait", "", "{}").as_bytes()).await.unwrap();
+        assert!(head(&mut client).await.starts_with("HTTP/1.1 200 OK"));
+        drop(client);
+        until(|| bench.server.connections() == 0).await;
+    });
+}
+
+#[test]
+fn a_body_that_breaks_off_is_an_error() {
+    Bench::run(with_stdin(&["sleep", "1000"]), async |bench| {
+        for (target, body) in
+            [("GET /events", ""), ("POST /containers/web/wait", "x"), ("POST /containers/web/exec", "{")]
+        {
+            let mut client = bench.connect();
+            let head = format!(
+                "{target} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 100000\r\n\r\n"
+            );
+            client.write_all(format!("{head}{body}").as_bytes()).await.unwrap();
+            tokio::task::yield_now().await;
+            client.shutdown().await.unwrap();
+            let mut answer = Vec::new();
+            client.read_to_end(&mut answer).await.unwrap();
+            assert_eq!(parse(&answer).0, 400, "{target}");
+            drop(client);
+            until(|| bench.server.connections() == 0).await;
+        }
+    });
+}
+
+#[test]
 fn an_answer_that_ends_by_itself_is_finished_for_a_client_that_says_no_more() {
     Bench::run(with_stdin(&["sh", "-c", "head -c 200000 /dev/zero; sleep 1000"]), async |bench| {
         let log = vdocker::Engine::containers(&*bench.engine)[0].log.clone();
