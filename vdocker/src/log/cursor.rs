@@ -72,6 +72,15 @@ impl Cursor {
         self.end = end.then(|| self.end.unwrap_or_else(now));
     }
 
+    /// The next entry where it is in memory.
+    pub(super) fn ready(&mut self) -> Option<Entry> {
+        let read = self.block.pop_front();
+        match self.place {
+            Place::Ring(seq) if read.is_none() && self.reading.is_none() => self.ring(seq),
+            _ => read,
+        }
+    }
+
     /// The next entry; `None` at the end, for which `follow` waits.
     ///
     /// A call that is dropped loses nothing.

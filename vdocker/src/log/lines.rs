@@ -10,7 +10,7 @@ use bytes::{Bytes, BytesMut};
 
 use super::cursor::{Cursor, Place};
 use super::ring::Entry;
-use super::{Record, Shared, Stream, tail};
+use super::{RECORD_MAX, Record, Shared, Stream, tail};
 
 /// Bytes of a line after which it is given out although it has not ended, as Docker has it.
 const PARTIAL: usize = 16 << 10;
@@ -39,6 +39,7 @@ pub struct Lines {
     /// Whether the place of the last lines was found.
     placed: bool,
     assembly: Assembly,
+    merged: bool,
     ended: bool,
 }
 
@@ -49,8 +50,16 @@ impl Lines {
             cursor: Cursor::new(shared, Place::Start),
             placed: options.tail.is_none(),
             assembly: Assembly::default(),
+            merged: false,
             ended: false,
         }
+    }
+
+    /// Gives out lines of several records as one of at most [`RECORD_MAX`] bytes, as far as they are there: less work
+    /// where nobody asks for their times.
+    #[must_use]
+    pub fn merged(self) -> Self {
+        Self { merged: true, ..self }
     }
 
     /// The next lines: whole lines of one stream, or a part of a long one, or of one that its process left unended.
@@ -75,7 +84,7 @@ impl Lines {
                     return Ok(None);
                 }
                 if self.wants(&lines) {
-                    return Ok(Some(lines));
+                    return Ok(Some(if self.merged { self.merge(lines) } else { lines }));
                 }
             }
             match self.entry(follow).await? {
@@ -85,6 +94,30 @@ impl Lines {
             }
         }
         Ok(None)
+    }
+
+    fn merge(&mut self, first: Record) -> Record {
+        let mut merged = BytesMut::new();
+        loop {
+            while let Some(next) = self.assembly.lines.front() {
+                let length = first.bytes.len().max(merged.len()) + next.bytes.len();
+                let until = self.options.until.is_some_and(|until| next.time > until);
+                if next.stream != first.stream || length > RECORD_MAX || until || !self.wants(next) {
+                    return finish(first, merged);
+                }
+                if merged.is_empty() {
+                    merged.reserve(RECORD_MAX);
+                    merged.extend_from_slice(&first.bytes);
+                }
+                merged.extend_from_slice(&next.bytes);
+                self.assembly.lines.pop_front();
+            }
+            match self.cursor.ready() {
+                Some(Entry::Record { record, .. }) => self.assembly.record(record),
+                Some(Entry::End { .. }) => self.assembly.end(),
+                None => return finish(first, merged),
+            }
+        }
     }
 
     fn wants(&self, lines: &Record) -> bool {
@@ -106,6 +139,10 @@ impl Lines {
             Err(_elapsed) => self.cursor.next(false).await,
         }
     }
+}
+
+fn finish(first: Record, merged: BytesMut) -> Record {
+    if merged.is_empty() { first } else { Record { bytes: merged.freeze(), ..first } }
 }
 
 /// Makes lines of records.

@@ -48,6 +48,29 @@ fn lines_are_those_of_the_list() {
 }
 
 #[test]
+fn merged_lines_are_the_same_bytes_in_the_same_order() {
+    run(async {
+        let directory = tempdir().unwrap();
+        let mut model = Model::new(Log::on_disk(directory.path().join("log"), ALL));
+        fill(&mut model, &mut Random::new(77), 1200).await;
+        let plain = read(&model.log, BOTH).await;
+        let mut merged = model.log.lines(BOTH).merged();
+        let mut read = Vec::new();
+        while let Some(record) = merged.next(false).await.unwrap() {
+            assert!(record.bytes.len() <= 2 * 65_536);
+            read.push(record);
+        }
+        let bytes = |records: &[Record]| -> Vec<_> {
+            records
+                .iter()
+                .flat_map(|record| record.bytes.iter().map(|&byte| (record.stream as u8, byte)))
+                .collect()
+        };
+        assert!(read.len() < plain.len() && bytes(&read) == bytes(&plain));
+    });
+}
+
+#[test]
 fn the_last_lines_are_those_of_the_list() {
     for seed in 0..6 {
         run(async {
