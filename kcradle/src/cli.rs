@@ -34,6 +34,15 @@ pub(crate) struct Cli {
     pub(crate) command: Command,
 }
 
+/// `kcradle run` without the other commands: to make the grammar of them all takes longer than to use it, and that is
+/// part of each boot.
+#[derive(Debug, Parser)]
+#[command(name = "run", bin_name = "kcradle run", about = "Boot a pod and attach to it until it ends")]
+pub(crate) struct RunCli {
+    #[command(flatten)]
+    pub(crate) args: RunArgs,
+}
+
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
@@ -327,6 +336,18 @@ mod tests {
     #[test]
     fn the_grammar_is_sound() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn run_alone_is_as_among_the_others() {
+        let mut all = Cli::command();
+        all.build();
+        let among = all.find_subcommand_mut("run").unwrap();
+        assert_eq!(RunCli::command().render_help().to_string(), among.render_help().to_string());
+        for arguments in [&["run"][..], &["run", "--jsn", "d"], &["run", "--json", "d"], &["run", "a", "b"]] {
+            let among = Cli::try_parse_from(["kcradle"].iter().chain(arguments)).unwrap_err();
+            assert_eq!(RunCli::try_parse_from(arguments).unwrap_err().to_string(), among.to_string());
+        }
     }
 
     #[test]

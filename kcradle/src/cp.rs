@@ -31,6 +31,9 @@ use place::Place;
 use stat::PathStat;
 use unpack::Unpack;
 
+/// The most bytes behind the end of an archive.
+const MAX_PADDING: u64 = 1 << 20;
+
 /// Copies.
 pub(crate) fn run(args: &CpArgs) -> Result<u8, Failure> {
     match (Place::of(&args.source), Place::of(&args.destination)) {
@@ -95,8 +98,11 @@ impl<'a> Copy<'a> {
         let unpack = Unpack::into(&folder, from.name(), rename, self.args.archive)
             .with_context(|| format!("cannot copy to {}", folder.display()))?;
         let left_out = unpack.run(&mut archive).map_err(anyhow::Error::from)?;
-        // The pod is told apart from one that broke off by the end of its answer.
-        io::copy(&mut archive, &mut io::sink()).context("the pod broke off")?;
+        // A whole answer is told from one that broke off by its end; what lies before it is padding, if it is honest.
+        let padding = io::copy(&mut archive.by_ref().take(MAX_PADDING), &mut io::sink());
+        if padding.context("the pod broke off")? == MAX_PADDING {
+            return Err(Failure::new("the pod goes on after the end of its archive"));
+        }
         for path in &left_out {
             eprintln!("kcradle: {} is a device and was left out", path.escape_debug());
         }

@@ -35,7 +35,7 @@ use std::time::Instant;
 
 use clap::{CommandFactory as _, Parser as _};
 
-use cli::{Cli, Command};
+use cli::{Cli, Command, RunCli};
 use failure::Failure;
 
 /// The exit code of arguments that are not understood.
@@ -43,11 +43,15 @@ const CODE_USAGE: u8 = 2;
 
 fn main() -> ExitCode {
     let origin = Instant::now();
-    let cli = match Cli::try_parse() {
-        Ok(cli) => cli,
+    let parsed = match is_run() {
+        true => RunCli::try_parse_from(std::env::args_os().skip(1)).map(|run| Command::Run(run.args)),
+        false => Cli::try_parse().map(|cli| cli.command),
+    };
+    let command = match parsed {
+        Ok(command) => command,
         Err(error) => return usage(&error),
     };
-    match dispatch(cli.command, origin) {
+    match dispatch(command, origin) {
         Ok(code) => ExitCode::from(code),
         Err(failure) => {
             failure.print();
@@ -56,14 +60,17 @@ fn main() -> ExitCode {
     }
 }
 
+fn is_run() -> bool {
+    std::env::args_os().nth(1).is_some_and(|command| command == "run")
+}
+
 /// Prints help, or what is wrong with the arguments. Of `run` every failure of its own is 125, as Docker counts.
 fn usage(error: &clap::Error) -> ExitCode {
     // Where standard output is closed, nobody reads it.
     let _ = error.print();
-    let is_run = std::env::args_os().nth(1).is_some_and(|command| command == "run");
     match error.exit_code() {
         0 => ExitCode::SUCCESS,
-        _ if is_run => ExitCode::from(failure::CODE_RUN_FAILED),
+        _ if is_run() => ExitCode::from(failure::CODE_RUN_FAILED),
         _ => ExitCode::from(CODE_USAGE),
     }
 }
