@@ -136,7 +136,9 @@ pub struct Running {
 }
 
 impl Running {
-    fn new(mut child: Child) -> Self {
+    /// A `kcradle run` whose standard output and error are pipes.
+    #[must_use]
+    pub fn new(mut child: Child) -> Self {
         let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take().unwrap(), child.stderr.take());
         Self { child, stdin, stdout: BufReader::new(stdout), stderr }
     }

@@ -93,7 +93,8 @@ fn lists_and_descriptions_are_dockers() {
     assert!(ended.out().contains("term\n"), "{}", ended.out());
     let state: Value =
         serde_json::from_slice(&std::fs::read(served.pod.path().join("state.json")).unwrap()).unwrap();
-    assert!(!state.to_string().contains("\"error\":\""), "{state}");
+    assert_eq!(state["stopped"], true, "{state}");
+    assert!(state.to_string().contains("stopped through the API"), "{state}");
 }
 
 #[test]

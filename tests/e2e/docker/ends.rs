@@ -1,9 +1,10 @@
 //! The machine goes while clients hold streams: each hears of it at once, and nothing hangs.
 
-use std::io::Read as _;
-use std::process::Child;
+use std::io::{Read as _, Write as _};
+use std::os::unix::net::UnixStream;
+use std::process::{Child, Stdio};
 
-use tests::Host;
+use tests::{Docker, Host, Running, images};
 
 use super::scripted;
 
@@ -44,4 +45,41 @@ fn clients_hear_of_the_pods_end() {
             assert_eq!((ends[1].1, ends[5].0.as_slice()), (Some(9), &b"9\n"[..]));
         }
     }
+}
+
+#[test]
+fn the_socket_is_there_from_the_first_moment_and_in_each_life() {
+    let host = Host::shared();
+    let pod = host.summon(
+        &["--name", "web"],
+        &images::layout("busybox"),
+        &["sh", "-c", "echo ready; exec sleep 1000"],
+    );
+    let socket = pod.path().join("docker.sock");
+    std::fs::write(&socket, "left behind").unwrap();
+    let mut command = pod.command(&["--restart", "always"]);
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut running = Running::new(command.spawn().unwrap());
+    // Long before anybody listens in the guest.
+    let mut early = loop {
+        if let Ok(stream) = UnixStream::connect(&socket) {
+            break stream;
+        }
+        std::thread::yield_now();
+    };
+    early.write_all(b"GET /_ping HTTP/1.1\r\nHost: pod\r\nConnection: close\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    early.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200 OK") && answer.ends_with("OK"), "{answer}");
+
+    running.wait_for("ready");
+    let docker = Docker::of(&pod);
+    let follower = docker.start(&["logs", "-f", "web"]);
+    assert_eq!(docker.good(&["kill", "web"]), "web\n");
+    assert_eq!(finish(follower).0, b"ready\n");
+    // The next life: what the last one's clients used has a successor.
+    running.wait_for("ready");
+    assert_eq!(docker.shell("web", "echo alive"), "alive\n");
+    assert_eq!(docker.good(&["stop", "cradle"]), "cradle\n");
+    assert_eq!(running.end().code, Some(137));
 }
