@@ -58,6 +58,8 @@ def round_of(kcradle, pods):
         except Failed as error:
             lost.append(str(error))
     took = 1000 * (time.monotonic() - start)
+    for steady in running[-1:]:
+        steady.rest()
     alive = [steady for steady in running if steady.process.poll() is None]
     found = [memory.split(steady.process.pid, MEMORY_MIB) for steady in alive]
     taken = before - free()

@@ -11,20 +11,21 @@ HARDWARE_TARGET_MS = 100  # wall time of a boot on hardware
 
 
 def targets(results):
-    """Each target beside its figure and what one such run costs; where there is no figure, why."""
+    """Each target beside its figure and what one such run costs; and how many runs had no end."""
     rows = []
     for target in TARGETS:
         values = target.samples(results)
         unit = results["unit"] if target.unit == "ms" else target.unit
-        found = [missing(target), "", ""]
+        found = ["not measured", "", ""]
         if values:
             middle = statistics.median(values)
             verdict = "ok" if middle <= target.at_most else "over"
             # The targets are lab ms; hardware has one of its own.
             found = [figure(middle), spread(values), "" if unit == "ms" else verdict]
         rows.append([target.what, f"{target.at_most} {unit}", *found, *burden(results, target.subject)])
-    return table(["what", "at most", "median", "spread", "result", "CPU", "exits", "nested faults", "system calls",
+    text = table(["what", "at most", "median", "spread", "result", "CPU", "exits", "nested faults", "system calls",
                   "KiB zeroed", "copied", "filled"], rows)
+    return "\n".join([text, *(f"- {name}: {count} lost, which had no end" for name, count in results.get("lost", {}).items())])
 
 
 def burden(results, subject):
@@ -35,10 +36,6 @@ def burden(results, subject):
     exits = sum(counts[kind] for kind in EXITS)
     return [figure(statistics.median(sample["cpu"] for sample in samples)), exits, counts["nested faults"],
             counts["system calls"], counts["zeroed KiB"], counts["copied KiB"], counts["filled KiB"]]
-
-
-def missing(target):
-    return "comes with vdocker" if target.subject == "docker.sock" else "not measured"
 
 
 def side_by_side(results):

@@ -10,6 +10,8 @@ import time
 import memory
 from sample import Failed
 
+REST = 2  # seconds from a pod's start until it is at rest: the machine monitor has given back what starting took
+PATIENCE = 10  # seconds for an answer on a socket
 CONTAINER = "cat /proc/meminfo; echo {word}; exec sleep 100000"
 
 
@@ -41,6 +43,10 @@ class Steady:
         if open_threads := memory.unfiltered_threads(self.process.pid):
             raise Failed(f"{self.pod}: threads without a system call filter: {', '.join(open_threads)}")
 
+    def rest(self):
+        """Waits until the pod is at rest."""
+        time.sleep(max(0, REST - (time.monotonic_ns() - self.started) / 1e9))
+
     def used_inside(self, mib):
         """KiB of the guest's memory that its kernel does not count as free."""
         return (mib << 10) - int(re.search(r"MemFree: +(\d+) kB", self.report)[1])
@@ -56,8 +62,12 @@ class Steady:
                 if self.process.poll() is not None:
                     raise Failed(f"{self.pod} ended before docker.sock answered")
                 time.sleep(0.0005)
+            client.settimeout(PATIENCE)
             client.sendall(b"GET /_ping HTTP/1.1\r\nHost: docker\r\n\r\n")
-            head = client.recv(1 << 12)
+            try:
+                head = client.recv(1 << 12)
+            except TimeoutError:
+                head = b""
         if not head.startswith(b"HTTP/1.1 200"):
             raise Failed(f"{self.pod}: /_ping answered {head[:80]!r}")
         return (time.monotonic_ns() - self.started) / 1e6
