@@ -67,8 +67,9 @@ def costs(results):
     kinds = list(next(iter(counts.values())))
     rows = []
     for name, found in counts.items():
-        samples = results["samples"][name]
-        times = [figure(statistics.median(sample[field] for sample in samples)) for field in ("wall", "cpu")]
+        samples = results["samples"].get(name)
+        times = [figure(statistics.median(sample[field] for sample in samples)) if samples else "-"
+                 for field in ("wall", "cpu")]
         rows.append([name, *times, *(found[kind] for kind in kinds)])
     return table(["one run", "wall", "CPU", *kinds], rows)
 
