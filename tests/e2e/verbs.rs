@@ -95,6 +95,27 @@ fn a_pod_is_looked_after_without_docker() {
     terminal.wait_for("restored");
     terminal.end();
 
+    // Also where a signal ends it.
+    let shell = pod.verb("exec", &["-it", "sh", "-c", "echo be''gun; exec sleep 1000"]);
+    let script = format!(
+        "stty -g >{0}/1; sh -c \"echo \\$\\$ >{0}/pid; exec {1}\"; echo code=$?; stty -g >{0}/2; cmp {0}/1 {0}/2 && echo restored",
+        folder.display(),
+        line(&shell)
+    );
+    let mut user = std::process::Command::new("sh");
+    user.args(["-c", &script]).env("CRADLE_HOME", host.home());
+    let mut terminal = Terminal::start(&user, 30, 100);
+    terminal.wait_for("begun");
+    let process: i32 = std::fs::read_to_string(folder.join("pid")).unwrap().trim().parse().unwrap();
+    rustix::process::kill_process(
+        rustix::process::Pid::from_raw(process).unwrap(),
+        rustix::process::Signal::TERM,
+    )
+    .unwrap();
+    terminal.wait_for("code=143");
+    terminal.wait_for("restored");
+    terminal.end();
+
     let mut attached = pod.verb("attach", &["--no-stdin"]).stdout(Stdio::piped()).spawn().unwrap();
     let mut follower = pod.verb("logs", &["-f", "-n0"]).stdout(Stdio::piped()).spawn().unwrap();
     assert_eq!(run("exec", &["sh", "-c", "kill -USR1 1"]).code, Some(0));
