@@ -27,7 +27,7 @@ guest: kernel ## build guest-init and the runtime package target/pkg-default
 	guest-init/pack.sh target/kernel/guest target/pkg-default
 
 demo: ## run a busybox and an nginx image in microVMs
-	tests/install
+	tests/install kernel lab images test rust
 	$(MAKE) --no-print-directory build
 	tests/demo
 
