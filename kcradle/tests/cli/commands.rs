@@ -64,6 +64,31 @@ fn who_ends_a_pod_that_is_missing_is_not_told_to_make_one() {
 }
 
 #[test]
+fn who_asks_for_a_container_of_a_pod_that_does_not_run_is_told_how_to_start_it() {
+    let host = Host::new();
+    host.summon("pod", &[], &[]);
+    for arguments in [
+        &["logs", "pod"][..],
+        &["attach", "pod"],
+        &["exec", "pod", "true"],
+        &["cp", "pod:/etc", "."],
+        &["cp", ".", "pod:/etc"],
+        &["ps", "pod"],
+        &["top", "pod"],
+        &["stats", "pod"],
+        &["inspect", "pod"],
+    ] {
+        let error = host.refused(arguments, 1);
+        assert!(error.contains("the pod pod does not run\nhint: start it with `kcradle run pod`"), "{error}");
+    }
+    assert!(host.refused(&["logs", "gone"], 1).contains("hint: `kcradle ls` lists the pods"));
+    assert!(host.refused(&["cp", "a", "b"], 1).contains("neither of the two is in a pod"));
+    assert!(
+        host.refused(&["cp", "pod:/a", "pod:/b"], 1).contains("copying between containers is not supported")
+    );
+}
+
+#[test]
 fn an_image_is_removed_by_name() {
     let host = Host::new();
     host.summon("pod", &[], &[]);
