@@ -30,30 +30,28 @@ fn find<'c>(
     by_prefix(containers.iter().chain([guest]), name)
 }
 
-/// Whether a verb can be meant for the guest itself.
+/// Asks the policy whether a verb may be done to a container. Where that is the guest itself, its end is the pod's,
+/// which has a verb of its own: who is denied that cannot have it under another name.
 ///
 /// # Errors
-/// [`EngineError::Conflict`] for the verbs that need a container.
-pub(crate) fn permit_guest<E: Engine>(
-    engine: &E,
-    verb: Verb,
-    container: &Container,
-) -> Result<(), EngineError> {
-    let of_guest = matches!(
-        verb,
-        Verb::Inspect
-            | Verb::Logs
-            | Verb::Wait
-            | Verb::Kill
-            | Verb::Stop
-            | Verb::Stats
-            | Verb::Top
-            | Verb::Shutdown
-    );
-    if of_guest || container.index < engine.containers().len() {
-        return Ok(());
+/// [`EngineError::Denied`]; [`EngineError::Conflict`] for the verbs that need a container.
+pub(crate) fn permit<E: Engine>(engine: &E, verb: Verb, container: &Container) -> Result<(), EngineError> {
+    if container.index < engine.containers().len() {
+        return engine.permit(verb, Some(container));
     }
-    Err(EngineError::Conflict(format!("{} is the pod's guest itself, not a container", container.spec.name)))
+    match verb {
+        Verb::Inspect | Verb::Logs | Verb::Wait | Verb::Stats | Verb::Top => {
+            engine.permit(verb, Some(container))
+        }
+        Verb::Kill | Verb::Stop => {
+            engine.permit(verb, Some(container))?;
+            engine.permit(Verb::Shutdown, None)
+        }
+        _ => {
+            let name = &container.spec.name;
+            Err(EngineError::Conflict(format!("{name} is the pod's guest itself, not a container")))
+        }
+    }
 }
 
 fn by_index<'c>(containers: &'c [Rc<Container>], name: &str) -> Option<&'c Rc<Container>> {

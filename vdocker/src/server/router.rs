@@ -57,8 +57,7 @@ fn start<E: Engine>(route: &Route<E>, context: Context<E>) -> Result<Answer, Eng
         }
         Handler::Container(handler) => {
             let container = resolve::container(engine, &context.id)?;
-            resolve::permit_guest(engine, route.verb, &container)?;
-            engine.permit(route.verb, Some(&container))?;
+            resolve::permit(engine, route.verb, &container)?;
             Ok(handler(context, container))
         }
         Handler::Exec(handler) => {

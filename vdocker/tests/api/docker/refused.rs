@@ -46,3 +46,14 @@ fn a_policy_denies_with_its_reason() {
     assert_eq!(pod.request("POST", "/containers/web/kill", "").0, 403);
     assert_eq!(pod.ok(&["ps", "-q"]).lines().count(), 1, "what is not denied is done");
 }
+
+#[test]
+fn the_pods_end_is_denied_under_all_its_names() {
+    let pod = Pod::with_policy(vec![spec_json("web", &["sleep", "1000"])], vec![Verb::Shutdown]);
+    for target in ["/cradle/shutdown", "/containers/cradle/stop", "/containers/host/kill"] {
+        let (status, body) = pod.request("POST", target, "");
+        assert!(status == 403 && body.contains("Shutdown is not for you"), "{target}: {status} {body}");
+    }
+    pod.ok(&["stop", "-t", "0", "web"]);
+    assert_eq!(pod.end(false).reason, None);
+}
