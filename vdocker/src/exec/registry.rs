@@ -87,11 +87,11 @@ impl Exec {
     ///
     /// # Errors
     /// [`EngineError::Conflict`] in Docker's words.
-    pub(crate) fn begin(&self) -> Result<(), EngineError> {
+    pub(crate) fn begin(self: &Rc<Self>) -> Result<Starting, EngineError> {
         let words = match self.stage() {
             Stage::Created => {
                 self.stage.send_replace(Stage::Running);
-                return Ok(());
+                return Ok(Starting(Some(Rc::clone(self))));
             }
             Stage::Running => "is already running",
             Stage::Ended(_) => "has already run",
@@ -132,6 +132,25 @@ impl Exec {
     fn bytes(&self) -> usize {
         let strings = self.spec.cmd.iter().chain(&self.spec.env).chain([&self.spec.workdir, &self.spec.user]);
         strings.map(|string| string.len() + size_of::<String>()).sum()
+    }
+}
+
+/// An exec that is to be started. Dropped before it [goes](Starting::go), it has not been: a client for which there
+/// was no stream may try again, and what nobody runs does not count as running.
+pub(crate) struct Starting(Option<Rc<Exec>>);
+
+impl Starting {
+    /// The exec, for the engine: from here it is started, or ends.
+    pub(crate) fn go(mut self) -> Rc<Exec> {
+        self.0.take().expect("it is there until it goes")
+    }
+}
+
+impl Drop for Starting {
+    fn drop(&mut self) {
+        if let Some(exec) = self.0.take() {
+            exec.stage.send_replace(Stage::Created);
+        }
     }
 }
 
@@ -247,16 +266,13 @@ mod tests {
     fn runs_once() {
         let registry = Registry::default();
         let exec = add(&registry, 1).unwrap();
-        exec.begin().unwrap();
-        assert_eq!(
-            exec.begin().unwrap_err().to_string(),
-            format!("exec command {} is already running", exec.id)
-        );
+        drop(exec.begin().unwrap());
+        assert_eq!(exec.stage(), Stage::Created, "a start that came to nothing");
+        let refused = || exec.begin().err().unwrap().to_string();
+        exec.begin().unwrap().go();
+        assert_eq!(refused(), format!("exec command {} is already running", exec.id));
         exec.ended(3);
-        assert_eq!(
-            exec.begin().unwrap_err().to_string(),
-            format!("exec command {} has already run", exec.id)
-        );
+        assert_eq!(refused(), format!("exec command {} has already run", exec.id));
         assert_eq!(registry.find(&exec.id).unwrap().stage(), Stage::Ended(3));
     }
 
@@ -267,11 +283,11 @@ mod tests {
         let ended = add(&registry, 1).unwrap();
         ended.ended(0);
         for _ in 2..MAX_EXECS {
-            add(&registry, 1).unwrap().begin().unwrap();
+            add(&registry, 1).unwrap().begin().unwrap().go();
         }
-        add(&registry, 1).unwrap().begin().unwrap();
+        add(&registry, 1).unwrap().begin().unwrap().go();
         assert!(registry.find(&ended.id).is_err() && registry.find(&created.id).is_ok());
-        add(&registry, 1).unwrap().begin().unwrap();
+        add(&registry, 1).unwrap().begin().unwrap().go();
         assert!(registry.find(&created.id).is_err());
         assert!(matches!(add(&registry, 1), Err(EngineError::Busy(_))));
     }
@@ -280,7 +296,7 @@ mod tests {
     fn bounds_the_bytes_too() {
         let registry = Registry::default();
         let first = add(&registry, MAX_BYTES - 1000).unwrap();
-        first.begin().unwrap();
+        first.begin().unwrap().go();
         assert!(matches!(add(&registry, 1000), Err(EngineError::Busy(_))));
         first.ended(0);
         add(&registry, 1000).unwrap();

@@ -12,7 +12,7 @@ use tokio::sync::oneshot;
 
 use super::ExecError;
 use super::outputs::Outputs;
-use super::registry::Exec;
+use super::registry::{Exec, Starting};
 use crate::encoding::Encoding;
 use crate::engine::Engine;
 use crate::events::Event;
@@ -39,14 +39,15 @@ pub(crate) fn tell<E: Engine>(engine: &E, exec: &Exec, what: &str) {
 }
 
 /// Starts an exec that nobody listens to.
-pub(crate) async fn start_detached<E: Engine>(engine: Rc<E>, exec: Rc<Exec>) -> Result<(), ExecError> {
-    let process = start(&engine, &exec).await?;
+pub(crate) async fn start_detached<E: Engine>(engine: Rc<E>, starting: Starting) -> Result<(), ExecError> {
+    let process = start(&engine, &starting.go()).await?;
     tokio::task::spawn_local(Outputs::new(process.stdout, process.stderr).drain());
     Ok(())
 }
 
 /// Starts an exec, and gives its streams to a client until the program has ended or the client is gone.
-pub(crate) async fn run<E: Engine>(engine: Rc<E>, exec: Rc<Exec>, encoding: Encoding, stream: Hijacked) {
+pub(crate) async fn run<E: Engine>(engine: Rc<E>, starting: Starting, encoding: Encoding, stream: Hijacked) {
+    let exec = starting.go();
     let (mut reader, mut writer) = stream.split();
     let Process { mut stdin, stdout, stderr } = match start(&engine, &exec).await {
         Ok(process) => process,

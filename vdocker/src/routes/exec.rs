@@ -112,19 +112,22 @@ pub(super) async fn start<E: Engine>(
 ) -> Result<Response, EngineError> {
     let wanted: Start = context.json().await?;
     can_exec(&exec.container)?;
-    exec.begin()?;
+    let starting = exec.begin()?;
     if let Some(size) = console_size(&context, wanted.console_size).filter(|_| wanted.tty) {
         exec.resize(size);
     }
     let engine = Rc::clone(&context.engine);
     if wanted.detach {
-        return match session::start_detached(engine, exec).await {
-            Ok(()) => Ok(response::status(StatusCode::OK)),
-            Err(error) => Err(EngineError::BadRequest(error.message)),
+        // A task of its own: a client that leaves meanwhile leaves no program that nobody knows of.
+        return match tokio::task::spawn_local(session::start_detached(engine, starting)).await {
+            Ok(Ok(())) => Ok(response::status(StatusCode::OK)),
+            Ok(Err(error)) => Err(EngineError::BadRequest(error.message)),
+            Err(error) => Err(EngineError::Failed(format!("cannot start the program: {error}"))),
         };
     }
     let encoding = if wanted.tty { Encoding::Raw } else { Encoding::Multiplexed };
-    context.hijack_as(encoding, async move |stream| session::run(engine, exec, encoding, stream).await).await
+    let run = async move |stream| session::run(engine, starting, encoding, stream).await;
+    context.hijack_as(encoding, run).await
 }
 
 /// `POST /exec/{id}/resize`.

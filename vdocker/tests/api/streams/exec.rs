@@ -233,3 +233,20 @@ fn events_tell_of_creation_start_and_end() {
         assert_eq!(of_exec[2].attribute("exitCode"), Some("9"));
     });
 }
+
+#[test]
+fn an_exec_without_a_stream_is_not_taken_for_one_that_runs() {
+    run(async |bench| {
+        let mut attached = Vec::new();
+        for _ in 0..vdocker::server::MAX_STREAMS {
+            attached.push(bench.hijack("POST", "/containers/web/attach?stream=1&stdout=1", "").await);
+        }
+        let id = bench.exec(&["echo", "out"], &[]).await;
+        let (status, body) = bench.request("POST", &format!("/exec/{id}/start"), "{}").await;
+        assert!(status == 503 && body.contains("too many attached streams"), "{status} {body}");
+        assert_eq!(bench.json(&format!("/exec/{id}/json")).await["Running"], false);
+        drop(attached);
+        until(|| bench.server.streams() == 0).await;
+        assert_eq!(frames(&mut bench.start(&id).await).await.0, b"out\n");
+    });
+}
