@@ -60,11 +60,14 @@ pub(super) async fn events<E: Engine>(mut context: Context<E>) -> Result<Respons
         let mut over = std::pin::pin!(interest.over());
         loop {
             let event = tokio::select! {
+                // First what has happened: a pod that ends tells of its containers' ends.
+                biased;
                 event = next.recv() => event,
                 () = &mut over => return Ok(()),
                 () = api.closing() => return Ok(()),
             };
             match event {
+                Ok(event) if interest.until.is_some_and(|until| event.time > until) => return Ok(()),
                 Ok(event) if interest.has(&event) => send(&sink, &event).await?,
                 // Who does not listen misses something, and nobody waits for him.
                 Ok(_) | Err(RecvError::Lagged(_)) => {}

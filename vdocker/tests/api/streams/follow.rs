@@ -1,9 +1,11 @@
 //! Answers that last: what a client that leaves sets free, and how the server's end ends them.
 
+use std::rc::Rc;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use vdocker::events::Event;
 
 use crate::bench::{Bench, frames, head, request, until};
 use crate::pod::{parse, spec_json};
@@ -137,6 +139,26 @@ fn the_servers_end_gives_last_bytes_and_ends_all() {
         };
         let (is_closed, ()) = tokio::join!(bench.server.close(Duration::from_secs(20)), clients);
         assert!(is_closed);
+    });
+}
+
+#[test]
+fn the_last_events_are_told_at_the_servers_end() {
+    Bench::run(with_stdin(&["cat"]), async |bench| {
+        let mut client = bench.connect();
+        client.write_all(request("GET", "/events", "", "").as_bytes()).await.unwrap();
+        let mut answer = head(&mut client).await.into_bytes();
+        let container = Rc::clone(&vdocker::Engine::containers(&*bench.engine)[0]);
+        for _ in 0..100 {
+            vdocker::Engine::events(&*bench.engine).push(Event::now(&container, "die", &[]));
+        }
+        let read = async {
+            client.read_to_end(&mut answer).await.unwrap();
+            drop(client);
+        };
+        let (is_closed, ()) = tokio::join!(bench.server.close(Duration::from_secs(20)), read);
+        assert!(is_closed);
+        assert_eq!(parse(&answer).1.matches("\"Action\":\"die\"").count(), 100);
     });
 }
 
