@@ -37,6 +37,12 @@ pub(super) async fn copy_out(
         return Ok(None);
     }
     loop {
+        // First: under a flood of records a client's farewell would not be heard.
+        if let Ok(reply) = replies.try_recv()
+            && let Some(last) = give_reply(reply, writer).await?
+        {
+            return Ok(Some(last));
+        }
         // What a run has written is in the log before its end is in its state.
         let now = state.borrow_and_update().clone();
         let is_over = !stream || now.removed || now.exits != before || *closing.borrow_and_update();
@@ -46,11 +52,10 @@ pub(super) async fn copy_out(
             None => tokio::select! {
                 biased;
                 reply = replies.recv() => match reply {
-                    Some(Reply::Last(frame)) => return Ok(Some(frame)),
-                    Some(Reply::Frame(mut frame)) => {
-                        writer.write_all_buf(&mut frame).await?;
-                        continue;
-                    }
+                    Some(reply) => match give_reply(reply, writer).await? {
+                        Some(last) => return Ok(Some(last)),
+                        None => continue,
+                    },
                     None => return Ok(None),
                 },
                 record = records.next() => record?,
@@ -62,6 +67,14 @@ pub(super) async fn copy_out(
             return Ok(None);
         }
         send(attachment, record, writer).await?;
+    }
+}
+
+/// Sends what a client's own frame asked for, but the last, which is returned.
+async fn give_reply(reply: Reply, writer: &mut Writer) -> io::Result<Option<Frame>> {
+    match reply {
+        Reply::Last(frame) => Ok(Some(frame)),
+        Reply::Frame(mut frame) => writer.write_all_buf(&mut frame).await.map(|()| None),
     }
 }
 

@@ -1,5 +1,6 @@
 //! Attach over a WebSocket: what the container writes in frames, what the client's frames carry as its input.
 
+use std::pin::pin;
 use std::rc::Rc;
 
 use bytes::{Bytes, BytesMut};
@@ -44,10 +45,11 @@ async fn copy_in<E: Engine>(
 ) {
     let mut decoder = Decoder::default();
     let mut bytes = BytesMut::new();
+    let mut gone = pin!(reader.gone());
     let mut stdin = tokio::select! {
         biased;
         stdin = attachment.stdin(engine) => stdin,
-        () = reader.gone() => return,
+        () = &mut gone => return,
     };
     let last = 'client: loop {
         bytes.reserve(READ);
@@ -58,9 +60,13 @@ async fn copy_in<E: Engine>(
             match decoder.decode(&mut bytes) {
                 Ok(None) => break,
                 Ok(Some(Message::Data(mut data))) => {
-                    if let Some(input) = stdin.as_mut()
-                        && input.write_all_buf(&mut data).await.is_err()
-                    {
+                    let Some(input) = stdin.as_mut() else { continue };
+                    let written = tokio::select! {
+                        biased;
+                        written = input.write_all_buf(&mut data) => written,
+                        () = &mut gone => return,
+                    };
+                    if written.is_err() {
                         stdin = None;
                     }
                 }

@@ -10,15 +10,22 @@ use crate::pod::spec_json;
 const HEADERS: &str = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
     Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
 
+/// Bytes of a record whose length takes the longest form.
+const LONG: usize = 64 << 10;
+
 fn run(test: impl AsyncFnOnce(Bench)) {
-    let mut spec = spec_json("web", &["cat"]);
+    run_of(&["cat"], test);
+}
+
+fn run_of(cmd: &[&str], test: impl AsyncFnOnce(Bench)) {
+    let mut spec = spec_json("web", cmd);
     spec["process"]["stdin"] = json!(true);
     Bench::run(vec![spec], test);
 }
 
-async fn open(bench: &Bench, version: &str) -> UnixStream {
+async fn open(bench: &Bench, version: &str, more: &str) -> UnixStream {
     let mut client = bench.connect();
-    let target = format!("/{version}/containers/web/attach/ws?stream=1&stdin=1&stdout=1&stderr=1");
+    let target = format!("/{version}/containers/web/attach/ws?{more}stream=1&stdin=1&stdout=1&stderr=1");
     client.write_all(request("GET", &target, HEADERS, "").as_bytes()).await.unwrap();
     let head = head(&mut client).await;
     assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
@@ -45,7 +52,7 @@ async fn receive(client: &mut UnixStream) -> (u8, Vec<u8>) {
 #[test]
 fn frames_are_input_and_output() {
     run(async |bench| {
-        let mut client = open(&bench, "v1.50").await;
+        let mut client = open(&bench, "v1.50", "").await;
         send(&mut client, 2, b"hello").await;
         assert_eq!(receive(&mut client).await, (2, b"hello".to_vec()));
         send(&mut client, 9, b"there?").await;
@@ -60,9 +67,44 @@ fn frames_are_input_and_output() {
 }
 
 #[test]
+fn a_farewell_is_heard_before_all_is_said() {
+    run_of(&["sleep", "1000"], async |bench| {
+        let log = vdocker::Engine::containers(&*bench.engine)[0].log.clone();
+        for _ in 0..100 {
+            log.push(vdocker::log::Stream::Stdout, vec![b'x'; LONG].into());
+        }
+        log.flush().await;
+        let mut client = open(&bench, "v1.50", "logs=1&").await;
+        send(&mut client, 8, &1000_u16.to_be_bytes()).await;
+        let mut heard = 0;
+        while let (0x82, 127) = (client.read_u8().await.unwrap(), client.read_u8().await.unwrap()) {
+            assert_eq!(client.read_u64().await.unwrap(), LONG as u64);
+            client.read_exact(&mut vec![0; LONG]).await.unwrap();
+            heard += 1;
+        }
+        assert!(heard < 100, "the client is left when it wants to be");
+    });
+}
+
+#[test]
+fn a_client_is_missed_although_nobody_reads_what_it_sent() {
+    run_of(&["sleep", "1000"], async |bench| {
+        let mut client = open(&bench, "v1.50", "").await;
+        // More than a pipe holds, and less than a pipe and a socket do.
+        let payload = vec![0; 150_000];
+        let mut frame = vec![0x82, 0x80 | 127];
+        frame.extend_from_slice(&(payload.len() as u64).to_be_bytes());
+        frame.extend_from_slice(&[0; 4]);
+        client.write_all(&[frame, payload].concat()).await.unwrap();
+        drop(client);
+        until(|| bench.server.connections() == 0).await;
+    });
+}
+
+#[test]
 fn old_clients_get_text() {
     run(async |bench| {
-        let mut client = open(&bench, "v1.27").await;
+        let mut client = open(&bench, "v1.27", "").await;
         send(&mut client, 1, b"hello").await;
         assert_eq!(receive(&mut client).await, (1, b"hello".to_vec()));
     });
@@ -71,7 +113,7 @@ fn old_clients_get_text() {
 #[test]
 fn a_client_that_breaks_the_protocol_is_told_and_left() {
     run(async |bench| {
-        let mut client = open(&bench, "v1.50").await;
+        let mut client = open(&bench, "v1.50", "").await;
         client.write_all(&[0x82, 1, b'x']).await.unwrap();
         assert_eq!(receive(&mut client).await, (8, 1002_u16.to_be_bytes().to_vec()));
         assert_eq!(client.read(&mut [0; 1]).await.unwrap(), 0);
