@@ -40,13 +40,13 @@ impl Join<'_> {
     pub(crate) fn run(&self) -> Result<Infallible, Failure> {
         let (process, exec) = (&self.spec.process, self.exec);
         let step = |what: &'static str| move |error: rustix::io::Errno| Failure::new(what, &error.into());
+        // The container sees this process, whose memory is still PID 1's: nobody may look into it.
+        rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)
+            .map_err(step("cannot shield the new process"))?;
         signals::reset();
         rustix::process::umask(Mode::from_raw_mode(0o022));
         std::fs::write("/proc/self/oom_score_adj", "0")
             .map_err(|error| Failure::new("cannot reset oom_score_adj", &error))?;
-        // The container sees this process, whose memory and descriptors are still PID 1's: nobody may look into it.
-        rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)
-            .map_err(step("cannot shield the new process"))?;
         spawn::join_namespaces(self.first).map_err(|error| Failure::new("cannot join namespaces", &error))?;
         rustix::process::setsid().map_err(step("cannot make session"))?;
         self.stdio.take()?;

@@ -9,7 +9,7 @@ use crate::container::stdio::Stdio;
 use crate::container::terminal::{self, Terminal};
 use crate::disks::Tree;
 use crate::mountfd::MountFd;
-use rustix::fd::{AsFd, OwnedFd};
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{Mode, OFlags};
 use rustix::pipe::PipeFlags;
 use rustix::process::{Pid, PidfdFlags};
@@ -82,7 +82,8 @@ impl Process {
             stdio,
             first,
         };
-        let (pid, starting) = Self::clone(place.cgroup, spawn::NEW_NAMESPACES, || entry.run())?;
+        let kept: Vec<_> = stdio.descriptors().chain([devpts.as_fd()]).collect();
+        let (pid, starting) = Self::clone(place.cgroup, spawn::NEW_NAMESPACES, &kept, || entry.run())?;
         Ok((streams.of(pid, starting, terminal), devpts))
     }
 
@@ -99,19 +100,27 @@ impl Process {
         let own = rustix::process::pidfd_open(rustix::process::getpid(), PidfdFlags::empty())?;
         let join = Join { spec, exec, first: first.as_fd(), stdio };
         let (pid, starting) = spawn::in_pid_namespace(first.as_fd(), own.as_fd(), || {
-            Self::clone(target.cgroup, 0, || join.run())
+            let kept: Vec<_> = stdio.descriptors().chain([first.as_fd()]).collect();
+            Self::clone(target.cgroup, 0, &kept, || join.run())
         })?;
         Ok(streams.of(pid, starting, terminal))
     }
 
-    /// Makes a process that becomes its program or tells why not, and the pipe by which it does.
+    /// Makes a process that becomes its program or tells why not, and the pipe by which it does. Of PID 1's
+    /// descriptors it has those in `kept`.
     fn clone(
         cgroup: &Cgroup,
         namespaces: libc::c_int,
+        kept: &[BorrowedFd<'_>],
         body: impl FnOnce() -> Result<Infallible, Failure>,
     ) -> io::Result<(Pid, OwnedFd)> {
         let (starting, report) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC)?;
         rustix::io::ioctl_fionbio(&starting, true)?;
+        let kept: Vec<_> = kept.iter().copied().chain([report.as_fd()]).collect();
+        let body = || {
+            spawn::close_others(&kept).map_err(|error| Failure::new("cannot close descriptors", &error))?;
+            body()
+        };
         let pid = spawn::clone(Some(cgroup.as_fd()), namespaces, || {
             let failure = match std::panic::catch_unwind(std::panic::AssertUnwindSafe(body)) {
                 Ok(Err(failure)) => failure,

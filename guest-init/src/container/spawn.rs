@@ -1,7 +1,7 @@
 //! Making and replacing a process: clone3 into new namespaces and a control group, execve, _exit.
 #![expect(unsafe_code, reason = "clone3, execve, close_range and _exit have no safe wrapper")]
 
-use rustix::fd::{AsRawFd, BorrowedFd};
+use rustix::fd::{AsRawFd, BorrowedFd, RawFd};
 use rustix::process::Pid;
 use std::convert::Infallible;
 use std::ffi::CString;
@@ -106,6 +106,31 @@ pub(crate) fn unshare_cgroup() -> io::Result<()> {
     Ok(())
 }
 
+/// Closes, in a clone of PID 1, what it has of PID 1's descriptors above standard error, but for those that are kept.
+///
+/// A container can hold a clone up for as long as it likes, or lead it to `/proc/self/fd` before its exec: neither may
+/// keep other containers' pipes and clients' connections open, nor reach them.
+///
+/// # Errors
+/// What close_range(2) says.
+pub(crate) fn close_others(kept: &[BorrowedFd<'_>]) -> io::Result<()> {
+    let mut kept: Vec<RawFd> = kept.iter().map(AsRawFd::as_raw_fd).filter(|fd| *fd > 2).collect();
+    kept.sort_unstable();
+    let mut first = 3;
+    for fd in kept.into_iter().map(RawFd::unsigned_abs).chain([u32::MAX]) {
+        if first < fd {
+            // SAFETY: this is the clone's own table. Owners of what is closed are on stacks and in tasks that never run
+            // in a clone, which ends with exec or _exit.
+            let done = unsafe { libc::syscall(libc::SYS_close_range, first, fd - 1, 0u32) };
+            if done != 0 {
+                return Err(io::Error::last_os_error());
+            }
+        }
+        first = first.max(fd.saturating_add(1));
+    }
+    Ok(())
+}
+
 /// Marks every descriptor above standard error to be closed by exec.
 ///
 /// # Errors
@@ -136,4 +161,31 @@ pub(crate) fn execute(
     // the call.
     unsafe { libc::execve(program.as_ptr(), argv.as_ptr(), envp.as_ptr()) };
     Err(io::Error::last_os_error())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustix::fd::AsFd;
+    use rustix::process::WaitOptions;
+
+    #[test]
+    fn clones_keep_what_they_are_given_and_nothing_else() {
+        let (kept, other) = rustix::pipe::pipe().unwrap();
+        let (read, last) = rustix::pipe::pipe().unwrap();
+        let [kept_fd, other_fd, last_fd] = [&kept, &other, &last].map(|fd| fd.as_raw_fd());
+        let open = |fd: RawFd| std::path::Path::new(&format!("/proc/self/fd/{fd}")).exists();
+        // Twice the same and one that is standard: both are nothing special.
+        let body = || {
+            let closed = close_others(&[last.as_fd(), kept.as_fd(), last.as_fd(), rustix::stdio::stdout()]);
+            let well = closed.is_ok() && open(1) && open(kept_fd) && open(last_fd);
+            let gone = !open(other_fd) && !open(read.as_raw_fd());
+            // SAFETY: ends the clone.
+            unsafe { libc::_exit(if well && gone { 7 } else { 1 }) };
+        };
+        let pid = clone(None, 0, body).unwrap();
+        let (_, status) = rustix::process::waitpid(Some(pid), WaitOptions::empty()).unwrap().unwrap();
+        assert_eq!(status.exit_status(), Some(7), "{status:?}");
+        assert!(open(other_fd), "the parent has its own");
+    }
 }

@@ -3,7 +3,7 @@
 use crate::container::failure::Failure;
 use crate::container::terminal::Terminal;
 use crate::container::user::User;
-use rustix::fd::BorrowedFd;
+use rustix::fd::{AsFd, BorrowedFd};
 use rustix::fs::{FileType, Uid};
 
 /// A process's side of its standard streams.
@@ -15,7 +15,12 @@ pub(crate) struct Stdio<'a> {
     pub(crate) terminal: Option<&'a Terminal>,
 }
 
-impl Stdio<'_> {
+impl<'a> Stdio<'a> {
+    /// All of them.
+    pub(crate) fn descriptors(&self) -> impl Iterator<Item = BorrowedFd<'a>> + use<'a> {
+        self.fds.into_iter().chain(self.terminal.map(|terminal| terminal.peer.as_fd()))
+    }
+
     /// Makes them the caller's, and the terminal that of its session.
     ///
     /// # Errors
