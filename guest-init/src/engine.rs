@@ -12,7 +12,7 @@ use crate::pod::Pod;
 use crate::stdin::Stdin;
 use crate::{kmsg, processes, stats};
 use rustix::process::PidfdFlags;
-use std::cell::{Cell, OnceCell};
+use std::cell::OnceCell;
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::{Duration, SystemTime};
@@ -21,7 +21,7 @@ use vdocker::engine::{StopOptions, System, TerminalSize};
 use vdocker::events::Events;
 use vdocker::exec::{ExecError, ExecProcess, ExecSpec};
 use vdocker::stats::{ProcessTable, Sample, Update};
-use vdocker::{Container, ContainerState, EngineError, Verb};
+use vdocker::{Container, ContainerState, EngineError, Status, Verb};
 
 /// The pod's engine.
 pub(crate) struct Engine {
@@ -29,19 +29,35 @@ pub(crate) struct Engine {
     containers: Vec<Rc<Container>>,
     guest: OnceCell<Rc<Container>>,
     files: Files,
-    execs: Rc<Cell<usize>>,
+}
+
+/// A container whose processes are being frozen: they go on where nobody waits for that any more, or it has ended.
+struct Freezing<'a>(&'a Member);
+
+impl Drop for Freezing<'_> {
+    fn drop(&mut self) {
+        if self.0.model.state.borrow().status != Status::Paused {
+            // A group whose processes have all ended is not frozen.
+            let _gone = self.0.cgroup.write("cgroup.freeze", "0");
+        }
+    }
 }
 
 impl Engine {
     /// An engine of that pod.
     pub(crate) fn new(pod: Rc<Pod>) -> Self {
         let containers = pod.members.iter().map(|member| Rc::clone(&member.model)).collect();
-        Self { pod, containers, guest: OnceCell::new(), files: Files::new(), execs: Rc::default() }
+        Self { pod, containers, guest: OnceCell::new(), files: Files::new() }
     }
 
     /// Makes what only clients need.
     pub(crate) fn prepare(&self) {
         self.pod.disks.make_logs();
+    }
+
+    /// Ends what is done to containers' files; whether that has ended.
+    pub(crate) async fn end(&self) -> bool {
+        self.files.end().await
     }
 
     /// What the pod knows of a container.
@@ -192,17 +208,16 @@ impl vdocker::Engine for Engine {
     async fn pause(&self, container: &Container, frozen: bool) -> Result<(), EngineError> {
         let member = self.running(container)?;
         let (is, should) = match frozen {
-            true => (vdocker::Status::Running, vdocker::Status::Paused),
-            false => (vdocker::Status::Paused, vdocker::Status::Running),
+            true => (Status::Running, Status::Paused),
+            false => (Status::Paused, Status::Running),
         };
         if container.state.borrow().status != is {
             let word = if frozen { "is already" } else { "is not" };
             return Err(EngineError::Conflict(format!("Container {} {word} paused", container.id)));
         }
         let exits = container.state.borrow().exits;
+        let _unless_paused = Freezing(member);
         if let Err(error) = member.cgroup.freeze(frozen).await {
-            // Half frozen is worse than not at all.
-            let _gone = member.cgroup.write("cgroup.freeze", "0");
             return Err(EngineError::Failed(format!("Cannot pause container {}: {error}", container.id)));
         }
         container.state.send_if_modified(|state| {

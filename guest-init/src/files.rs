@@ -30,14 +30,18 @@ use crate::files::pack::Packer;
 use crate::files::path::Wanted;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use vdocker::archive::{Change, Chunks, PathStat, WriteOptions};
 use vdocker::engine::EngineError;
 
 /// Operations under way at one time.
-const MAX_OPERATIONS: usize = 16;
+const MAX_OPERATIONS: u32 = 16;
 /// Chunks between the event loop and a thread.
 const CHUNKS_AHEAD: usize = 2;
+/// How long operations may take to end with the pod.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Whose files, and where they are.
 #[derive(Debug)]
@@ -50,12 +54,16 @@ pub(crate) struct Subject {
 
 /// Runs operations on containers' files.
 #[derive(Debug)]
-pub(crate) struct Files(Arc<Semaphore>);
+pub(crate) struct Files {
+    slots: Arc<Semaphore>,
+    /// Whether all operations are to end.
+    over: Arc<AtomicBool>,
+}
 
 impl Files {
     /// With no operation under way.
     pub(crate) fn new() -> Self {
-        Self(Arc::new(Semaphore::new(MAX_OPERATIONS)))
+        Self { slots: Arc::new(Semaphore::new(MAX_OPERATIONS as usize)), over: Arc::default() }
     }
 
     /// See [`vdocker::engine::Engine::stat`].
@@ -148,11 +156,19 @@ impl Files {
         done.map_err(|error| error.told("/", ""))
     }
 
+    /// Ends all operations, whose threads hold containers' file trees, and waits for that, for a while. Whether they
+    /// have ended.
+    pub(crate) async fn end(&self) -> bool {
+        self.over.store(true, Ordering::Relaxed);
+        let threads = self.slots.acquire_many(MAX_OPERATIONS);
+        tokio::time::timeout(PATIENCE, threads).await.is_ok()
+    }
+
     /// Starts an operation on a thread of its own.
     fn begin(&self, operation: impl FnOnce() + Send + 'static) -> Result<(), EngineError> {
         let busy = || EngineError::Busy("too many operations on files are under way".to_owned());
-        let slot = Arc::clone(&self.0).try_acquire_owned().map_err(|_| busy())?;
-        thread::start(move || {
+        let slot = Arc::clone(&self.slots).try_acquire_owned().map_err(|_| busy())?;
+        thread::start(Arc::clone(&self.over), move || {
             operation();
             drop(slot);
         })

@@ -10,10 +10,14 @@ use std::io;
 use std::rc::Rc;
 use std::time::Duration;
 use tokio::io::Interest;
+use tokio::sync::Notify;
 use vdocker::Server;
 
 /// How long after a pod's end its clients may get on with nothing before power is cut.
 const PATIENCE: Duration = Duration::from_secs(2);
+
+/// How often a client that gets on with something is waited for so long: no stream keeps the machine for ever.
+const MOST_TURNS: u32 = 300;
 
 /// From a connection that could not be accepted to the next try.
 const NEXT_TRY: Duration = Duration::from_millis(100);
@@ -23,12 +27,14 @@ pub(crate) struct Api {
     engine: Rc<Engine>,
     server: OnceCell<Server<Engine>>,
     connections: Rc<Connections>,
+    /// Connections that are left are dropped.
+    over: Rc<Notify>,
 }
 
 impl Api {
     /// Over that engine.
     pub(crate) fn new(engine: Rc<Engine>) -> Self {
-        Self { engine, server: OnceCell::new(), connections: Rc::default() }
+        Self { engine, server: OnceCell::new(), connections: Rc::default(), over: Rc::default() }
     }
 
     /// Accepts and serves connections for as long as the pod lives.
@@ -52,21 +58,31 @@ impl Api {
                 self.engine.prepare();
                 Server::new(Rc::clone(&self.engine))
             });
-            let server = server.clone();
-            tokio::task::spawn_local(async move { server.serve_connection(connection).await });
+            let (server, over) = (server.clone(), Rc::clone(&self.over));
+            tokio::task::spawn_local(async move {
+                tokio::select! {
+                    () = server.serve_connection(connection) => {}
+                    () = over.notified() => {}
+                }
+            });
         }
     }
 
-    /// Ends all connections: their last answers and bytes reach the host, if it takes them.
-    pub(crate) async fn end(&self) {
-        let Some(server) = self.server.get() else { return };
+    /// Ends all connections: their last answers and bytes reach the host, if it takes them. Whether all that clients
+    /// have begun has ended.
+    pub(crate) async fn end(&self) -> bool {
+        let Some(server) = self.server.get() else { return true };
         self.connections.end();
-        loop {
+        for _ in 0..MOST_TURNS {
             let before = self.connections.moved();
             if server.close(PATIENCE).await || self.connections.moved() == before {
                 break;
             }
         }
+        self.over.notify_waiters();
+        // The dropped ones let go of files, and begin to wait for the host.
+        tokio::task::yield_now().await;
         self.connections.taken(PATIENCE).await;
+        self.engine.end().await
     }
 }

@@ -34,6 +34,8 @@ pub(crate) struct Member {
     /// In place of its own stop signal, for one stop.
     pub(crate) stop_signal: Cell<Option<u32>>,
     pub(crate) last: RefCell<Option<ContainerExit>>,
+    /// Programs that clients have run in it and that have not ended.
+    pub(crate) execs: Rc<Cell<usize>>,
 }
 
 /// The first process of a container, and what came with it.
@@ -79,6 +81,7 @@ impl Member {
             wrote: Cell::new(false),
             stop_signal: Cell::new(None),
             last: RefCell::new(None),
+            execs: Rc::default(),
         })
     }
 

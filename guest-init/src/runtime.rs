@@ -40,7 +40,10 @@ pub(crate) fn run(booted: Booted) -> Result<(), Box<dyn Error>> {
         let pod = Rc::clone(&pod);
         async move { pod.reaper.run(children).await }
     };
-    Ok(LocalSet::new().block_on(&runtime, serve(pod, listener, reaping, born))?)
+    let ended = LocalSet::new().block_on(&runtime, serve(pod, listener, reaping, born));
+    // A thread that a disk holds up does not keep the machine on.
+    runtime.shutdown_background();
+    Ok(ended?)
 }
 
 /// Has everything done until the pod is over.
@@ -123,12 +126,16 @@ async fn keep_time(pod: Rc<Pod>) {
 /// Waits for the end of all containers, and for the host to have it on its disk.
 async fn end(pod: &Pod, api: &Api) -> Result<(), StreamError> {
     pod.finished.wait().await;
-    api.end().await;
+    let all_ended = api.end().await;
     for member in pod.members.iter().filter(|member| member.wrote.get()) {
         // A disk that takes no more has said so in the log.
         let _stuck = tokio::time::timeout(LOG_FLUSH, member.model.log.flush()).await;
     }
     pod.disks.flush();
+    if !all_ended {
+        // Whoever still works on files keeps the disk mounted: what is written so far is to be on it.
+        rustix::fs::sync();
+    }
     pod.host.push(Kind::Final, 0, &crate::final_payload(pod.record()));
     let given_up = async {
         pod.host.sent().await;

@@ -6,10 +6,11 @@ use crate::container::process::{Process, Target};
 use crate::container::terminal;
 use crate::latch::Latch;
 use crate::output::Output;
-use crate::pod;
+use crate::pod::{self, Pod};
 use crate::stdin::Stdin;
 use rustix::fd::OwnedFd;
 use rustix::io::Errno;
+use rustix::process::Pid;
 use std::cell::Cell;
 use std::io;
 use std::rc::Rc;
@@ -17,8 +18,23 @@ use tokio::sync::oneshot;
 use vdocker::exec::{ExecError, ExecProcess, ExecSpec};
 use vdocker::{Container, Status};
 
-/// Programs that run in all containers at a time, beside their first processes.
+/// Programs that run in a container at a time, beside its first process.
 const MAX_EXECS: usize = 256;
+
+/// A process that is being set up: killed where nobody waits for that any more, as its container can hold it up.
+struct Starting<'a> {
+    pod: &'a Pod,
+    pid: Pid,
+    done: bool,
+}
+
+impl Drop for Starting<'_> {
+    fn drop(&mut self) {
+        if !self.done {
+            self.pod.reaper.signal(self.pid, libc::SIGKILL.unsigned_abs());
+        }
+    }
+}
 
 /// One of the programs that may run at a time.
 struct Slot(Rc<Cell<usize>>);
@@ -45,10 +61,9 @@ pub(super) async fn run(
     spec: &ExecSpec,
 ) -> Result<ExecProcess<Stdin, Output>, ExecError> {
     check(spec)?;
-    let busy = || other("too many programs are run in the pod's containers".to_owned());
-    let slot = Slot::take(&engine.execs).ok_or_else(busy)?;
-    let (process, exit, ended) = begin(engine, container, spec, slot)?;
+    let (process, exit, ended) = begin(engine, container, spec)?;
     let Process { pid, starting, stdin, outputs: [stdout, stderr], terminal } = process;
+    let mut start = Starting { pod: &engine.pod, pid, done: false };
     let watched = |fd: OwnedFd| Output::new(fd, Rc::clone(&ended)).map_err(|error| failed(&error));
     let stdin = stdin.map(|fd| Stdin::own(fd, spec.tty)).transpose().map_err(|error| failed(&error))?;
     let stdout = stdout.map(watched).transpose()?.ok_or_else(|| other("no output".to_owned()))?;
@@ -56,6 +71,7 @@ pub(super) async fn run(
     if let Some(failure) = Failure::wait(starting).await {
         return Err(refused(failure));
     }
+    start.done = true;
     let reaper = {
         let pod = Rc::clone(&engine.pod);
         move || pod.reaper.signal(pid, libc::SIGKILL.unsigned_abs())
@@ -82,10 +98,11 @@ fn begin(
     engine: &Engine,
     container: &Container,
     spec: &ExecSpec,
-    slot: Slot,
 ) -> Result<(Process, oneshot::Receiver<u8>, Rc<Latch>), ExecError> {
     let gone = || other(format!("container {} is not running", container.id));
     let member = engine.pod.members.get(container.index).ok_or_else(gone)?;
+    let busy = || other(format!("too many programs are run in container {}", container.id));
+    let slot = Slot::take(&member.execs).ok_or_else(busy)?;
     let running = member.running.borrow();
     // A process that has been reaped has lost its number.
     let running = running.as_ref().filter(|running| engine.pod.reaper.has(running.pid)).ok_or_else(gone)?;

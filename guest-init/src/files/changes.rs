@@ -1,6 +1,7 @@
 //! What a container's upper layer makes of its image (`docker diff`), told from the overlay's own marks.
 
 use super::error::FilesError;
+use super::thread;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
@@ -72,6 +73,7 @@ impl Comparison {
     fn run(&mut self) -> Result<(), FilesError> {
         while let Some(level) = self.levels.last_mut() {
             self.path.truncate(level.path);
+            thread::go_on().map_err(FilesError::call("readdirent", &self.path))?;
             match level.upper.read() {
                 None => self.ascend()?,
                 Some(entry) => {

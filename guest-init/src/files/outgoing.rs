@@ -1,6 +1,7 @@
 //! An archive on its way to the event loop: filled into large chunks, whose memory comes back when they are sent.
 
 use super::error::FilesError;
+use super::thread;
 use bytes::Bytes;
 use rustix::buffer::spare_capacity;
 use rustix::fd::BorrowedFd;
@@ -56,6 +57,7 @@ impl Outgoing {
         let mut at = 0;
         let mut data_end = if sparse { 0 } else { size };
         while at < size {
+            thread::go_on().map_err(FilesError::call("read", path))?;
             if at >= data_end {
                 let data = next_data(file, at..size).map_err(FilesError::call("read", path))?;
                 self.zeros(data.start - at)?;
@@ -86,6 +88,7 @@ impl Outgoing {
     /// Adds zeros; many of them are one chunk again and again.
     fn zeros(&mut self, mut count: u64) -> Result<(), FilesError> {
         while count > 0 {
+            thread::go_on().map_err(|_| FilesError::Gone)?;
             if self.buffer.is_empty() && count >= CHUNK as u64 {
                 let zeros = self.zeros.get_or_insert_with(|| Bytes::from(vec![0; CHUNK])).clone();
                 self.sender.blocking_send(Ok(zeros)).map_err(|_| FilesError::Gone)?;

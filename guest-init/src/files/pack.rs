@@ -6,6 +6,7 @@ use super::descriptors::{self, Descriptors};
 use super::error::FilesError;
 use super::outgoing::Outgoing;
 use super::path::Wanted;
+use super::thread;
 use super::xattr::{self, Attribute};
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, Statx, StatxAttributes, StatxFlags};
@@ -21,6 +22,8 @@ const MAX_PATH: usize = 4096;
 const MAX_DEPTH: usize = 1000;
 /// Bytes of names that are kept to tell hard links; later ones become files of their own.
 const MAX_LINKS: usize = 4 << 20;
+/// What one costs beside its bytes.
+const COST: usize = 96;
 
 /// Bytes of a file whose holes are worth looking for.
 const SPARSE: u64 = 128 << 10;
@@ -93,6 +96,7 @@ impl<'a> Packer<'a> {
     fn walk(mut self) -> Result<(), FilesError> {
         while let Some(level) = self.levels.last_mut() {
             self.path.truncate(level.path);
+            thread::go_on().map_err(FilesError::call("open", &self.path))?;
             let Some(entry) = level.dir.read() else {
                 self.levels.pop();
                 continue;
@@ -225,11 +229,11 @@ impl Links {
             }
             // That was its last name.
             let (first, _) = self.first.remove(&key)?;
-            self.bytes -= first.len();
+            self.bytes -= first.len() + COST;
             return Some(first);
         }
-        if self.bytes + path.len() <= MAX_LINKS {
-            self.bytes += path.len();
+        if self.bytes + path.len() + COST <= MAX_LINKS {
+            self.bytes += path.len() + COST;
             self.first.insert(key, (path.to_vec(), stat.stx_nlink - 1));
         }
         None

@@ -1,5 +1,6 @@
 //! Removing what an unpacked entry takes the place of, with all below it.
 
+use super::thread;
 use rustix::fd::{BorrowedFd, OwnedFd};
 use rustix::fs::{AtFlags, Dir, Mode, OFlags};
 use rustix::io::Errno;
@@ -30,6 +31,7 @@ pub(super) fn all(parent: BorrowedFd<'_>, name: &[u8]) -> rustix::io::Result<()>
     let mut levels = vec![open(parent, name, device)?];
     while let Some(level) = levels.last_mut() {
         let next = loop {
+            thread::go_on()?;
             match level.dir.read().transpose()? {
                 None => break None,
                 Some(entry) => {

@@ -9,6 +9,7 @@ mod times;
 use super::error::FilesError;
 use super::incoming::Incoming;
 use super::path::Wanted;
+use super::thread;
 use super::trail::{Missing, Trail};
 use crate::container::filesystems;
 use crate::container::root::Root;
@@ -145,6 +146,7 @@ impl Unpacker {
     fn all(mut self, input: &mut dyn BufRead) -> Result<(), FilesError> {
         let mut archive = Archive::new(input, LIMITS);
         while let Some(entry) = archive.next_entry()? {
+            thread::go_on().map_err(FilesError::call("mkdir", &self.shown))?;
             self.entry(&mut archive, &entry)?;
         }
         self.finish();

@@ -2,6 +2,7 @@
 
 use super::changes::{self, Layers};
 use super::error::FilesError;
+use super::thread;
 use rustix::fd::OwnedFd;
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags};
 use rustix::io::Errno;
@@ -29,6 +30,7 @@ fn below(path: &Path) -> Result<u64, FilesError> {
     let mut seen = HashSet::new();
     let mut sum = 0_u64;
     loop {
+        thread::go_on().map_err(failed())?;
         let depth = levels.len();
         let Some(level) = levels.last_mut() else { return Ok(sum) };
         let Some(entry) = level.read() else {

@@ -133,8 +133,8 @@ fn nothing_stays_open_wherever_a_client_goes() {
             }
             drop(sender);
             let _torn = files.write(subject(&root), "", "/", WriteOptions::default(), chunks).await;
-            let all = u32::try_from(super::super::MAX_OPERATIONS).unwrap();
-            drop(files.0.acquire_many(all).await.unwrap());
+            let all = super::super::MAX_OPERATIONS;
+            drop(files.slots.acquire_many(all).await.unwrap());
             assert_eq!(open(), 0, "after {count} chunks");
         }
     });
@@ -191,8 +191,21 @@ fn a_client_that_goes_frees_its_place() {
         assert!(matches!(error, EngineError::Busy(_)), "{error}");
         // A thread ends at its next chunk at the latest.
         drop(clients);
-        let all = u32::try_from(super::super::MAX_OPERATIONS).unwrap();
-        drop(files.0.acquire_many(all).await.unwrap());
+        let all = super::super::MAX_OPERATIONS;
+        drop(files.slots.acquire_many(all).await.unwrap());
         files.stat(subject(dir.path()), "/hole").await.unwrap();
+    });
+}
+
+#[test]
+fn the_end_of_the_pod_ends_what_is_under_way() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::File::create(dir.path().join("hole")).unwrap().set_len(1 << 43).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    runtime.block_on(async {
+        let files = Files::new();
+        let (_, chunks) = files.read(subject(dir.path()), "/hole").await.unwrap();
+        let (read, ended) = tokio::join!(collect(chunks), files.end());
+        assert!(read.is_err() && ended);
     });
 }

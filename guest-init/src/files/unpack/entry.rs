@@ -1,7 +1,7 @@
 //! One entry of an archive, made in a directory of a container.
 
 use crate::files::error::FilesError;
-use crate::files::{remove, xattr};
+use crate::files::{remove, thread, xattr};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Timespec, Timestamps, Uid};
 use rustix::io::Errno;
@@ -94,6 +94,7 @@ impl Place<'_> {
     ) -> Result<(), FilesError> {
         let mut left = length;
         while left > 0 {
+            thread::go_on().map_err(FilesError::call("write", self.shown))?;
             let data = archive.data()?;
             let wanted = usize::try_from(left).unwrap_or(usize::MAX).min(data.len());
             let written = rustix::io::retry_on_intr(|| rustix::io::pwrite(file, &data[..wanted], offset));
