@@ -15,6 +15,9 @@ use tokio::sync::Notify;
 /// Bytes that all clients together may have waiting.
 const CLIENT_WINDOW: usize = 64 * 1024;
 
+/// Clients that are kept waiting for room, at most. Those that have gone are still among them: beyond that all ask again.
+const MAX_CLIENTS: usize = 512;
+
 /// Bytes that no process has taken yet, at most a window of each source.
 #[derive(Debug, Default)]
 pub(crate) struct Input {
@@ -105,6 +108,9 @@ impl Input {
         let room = CLIENT_WINDOW.saturating_sub(state.waiting_of(Source::Client));
         if room == 0 {
             if !state.clients.iter().any(|waker| waker.will_wake(context.waker())) {
+                if state.clients.len() >= MAX_CLIENTS {
+                    state.clients.drain(..).for_each(Waker::wake);
+                }
                 state.clients.push(context.waker().clone());
             }
             return Poll::Pending;
@@ -307,5 +313,28 @@ mod tests {
         input.end();
         let late = poll_fn(|context| input.poll_push(context, b"late")).await;
         assert_eq!(late.unwrap_err().kind(), io::ErrorKind::BrokenPipe);
+    }
+
+    #[tokio::test]
+    async fn clients_that_have_gone_leave_nothing_behind() {
+        let input = Input::default();
+        let full = poll_fn(|context| input.poll_push(context, &vec![9; CLIENT_WINDOW])).await;
+        assert_eq!(full.unwrap(), CLIENT_WINDOW);
+        let local = tokio::task::LocalSet::new();
+        let input = std::rc::Rc::new(input);
+        local
+            .run_until(async {
+                for _ in 0..3 * MAX_CLIENTS {
+                    let own = std::rc::Rc::clone(&input);
+                    let client = tokio::task::spawn_local(async move {
+                        poll_fn(|context| own.poll_push(context, b"x")).await
+                    });
+                    tokio::task::yield_now().await;
+                    client.abort();
+                    assert!(client.await.unwrap_err().is_cancelled());
+                    assert!(input.state.borrow().clients.len() <= MAX_CLIENTS);
+                }
+            })
+            .await;
     }
 }

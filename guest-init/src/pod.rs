@@ -117,8 +117,10 @@ impl Pod {
         grace: Option<Option<Duration>>,
         again: bool,
     ) -> Result<(), Refused> {
-        self.members[index].stop_signal.set(signal);
         let actions = self.lifecycle.borrow_mut().stop_one(index, grace, again, now())?;
+        if actions.contains(&Action::Signal(index)) {
+            self.members[index].stop_signal.set(signal);
+        }
         self.act(actions);
         Ok(())
     }

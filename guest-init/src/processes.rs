@@ -2,6 +2,7 @@
 
 use crate::kmsg;
 use crate::runtime::now;
+use std::io::{self, Read as _};
 use std::time::Duration;
 use vdocker::stats::{ProcessRow, ProcessTable};
 
@@ -11,8 +12,14 @@ const TICKS: u64 = 100;
 /// Bytes of a page.
 const PAGE: u64 = 4096;
 
+/// Bytes of a process's files `stat` and `status`; they are far shorter, but for a list of groups.
+const MAX_FILE: usize = 64 << 10;
+
 /// The longest command line that is shown, in bytes.
 const MAX_COMMAND: usize = 4096;
+
+/// Bytes of all command lines together; processes beyond that are shown by their names.
+const MAX_COMMANDS: usize = 2 << 20;
 
 /// The processes whose pids stand in the text, one a line. Those that have ended meanwhile are left out.
 pub(crate) fn of_pids(text: &str) -> ProcessTable {
@@ -27,16 +34,24 @@ pub(crate) fn all() -> ProcessTable {
 
 fn table(mut pids: Vec<u32>) -> ProcessTable {
     pids.sort_unstable();
-    ProcessTable { rows: pids.into_iter().filter_map(row).collect() }
+    let mut room = MAX_COMMANDS;
+    ProcessTable { rows: pids.into_iter().filter_map(|pid| row(pid, &mut room)).collect() }
 }
 
-fn row(pid: u32) -> Option<ProcessRow> {
-    let file = |name: &str| std::fs::read(format!("/proc/{pid}/{name}")).ok();
+/// A process, whose command line takes of the room that is left for such.
+fn row(pid: u32, room: &mut usize) -> Option<ProcessRow> {
+    let read = |name: &str, most: usize| {
+        let mut bytes = Vec::new();
+        std::fs::File::open(format!("/proc/{pid}/{name}"))?.take(most as u64).read_to_end(&mut bytes)?;
+        Ok::<_, io::Error>(bytes)
+    };
+    let file = |name| read(name, MAX_FILE).ok();
     let mut row = parse_stat(&String::from_utf8_lossy(&file("stat")?), now())?;
     let status = file("status")?;
     row.uid = effective_uid(&String::from_utf8_lossy(&status)).unwrap_or_default();
-    let command = file("cmdline").unwrap_or_default();
+    let command = read("cmdline", MAX_COMMAND.min(*room)).unwrap_or_default();
     row.command = command_line(&command).unwrap_or_else(|| format!("[{}]", row.name));
+    *room = room.saturating_sub(command.len());
     Some(row)
 }
 
@@ -87,7 +102,6 @@ fn effective_uid(status: &str) -> Option<u32> {
 
 /// The arguments in one line; `None` where a process has none, as those of the kernel.
 fn command_line(bytes: &[u8]) -> Option<String> {
-    let bytes = &bytes[..bytes.len().min(MAX_COMMAND)];
     let text = String::from_utf8_lossy(bytes);
     let text = text.trim_end_matches('\0').replace(|c: char| c.is_control(), " ");
     (!text.is_empty()).then_some(text)
@@ -116,6 +130,15 @@ mod tests {
         assert_eq!((row.pid, row.uid), (std::process::id(), rustix::process::geteuid().as_raw()));
         assert!(row.command.contains("guest"), "{row:?}");
         assert!(all().rows.len() > 1);
+    }
+
+    #[test]
+    fn command_lines_take_what_room_there_is() {
+        let mut room = 5;
+        let own = row(std::process::id(), &mut room).unwrap();
+        assert_eq!((own.command.len(), room), (5, 0));
+        let own = row(std::process::id(), &mut room).unwrap();
+        assert_eq!(own.command, format!("[{}]", own.name));
     }
 
     #[test]

@@ -10,6 +10,10 @@ use std::io;
 use tokio::io::Interest;
 use tokio::sync::oneshot;
 
+/// Children that are reaped before anything else has its turn: a container's processes can make PID 1 siblings without
+/// end (`CLONE_PARENT`).
+const AT_ONCE: u32 = 256;
+
 /// Who waits for which child.
 #[derive(Debug, Default)]
 pub(crate) struct Reaper {
@@ -36,13 +40,15 @@ impl Reaper {
         }
     }
 
-    /// Reaps every child that has ended.
-    pub(crate) fn reap(&self) {
-        while let Ok(Some((pid, status))) = rustix::process::wait(WaitOptions::NOHANG) {
+    /// Reaps children that have ended; whether there may be more.
+    pub(crate) fn reap(&self) -> bool {
+        for _ in 0..AT_ONCE {
+            let Ok(Some((pid, status))) = rustix::process::wait(WaitOptions::NOHANG) else { return false };
             let ended = self.children.borrow_mut().remove(&pid.as_raw_nonzero().get());
             // Orphans end unseen, and a child may outlive whoever asked for it.
             let _nobody = ended.map(|ended| ended.send(status));
         }
+        true
     }
 
     /// Reaps for as long as the pod lives.
@@ -55,7 +61,9 @@ impl Reaper {
             let mut ready = signal.readable().await?;
             signals::clear(signal.get_ref());
             ready.clear_ready();
-            self.reap();
+            while self.reap() {
+                tokio::task::yield_now().await;
+            }
         }
     }
 }
