@@ -64,10 +64,14 @@ pub(crate) fn accept(listener: &OwnedFd) -> io::Result<Option<OwnedFd>> {
     }
     // SAFETY: the kernel has just returned this descriptor and nothing else owns it.
     let socket = unsafe { OwnedFd::from_raw_fd(socket) };
-    let is_host = length == ADDRESS_LEN
+    Ok(is_host(&peer, length).then_some(socket))
+}
+
+/// Whether a peer's address of that length is the host's. A container's is the guest's own CID, or the loopback's.
+fn is_host(peer: &libc::sockaddr_vm, length: libc::socklen_t) -> bool {
+    length == ADDRESS_LEN
         && i32::from(peer.svm_family) == libc::AF_VSOCK
-        && u64::from(peer.svm_cid) == HOST_CID;
-    Ok(is_host.then_some(socket))
+        && u64::from(peer.svm_cid) == HOST_CID
 }
 
 fn address(cid: u32, port: u32) -> libc::sockaddr_vm {
@@ -77,4 +81,22 @@ fn address(cid: u32, port: u32) -> libc::sockaddr_vm {
     address.svm_cid = cid;
     address.svm_port = port;
     address
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_host_may_connect() {
+        assert!(is_host(&address(libc::VMADDR_CID_HOST, 1024), ADDRESS_LEN));
+        // The hypervisor's, the loopback's, guests' own and what the kernel leaves in place where it says nothing.
+        for cid in [libc::VMADDR_CID_HYPERVISOR, libc::VMADDR_CID_LOCAL, 3, 4, libc::VMADDR_CID_ANY] {
+            assert!(!is_host(&address(cid, 1024), ADDRESS_LEN), "{cid}");
+        }
+        assert!(!is_host(&address(libc::VMADDR_CID_HOST, 1024), 0));
+        let mut foreign = address(libc::VMADDR_CID_HOST, 1024);
+        foreign.svm_family = AddressFamily::UNIX.as_raw();
+        assert!(!is_host(&foreign, ADDRESS_LEN));
+    }
 }
