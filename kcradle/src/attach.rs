@@ -47,16 +47,6 @@ pub(crate) fn run(args: &AttachArgs) -> Result<u8, Failure> {
     let tty = inspect.config.tty;
     check_terminal(stdin, tty)?;
 
-    // Asked for first, so that an end at any time is not missed.
-    let (waited, ended) = mpsc::channel();
-    let waiter = Arc::clone(&api);
-    let path = Query::container(&name, "wait");
-    let wait = move || {
-        let result: Result<Waited, ApiError> = waiter.ask("POST", path.as_str());
-        let _ = waited.send(result);
-    };
-    std::thread::Builder::new().name("wait".into()).spawn(wait).context("cannot start a thread")?;
-
     let keys = args.detach_keys.clone().unwrap_or_default();
     let mut query =
         Query::container(&name, "attach").with("stream", "1").with("stdout", "1").with("stderr", "1");
@@ -80,9 +70,17 @@ pub(crate) fn run(args: &AttachArgs) -> Result<u8, Failure> {
         tell(Order::Resize(rows, columns));
     }
     let session = Session { tty, stdin, keys, proxy: args.sig_proxy && !tty, tell: Box::new(tell) };
-    let opened = Arc::clone(&api);
+    let (waited, ended) = mpsc::channel();
     let end = session.run(move || {
-        opened.upgrade(query.as_str(), None::<&()>).map_err(|error| anyhow::Error::from(error).into())
+        let waiter = Arc::clone(&api);
+        let path = Query::container(&name, "wait");
+        let wait = move || {
+            let result: Result<Waited, ApiError> = waiter.ask("POST", path.as_str());
+            let _ = waited.send(result);
+        };
+        // Asked for first, so that an end at any time is not missed; here, where no signal ends the process.
+        std::thread::Builder::new().name("wait".into()).spawn(wait).context("cannot start a thread")?;
+        api.upgrade(query.as_str(), None::<&()>).map_err(|error| anyhow::Error::from(error).into())
     })?;
     match end {
         End::Detached => {

@@ -99,8 +99,9 @@ pub(crate) fn run(args: &ExecArgs) -> Result<u8, Failure> {
     };
     let keys = args.detach_keys.clone().unwrap_or_default();
     let session = Session { tty: args.tty, stdin, keys, proxy: false, tell: Box::new(tell) };
-    let open = || {
-        api.upgrade(path("start").as_str(), Some(&start)).map_err(|error| anyhow::Error::from(error).into())
+    let (opener, begin) = (Arc::clone(&api), path("start"));
+    let open = move || {
+        opener.upgrade(begin.as_str(), Some(&start)).map_err(|error| anyhow::Error::from(error).into())
     };
     match session.run(open)? {
         End::Output => code(api.get(path("json").as_str())),

@@ -7,7 +7,7 @@
 use std::fs::File;
 use std::io::{self, IsTerminal as _, Read as _, Write as _};
 use std::os::fd::AsFd as _;
-use std::sync::mpsc::{self, Sender};
+use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread;
 
 use anyhow::Context as _;
@@ -54,6 +54,7 @@ pub(crate) enum End {
 }
 
 enum Event {
+    Opened(Result<Connection, Failure>),
     Output(Result<(), OutputError>),
     Detached,
     Signal(Arrival),
@@ -69,16 +70,25 @@ pub(crate) fn check_terminal(stdin: bool, tty: bool) -> Result<(), Failure> {
 }
 
 impl Session {
-    /// Passes on what comes and goes until one of them ends. `open` makes the stream, once the terminal is raw.
-    pub(crate) fn run(self, open: impl FnOnce() -> Result<Connection, Failure>) -> Result<End, Failure> {
+    /// Passes on what comes and goes until one of them ends. `open` makes the stream, on a thread that gets no signals.
+    pub(crate) fn run(
+        self,
+        open: impl FnOnce() -> Result<Connection, Failure> + Send + 'static,
+    ) -> Result<End, Failure> {
         let signals = Signals::block().context("cannot watch for signals")?;
         // Dropped in the reverse order: the terminal is as before when nobody receives any more.
         let (events, received) = mpsc::channel();
+        spawn(&events, "signals", move |events| watch(&signals, events))?;
+        spawn(&events, "open", move |events| drop(events.send(Event::Opened(open()))))?;
+        let stream = match opened(&received)? {
+            Opened::Stream(stream) => stream,
+            Opened::Signal(number) => return Ok(End::Signal(number)),
+        };
+        // Not before: a raw terminal sends no signals, and a guest that does not answer could not be left.
         let _terminal = match self.tty && self.stdin {
             true => RawTerminal::enter().context("cannot set up the terminal")?,
             false => None,
         };
-        let stream = open()?;
         let output = Output::standard().context("cannot use standard output")?;
         let writer = stream.writer().context("cannot use the stream")?;
         let input = io::stdin().as_fd().try_clone_to_owned().map(File::from);
@@ -86,7 +96,6 @@ impl Session {
 
         let (orders, to_tell) = mpsc::channel();
         spawn(&events, "orders", move |_| to_tell.into_iter().for_each(tell))?;
-        spawn(&events, "signals", move |events| watch(&signals, events))?;
         let copy = move |events: &Sender<Event>| {
             let copied = if tty { output.copy_raw(stream) } else { output.copy_frames(stream) };
             let _ = events.send(Event::Output(copied));
@@ -105,7 +114,8 @@ impl Session {
                 Event::Output(Err(error)) if error.is_broken_pipe() => return Ok(End::Signal(SIGPIPE)),
                 Event::Output(Err(error)) => return Err(anyhow::Error::from(error).into()),
                 Event::Detached => return Ok(End::Detached),
-                Event::Panicked => return Err(Failure::new("a thread of the session failed")),
+                Event::Panicked => return Err(panicked()),
+                Event::Opened(_) => {}
                 Event::Signal(Arrival::Resized) => {
                     if let Some((rows, columns)) = terminal::size().filter(|_| tty) {
                         let _ = orders.send(Order::Resize(rows, columns));
@@ -118,6 +128,28 @@ impl Session {
             }
         }
     }
+}
+
+/// What the wait for the stream ended with.
+enum Opened {
+    Stream(Connection),
+    Signal(u32),
+}
+
+/// Waits for the stream, or a signal: before there is a stream all of them are this process's.
+fn opened(received: &Receiver<Event>) -> Result<Opened, Failure> {
+    loop {
+        match received.recv().context("the session's threads have gone")? {
+            Event::Opened(stream) => return stream.map(Opened::Stream),
+            Event::Signal(Arrival::Forward { number, .. }) => return Ok(Opened::Signal(number)),
+            Event::Panicked => return Err(panicked()),
+            Event::Signal(Arrival::Resized) | Event::Output(_) | Event::Detached => {}
+        }
+    }
+}
+
+fn panicked() -> Failure {
+    Failure::new("a thread of the session failed")
 }
 
 /// Its number: what ends a program whose output nobody reads.

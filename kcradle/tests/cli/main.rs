@@ -5,6 +5,7 @@
 mod bad_input;
 mod commands;
 mod full_disk;
+mod guest;
 mod host;
 mod image_files;
 mod summon;
