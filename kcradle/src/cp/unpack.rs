@@ -26,8 +26,10 @@ const LIMITS: Limits = Limits {
     sparse_extents: 1 << 20,
     pax_bytes: 4 << 20,
 };
-/// The most directories that are made: each is remembered to the end, when it gets its mode and time.
-const MAX_DIRECTORIES: usize = 1 << 20;
+/// Memory for the directories that are made, in bytes: each is remembered to the end, when it gets its mode and time.
+const MAX_REMEMBERED: usize = 256 << 20;
+/// The most directories in one another.
+const MAX_DEPTH: usize = 1000;
 /// Devices that are told of by name.
 const MAX_LEFT_OUT: usize = 100;
 
@@ -46,8 +48,11 @@ pub(crate) enum UnpackError {
     /// A file stands where a directory is to be.
     #[error("cannot overwrite non-directory {0:?} with directory")]
     NotDirectory(String),
+    /// More directories in one another than this code takes.
+    #[error("the pod sent more than {MAX_DEPTH} directories in one another")]
+    TooDeep,
     /// More directories than this code takes.
-    #[error("the pod sent more than {MAX_DIRECTORIES} directories")]
+    #[error("the pod sent too many directories")]
     TooMany,
     /// The host refuses.
     #[error("cannot write {path:?}")]
@@ -69,8 +74,10 @@ pub(super) struct Unpack {
     rename: Option<Vec<u8>>,
     /// Keep owners and the bits that go with them.
     owners: bool,
-    /// Directories that were made, in the order of their making.
-    made: Vec<(Vec<OsString>, Attributes)>,
+    /// Directories that were made, in the order of their making: paths from the root.
+    made: Vec<(Box<[u8]>, Attributes)>,
+    /// Bytes of memory that they take.
+    remembered: usize,
 }
 
 /// What an entry has besides its content.
@@ -90,7 +97,7 @@ impl Unpack {
         owners: bool,
     ) -> io::Result<Self> {
         let root = rustix::fs::open(folder, DIRECTORY, Mode::empty())?;
-        Ok(Self { root, name: name.map(<[u8]>::to_vec), rename, owners, made: Vec::new() })
+        Ok(Self { root, name: name.map(<[u8]>::to_vec), rename, owners, made: Vec::new(), remembered: 0 })
     }
 
     /// Unpacks; answers the devices that were left out.
@@ -135,6 +142,9 @@ impl Unpack {
         }
         if let Some(rename) = &self.rename {
             parts.insert(0, OsStr::from_bytes(rename).to_owned());
+        }
+        if parts.len() > MAX_DEPTH {
+            return Err(UnpackError::TooDeep);
         }
         Ok(parts)
     }
@@ -181,11 +191,14 @@ impl Unpack {
         }
         match entry.kind {
             Kind::Directory => {
-                if self.made.len() == MAX_DIRECTORIES {
+                let path: Vec<_> = path.iter().map(|part| part.as_bytes()).collect();
+                let path = path.join(&b'/').into_boxed_slice();
+                self.remembered += path.len() + size_of::<(Box<[u8]>, Attributes)>();
+                if self.remembered > MAX_REMEMBERED {
                     return Err(UnpackError::TooMany);
                 }
                 mkdirat(parent, name, Mode::RWXU).map_err(|error| wrong(error.into()))?;
-                self.made.push((path.to_vec(), attributes));
+                self.made.push((path, attributes));
                 Ok(())
             }
             Kind::File => make_file(archive, entry, parent, name, attributes),
@@ -239,11 +252,10 @@ impl Unpack {
     /// inside, and a mode may forbid to make it.
     fn finish(&self) -> Result<(), UnpackError> {
         for (path, attributes) in self.made.iter().rev() {
-            let wrong = |source: io::Error| {
-                let path: Vec<_> = path.iter().map(|part| part.as_bytes()).collect();
-                UnpackError::Write { path: visible(&path.join(&b'/')), source }
-            };
-            let folder = self.folder(path).map_err(wrong)?;
+            let wrong = |source: io::Error| UnpackError::Write { path: visible(path), source };
+            let parts: Vec<_> =
+                path.split(|byte| *byte == b'/').map(|part| OsStr::from_bytes(part).to_owned()).collect();
+            let folder = self.folder(&parts).map_err(wrong)?;
             // A descriptor by which nothing is opened cannot be given attributes.
             let folder =
                 openat(&folder, ".", OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty());
@@ -260,10 +272,17 @@ const DIRECTORY: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CL
 
 impl Attributes {
     fn apply(&self, file: BorrowedFd<'_>) -> rustix::io::Result<()> {
-        // First: a change of owner takes set-user-id bits away.
-        if let Some((user, group)) = self.owner {
-            fchown(file, Some(user), Some(group))?;
-        }
+        self.apply_owner(file)?;
+        self.apply_rest(file)
+    }
+
+    /// First: a change of owner takes set-user-id bits and capabilities away.
+    fn apply_owner(&self, file: BorrowedFd<'_>) -> rustix::io::Result<()> {
+        self.owner.map_or(Ok(()), |(user, group)| fchown(file, Some(user), Some(group)))
+    }
+
+    /// Last: a mode may forbid to set attributes.
+    fn apply_rest(&self, file: BorrowedFd<'_>) -> rustix::io::Result<()> {
         fchmod(file, self.mode)?;
         futimens(file, &self.times())
     }
@@ -295,6 +314,7 @@ fn make_file(
     let file = openat(parent, name, flags, Mode::RUSR | Mode::WUSR).map_err(|error| wrong(error.into()))?;
     let mut file = File::from(file);
     let written = write_data(archive, entry, &mut file).and_then(|()| {
+        attributes.apply_owner(file.as_fd()).map_err(|error| wrong(error.into()))?;
         for (key, value) in &entry.xattrs {
             if attributes.owner.is_some() || key.starts_with(b"user.") {
                 match fsetxattr(&file, OsStr::from_bytes(key), value, XattrFlags::empty()) {
@@ -304,7 +324,7 @@ fn make_file(
                 }
             }
         }
-        attributes.apply(file.as_fd()).map_err(|error| wrong(error.into()))
+        attributes.apply_rest(file.as_fd()).map_err(|error| wrong(error.into()))
     });
     if written.is_err() {
         let _ = unlinkat(parent, name, AtFlags::empty());

@@ -205,3 +205,46 @@ fn an_archive_that_breaks_off_leaves_no_half_a_file() {
         assert_eq!(place.names(), ["a"]);
     }
 }
+
+#[test]
+fn directories_in_one_another_have_a_limit() {
+    let place = place();
+    let deep = |levels: usize| "d/".repeat(levels);
+    place.unpack(None, None, &[(Kind::Directory, &deep(MAX_DEPTH), "", "")]).unwrap();
+    let error = place.unpack(None, None, &[(Kind::Directory, &deep(MAX_DEPTH + 1), "", "")]).unwrap_err();
+    assert!(error.contains("1000 directories in one another"), "{error}");
+}
+
+#[test]
+fn capabilities_outlive_the_change_of_owner() {
+    // cap_net_raw=p, as the kernel keeps it (linux/capability.h, vfs_cap_data).
+    let value = [&[0, 0, 0, 2, 0, 0x20][..], &[0; 14]].concat();
+    let key = "security.capability";
+    let place = place();
+    let probe = File::create(place.root.join("probe")).unwrap();
+    if fsetxattr(&probe, key, &value, XattrFlags::empty()).is_err() {
+        // Nobody but root may, and not on every file system.
+        return;
+    }
+    let xattrs = [(key.as_bytes().to_vec(), value.clone())];
+    let mut bytes = Vec::new();
+    let header = Header {
+        kind: Kind::File,
+        path: b"f",
+        link: b"",
+        mode: 0o755,
+        uid: 7,
+        gid: 8,
+        size: 0,
+        mtime: Timestamp::default(),
+        device: (0, 0),
+        xattrs: &xattrs,
+    };
+    header.append(&mut bytes);
+    bytes.extend_from_slice(&TRAILER);
+    Unpack::into(&place.root, None, None, true).unwrap().run(&mut &bytes[..]).unwrap();
+    let mut found = [0; 64];
+    let path = place.root.join("f");
+    let length = rustix::fs::getxattr(&path, key, &mut found).unwrap();
+    assert_eq!((&found[..length], path.metadata().unwrap().uid()), (&value[..], 7));
+}
