@@ -14,11 +14,12 @@ here=$(cd "$(dirname "$0")" && pwd)
 [[ -f $kernel/vmlinux && -f $kernel/release ]] || { echo "pack.sh: no kernel in $kernel: run \`make kernel\`" >&2; exit 1; }
 
 # Without the musl target the same sources make a larger static binary against glibc.
-target=x86_64-unknown-linux-musl flags=()
+target=x86_64-unknown-linux-musl rustflags="'-Clink-arg=-Wl,-z,pack-relative-relocs'"
 libdir=$(rustc --print target-libdir --target "$target" 2>/dev/null || true)
 if ! compgen -G "$libdir/libstd-*.rlib" >/dev/null; then
-  target=x86_64-unknown-linux-gnu flags=(--config "target.$target.rustflags=['-Ctarget-feature=+crt-static','-Crelocation-model=static']")
+  target=x86_64-unknown-linux-gnu rustflags="'-Ctarget-feature=+crt-static','-Crelocation-model=static'"
 fi
+flags=(--config "target.$target.rustflags=[$rustflags]")
 (cd "$here/.." && cargo build --quiet --locked "${flags[@]}" --profile guest --target "$target" -p guest-init)
 target_dir=$(cd "$here/.." && realpath -m "${CARGO_TARGET_DIR:-target}")
 binary=$target_dir/$target/guest/guest-init
@@ -28,18 +29,21 @@ work=$(mktemp -d "$out/.pack.XXXXXX")
 trap 'rm -rf "$work"' EXIT
 
 # entry NAME MODE [FILE | MAJOR MINOR]: one entry of a newc archive (cpio(5)). Written here, because device nodes
-# in an archive made by cpio would take root to make.
-inode=0
+# in an archive made by cpio would take root to make. A file's content begins at a page's start, behind a name filled up
+# with NULs: the kernel then need not copy it.
+inode=0 offset=0
 entry() {
-  local name=$1 mode=$2 size=0 major=0 minor=0
-  [[ $# -eq 3 ]] && size=$(stat -c %s "$3")
+  local name=$1 mode=$2 size=0 major=0 minor=0 length=$((${#1} + 1))
+  [[ $# -eq 3 ]] && size=$(stat -c %s "$3") && length=$((length + (8192 - (offset + 110 + length) % 4096) % 4096))
   [[ $# -eq 4 ]] && major=$3 minor=$4
   inode=$((inode + 1))
   printf '070701%08x%08x%08x%08x%08x%08x%08x%08x%08x%08x%08x%08x%08x' "$inode" "$((8#$mode))" 0 0 1 0 "$size" 0 0 \
-    "$major" "$minor" "$((${#name} + 1))" 0
-  printf '%s\0' "$name"
-  pad $((110 + ${#name} + 1))
+    "$major" "$minor" "$length" 0
+  printf '%s' "$name"
+  head -c $((length - ${#name})) /dev/zero
+  pad $((110 + length))
   [[ $# -eq 3 ]] && cat "$3" && pad "$size"
+  offset=$((offset + (110 + length + 3) / 4 * 4 + (size + 3) / 4 * 4))
   return 0
 }
 # pad SIZE: zeros up to a multiple of four.

@@ -15,7 +15,7 @@ pub const MAX_LEN: usize = 2048;
 pub const SILENT: u8 = 1;
 
 /// Options of every boot, each with its reason.
-const FIXED: [&str; 7] = [
+const FIXED: [&str; 8] = [
     // A panic's last words: the kernel has no serial driver, but its early console writes port 0x3f8.
     "earlyprintk=ttyS0,115200,keep",
     // Reboot at once after a panic, and do so by the keyboard controller, which the VMM watches.
@@ -32,6 +32,8 @@ const FIXED: [&str; 7] = [
     // With one vCPU Linux would take the lock prefix off 8,000 instructions, and so make a private copy of two
     // thirds of its text, which else stays the page cache's.
     "noreplace-smp",
+    // The root of the initramfs is a ramfs, whose files can have the archive's own pages; nothing stays there.
+    "rootfstype=ramfs",
 ];
 
 /// The command line cannot be made.
