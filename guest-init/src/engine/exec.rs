@@ -14,12 +14,16 @@ use rustix::process::Pid;
 use std::cell::Cell;
 use std::io;
 use std::rc::Rc;
+use std::time::Duration;
 use tokio::sync::oneshot;
 use vdocker::exec::{ExecError, ExecProcess, ExecSpec};
 use vdocker::{Container, Status};
 
 /// Programs that run in a container at a time, beside its first process.
 const MAX_EXECS: usize = 256;
+
+/// How long a process may take to execute its program: its container can stop it on the way.
+const MOST_SETUP: Duration = Duration::from_secs(120);
 
 /// A process that is being set up: killed where nobody waits for that any more, as its container can hold it up.
 struct Starting<'a> {
@@ -68,7 +72,8 @@ pub(super) async fn run(
     let stdin = stdin.map(|fd| Stdin::own(fd, spec.tty)).transpose().map_err(|error| failed(&error))?;
     let stdout = stdout.map(watched).transpose()?.ok_or_else(|| other("no output".to_owned()))?;
     let stderr = stderr.map(watched).transpose()?;
-    if let Some(failure) = Failure::wait(starting).await {
+    let held_up = |_| other(format!("container {} holds up the start of what is run in it", container.id));
+    if let Some(failure) = tokio::time::timeout(MOST_SETUP, Failure::wait(starting)).await.map_err(held_up)? {
         return Err(refused(failure));
     }
     start.done = true;
