@@ -196,16 +196,19 @@ impl Log {
         }
     }
 
-    /// Waits until all that was pushed is on disk (in the kernel's hands, not synced), or the disk has failed.
+    /// Waits until all that was pushed is on disk (in the kernel's hands, not synced), or the disk has failed. No file
+    /// is open for writing then, so that the disk can be unmounted.
     pub async fn flush(&self) {
         let target = self.shared.state.borrow().ring.next();
-        if self.shared.has_written(target) {
-            return;
+        if !self.shared.has_written(target) {
+            self.shared.start_writing(true);
         }
-        self.shared.start_writing(true);
         while !self.shared.has_written(target) && self.shared.is_writing() {
             self.shared.hurry.notify_one();
             self.shared.written.notified().await;
+        }
+        if let Some(disk) = &mut self.shared.state.borrow_mut().disk {
+            disk.close();
         }
     }
 

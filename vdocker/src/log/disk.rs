@@ -106,6 +106,13 @@ impl Disk {
         self.writer.take()
     }
 
+    /// Closes the file that is written, until the next write.
+    pub(super) fn close(&mut self) {
+        if let Some(writer) = &mut self.writer {
+            writer.close();
+        }
+    }
+
     /// Takes what opening found.
     pub(super) fn open(&mut self, mut writer: Writer) {
         if self.opened {

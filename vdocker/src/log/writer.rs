@@ -87,6 +87,11 @@ impl Writer {
         self.seam = None;
     }
 
+    /// Closes the file, which the next batch opens again.
+    pub(super) fn close(&mut self) {
+        self.file = None;
+    }
+
     /// Writes a batch, as far as that can be done.
     pub(super) fn write(&mut self, batch: Batch) -> Written {
         let seq = batch.first - batch.lost;

@@ -197,3 +197,23 @@ fn files_with_anything_in_them_do_no_harm() {
         run(read_all_ways(&path));
     }
 }
+
+#[test]
+fn a_flushed_log_holds_no_file_open() {
+    let dir = tempfile::tempdir().unwrap();
+    let open = || {
+        let descriptors = fs::read_dir("/proc/self/fd").unwrap();
+        let links = descriptors.filter_map(|entry| fs::read_link(entry.ok()?.path()).ok());
+        links.filter(|link| link.starts_with(dir.path())).count()
+    };
+    run(async {
+        let log = Log::on_disk(dir.path().join("web"), LogLimits::default());
+        for round in 0..3 {
+            log.push(Stream::Stdout, format!("{round}\n").into());
+            log.flush().await;
+            assert_eq!(open(), 0, "the disk could not be unmounted");
+        }
+        let text = fs::read_to_string(dir.path().join("web.0")).unwrap();
+        assert_eq!(text.lines().count(), 3, "{text}");
+    });
+}
