@@ -20,7 +20,7 @@ const BUILDS: &str = "a pod builds no images";
 const SWARM: &str = "a pod is in no swarm";
 
 /// Requests that are refused, and why.
-const REFUSED: [(Method, &str, &str); 25] = [
+const REFUSED: [(Method, &str, &str); 34] = [
     (Method::POST, "containers/create", CONTAINERS),
     (Method::POST, "containers/prune", PRUNE),
     (Method::POST, "images/create", IMAGES),
@@ -46,15 +46,37 @@ const REFUSED: [(Method, &str, &str); 25] = [
     (Method::POST, "auth", "a pod fetches no images and logs in nowhere"),
     (Method::GET, "system/df", "a pod does not know what its images take: see `docker ps --size`"),
     (Method::GET, "distribution/{id}/json", IMAGES),
+    (Method::DELETE, "images/{id}", IMAGES),
+    (Method::GET, "images/{id}/get", IMAGES),
+    (Method::GET, "images/{id}/history", IMAGES),
+    (Method::POST, "images/{id}/push", IMAGES),
+    (Method::POST, "images/{id}/tag", IMAGES),
+    (Method::DELETE, "networks/{id}", NETWORKS),
+    (Method::POST, "networks/{id}/connect", NETWORKS),
+    (Method::POST, "networks/{id}/disconnect", NETWORKS),
+    (Method::DELETE, "volumes/{id}", VOLUMES),
+];
+
+/// What is looked for by name and not found, as Docker says it before and behind the name. Clients that do not know
+/// what a name is of go on with the next kind.
+const MISSING: [(&str, &str, &str); 3] = [
+    ("images/{id}/json", "No such image: ", ""),
+    ("networks/{id}", "network ", " not found"),
+    ("volumes/{id}", "get ", ": no such volume"),
 ];
 
 /// The routes of all that is refused for the pod as a whole.
 pub(super) fn routes<E: Engine>() -> impl Iterator<Item = Route<E>> {
-    REFUSED.into_iter().map(|(method, pattern, reason)| {
+    let refused = REFUSED.into_iter().map(|(method, pattern, reason)| {
         pod(method, pattern, Verb::Inspect, async move |_context: Context<E>| {
             Err(EngineError::Unsupported(reason.into()))
         })
-    })
+    });
+    refused.chain(MISSING.into_iter().map(|(pattern, before, behind)| {
+        pod(Method::GET, pattern, Verb::Inspect, move |context: Context<E>| {
+            std::future::ready(Err(EngineError::NotFound(format!("{before}{}{behind}", context.id))))
+        })
+    }))
 }
 
 /// `DELETE /containers/{id}`.

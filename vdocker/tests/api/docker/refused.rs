@@ -24,6 +24,14 @@ fn what_a_pod_cannot_do_is_refused_in_words() {
         (&["exec", "cradle", "true"], "is the pod's guest itself, not a container"),
         (&["pause", "cradle"], "is the pod's guest itself, not a container"),
         (&["rename", "nobody", "other"], "No such container: nobody"),
+        (&["rmi", "busybox:1"], "a pod has the images"),
+        (&["tag", "busybox:1", "other"], "a pod has the images"),
+        (&["network", "rm", "n"], "share the network of the pod"),
+        (&["volume", "rm", "v"], "a pod has the volumes of its containers"),
+        (&["image", "inspect", "nothing"], "No such image: nothing"),
+        (&["network", "inspect", "n"], "network n not found"),
+        (&["volume", "inspect", "v"], "get v: no such volume"),
+        (&["inspect", "nobody"], "No such object: nobody"),
     ] {
         let done = pod.docker(arguments);
         assert!(done.code != 0 && done.stderr.contains(words), "{arguments:?}: {done:?}");
