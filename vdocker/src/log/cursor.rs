@@ -6,14 +6,16 @@ use std::io;
 use std::path::Path;
 use std::rc::Rc;
 
+use bytes::{Bytes, BytesMut};
 use tokio::task::{JoinHandle, spawn_blocking};
 
-use super::files::{Position, path_of, read_at};
+use super::decode::HEADROOM;
+use super::files::{Position, fill_at, path_of};
 use super::ring::Entry;
-use super::{Shared, decode, notice};
+use super::{Record, Shared, decode, notice};
 
 /// Bytes of a file that are read at once. A longer line needs more.
-const BLOCK: u64 = 256 << 10;
+const BLOCK: usize = (256 << 10) - HEADROOM;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Place {
@@ -28,6 +30,8 @@ pub(super) enum Place {
 /// A block of a file, decoded.
 #[derive(Debug)]
 struct Block {
+    /// What the records' bytes are parts of.
+    memory: Bytes,
     entries: VecDeque<Entry>,
     next: Place,
 }
@@ -39,6 +43,10 @@ pub(super) struct Cursor {
     place: Place,
     /// Entries of the disk that were not given out yet.
     block: VecDeque<Entry>,
+    /// What the bytes of `block` are parts of.
+    memory: Bytes,
+    /// That of the block before, which is read into again once nobody needs it: fresh memory costs more than the reading.
+    spare: Bytes,
     /// Kept here, so that a call that is dropped loses nothing.
     reading: Option<JoinHandle<io::Result<Block>>>,
     end: Option<End>,
@@ -54,7 +62,15 @@ struct End {
 
 impl Cursor {
     pub(super) fn new(shared: &Rc<Shared>, place: Place) -> Self {
-        Self { shared: Rc::clone(shared), place, block: VecDeque::new(), reading: None, end: None }
+        Self {
+            shared: Rc::clone(shared),
+            place,
+            block: VecDeque::new(),
+            memory: Bytes::new(),
+            spare: Bytes::new(),
+            reading: None,
+            end: None,
+        }
     }
 
     pub(super) fn shared(&self) -> &Rc<Shared> {
@@ -63,7 +79,7 @@ impl Cursor {
 
     #[cfg(test)]
     pub(super) fn held(&self) -> usize {
-        self.block.iter().map(Entry::weight).sum()
+        self.memory.len() + self.spare.len()
     }
 
     /// Sets an end at what there is now, if none is set; or removes it.
@@ -94,6 +110,7 @@ impl Cursor {
                 self.reading = None;
                 let block = block.map_err(io::Error::other)??;
                 (self.place, self.block) = (block.next, block.entries);
+                self.spare = std::mem::replace(&mut self.memory, block.memory);
                 continue;
             }
             match self.place {
@@ -111,6 +128,28 @@ impl Cursor {
                 },
             }
         }
+    }
+
+    /// Adds to a record those of its stream that follow it in a block of the disk, without copying any. Each is shown,
+    /// and another follows only where the answer is yes.
+    pub(super) fn join(&mut self, record: &mut Record, mut may_go_on: impl FnMut(&[u8]) -> bool) {
+        let offset = |bytes: &Bytes| {
+            let offset = bytes.as_ptr().addr().checked_sub(self.memory.as_ptr().addr())?;
+            (offset + bytes.len() <= self.memory.len()).then_some(offset)
+        };
+        let Some(start) = offset(&record.bytes) else { return };
+        let mut end = start + record.bytes.len();
+        let mut goes_on = may_go_on(&record.bytes);
+        while goes_on && let Some(Entry::Record { record: next, .. }) = self.block.front() {
+            if next.stream != record.stream || offset(&next.bytes) != Some(end) {
+                break;
+            }
+            end += next.bytes.len();
+            record.time = next.time;
+            goes_on = may_go_on(&next.bytes);
+            self.block.pop_front();
+        }
+        record.bytes = self.memory.slice(start..end);
     }
 
     /// Whether nothing follows a number, or nothing that this reader wants.
@@ -163,11 +202,13 @@ impl Cursor {
         } else if position >= written.position {
             self.block.extend(disk.seam().cloned());
             self.place = Place::Ring(written.seq);
+            (self.memory, self.spare) = (Bytes::new(), Bytes::new());
         } else if position >= limit {
             return true;
         } else {
             let path = disk.path().to_owned();
-            self.reading = Some(spawn_blocking(move || read_block(&path, position, skip, limit)));
+            let memory = std::mem::take(&mut self.spare).try_into_mut().unwrap_or_default();
+            self.reading = Some(spawn_blocking(move || read_block(&path, position, skip, limit, memory)));
         }
         false
     }
@@ -204,50 +245,59 @@ fn damaged() -> Entry {
 }
 
 /// Reads the entries from a place on, up to `limit` or a block's worth of them.
-fn read_block(path: &Path, position: Position, mut skip: u64, limit: Position) -> io::Result<Block> {
+fn read_block(
+    path: &Path,
+    position: Position,
+    mut skip: u64,
+    limit: Position,
+    mut memory: BytesMut,
+) -> io::Result<Block> {
     let newest = position.generation == limit.generation;
     let next_file = Place::Disk(Position { generation: position.generation + 1, offset: 0 }, 0);
     let file = match File::open(path_of(path, position.generation)) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             let next = if newest { Place::Disk(limit, 0) } else { next_file };
-            return Ok(Block { entries: VecDeque::from([removed()]), next });
+            return Ok(Block { memory: Bytes::new(), entries: VecDeque::from([removed()]), next });
         }
         Err(error) => return Err(error),
     };
     let size = file.metadata()?.len();
     let end = if newest { limit.offset.min(size) } else { size };
-    let bytes = read_lines(&file, position.offset, end)?;
-    let mut entries = VecDeque::new();
-    for (_offset, entry) in decode::decode(&bytes) {
+    let length = read_lines(&file, position.offset, end, &mut memory)?;
+    let (memory, lines) = decode::decode_in_place(memory);
+    let mut entries = VecDeque::with_capacity(lines.len());
+    for (_offset, entry) in lines {
         if skip > 0 {
             skip -= 1;
             continue;
         }
         entries.push_back(entry.unwrap_or_else(damaged));
     }
-    let offset = position.offset + bytes.len() as u64;
-    let next = if !bytes.is_empty() && offset < end {
+    let offset = position.offset + length as u64;
+    let next = if length > 0 && offset < end {
         Place::Disk(Position { offset, ..position }, skip)
     } else if newest {
         Place::Disk(limit, 0)
     } else {
         next_file
     };
-    Ok(Block { entries, next })
+    Ok(Block { memory, entries, next })
 }
 
-/// Reads whole lines of a range: a block of them, or one that is longer. Without any, what there is.
-fn read_lines(file: &File, start: u64, end: u64) -> io::Result<Vec<u8>> {
+/// Reads whole lines of a range to behind the memory's headroom: a block of them, or one that is longer. Without any,
+/// what there is. Returns their length.
+fn read_lines(file: &File, start: u64, end: u64, memory: &mut BytesMut) -> io::Result<usize> {
+    let left = usize::try_from(end.saturating_sub(start)).unwrap_or(usize::MAX);
     let mut size = BLOCK;
     loop {
-        let mut bytes = read_at(file, start, end.min(start + size))?;
-        if let Some(last) = memchr::memrchr(b'\n', &bytes) {
-            bytes.truncate(last + 1);
-            return Ok(bytes);
-        }
-        if start + size >= end || size >= decode::LINE_MAX as u64 {
-            return Ok(bytes);
+        memory.resize(HEADROOM + size.min(left), 0);
+        let filled = fill_at(file, start, &mut memory[HEADROOM..])?;
+        let whole = memchr::memrchr(b'\n', &memory[HEADROOM..HEADROOM + filled]).map(|last| last + 1);
+        if whole.is_some() || size >= left || size >= decode::LINE_MAX {
+            let length = whole.unwrap_or(filled);
+            memory.truncate(HEADROOM + length);
+            return Ok(length);
         }
         size *= 2;
     }

@@ -1,22 +1,19 @@
 //! The content of JSON strings (RFC 8259, section 7), 32 bytes at a time: logs are long, and mostly need no escape but
 //! for the ends of their lines.
 
+use std::ops::Range;
+
 use safe_arch::{
     bitor_m128i, bitxor_m128i, cmp_eq_mask_i8_m128i, load_unaligned_m128i, m128i, min_u8_m128i,
     move_mask_i8_m128i, set_splat_i8_m128i,
 };
 
 /// Bytes that are looked at together.
-const BLOCK: usize = 32;
+pub(super) const BLOCK: usize = 32;
 
 /// Bytes that [`escape`] may write for so many.
 pub(super) const fn escaped_max(bytes: usize) -> usize {
     6 * bytes + BLOCK
-}
-
-/// Bytes that [`unescape`] may write for so many.
-pub(super) const fn unescaped_max(text: usize) -> usize {
-    text + BLOCK
 }
 
 /// Writes bytes as the content of a JSON string; they are UTF-8, or become none of JSON's. Returns its length. There
@@ -71,44 +68,49 @@ fn escape_byte(byte: u8, out: &mut [u8], at: usize) -> usize {
     2
 }
 
-/// Writes what the content of a JSON string stands for, as far as [`escape`] writes it: of `\u` only `\u00`. Returns
-/// its length. There have to be [`unescaped_max`] bytes, of which those behind are anything.
-pub(super) fn unescape(mut text: &[u8], out: &mut [u8]) -> Option<usize> {
-    let mut length = 0;
-    while let Some((block, rest)) = text.split_first_chunk::<BLOCK>() {
-        let found = backslashes(block).trailing_zeros() as usize;
-        put(out, length, block);
-        length += found;
-        if found == BLOCK {
-            text = rest;
-        } else {
-            (out[length], text) = unescape_byte(&text[found + 1..])?;
-            length += 1;
+/// Replaces the content of a JSON string by what it stands for, as far as [`escape`] writes it: of `\u` only `\u00`.
+/// The content is a range of the memory; what it stands for goes to a place at least [`BLOCK`] bytes before, and what
+/// is behind it there, up to the content's end, is anything. Returns its length.
+pub(super) fn unescape(memory: &mut [u8], text: Range<usize>, at: usize) -> Option<usize> {
+    // A block that is written ends where the one that was read began, or before: it covers nothing that is to be read.
+    debug_assert!(at + BLOCK <= text.start);
+    let (mut from, mut to) = (text.start, at);
+    while let Some(block) = memory.get(from..text.end).and_then(|rest| rest.first_chunk::<BLOCK>()).copied() {
+        let found = backslashes(&block).trailing_zeros() as usize;
+        put(memory, to, &block);
+        to += found;
+        from += found;
+        if found < BLOCK {
+            let (byte, length) = unescape_byte(memory.get(from + 1..text.end)?)?;
+            memory[to] = byte;
+            to += 1;
+            from += 1 + length;
         }
     }
-    while let Some((&byte, rest)) = text.split_first() {
-        (out[length], text) = if byte == b'\\' { unescape_byte(rest)? } else { (byte, rest) };
-        length += 1;
+    while from < text.end {
+        let (byte, length) = match memory[from] {
+            b'\\' => unescape_byte(&memory[from + 1..text.end])?,
+            byte => (byte, 0),
+        };
+        memory[to] = byte;
+        to += 1;
+        from += 1 + length;
     }
-    Some(length)
+    Some(to - at)
 }
 
-/// Takes what follows a backslash. Returns what it stands for, and the rest.
+/// Takes what follows a backslash. Returns what it stands for, and how many bytes told of it.
 #[inline]
-fn unescape_byte(text: &[u8]) -> Option<(u8, &[u8])> {
-    let (&kind, rest) = text.split_first()?;
-    let byte = match kind {
+fn unescape_byte(text: &[u8]) -> Option<(u8, usize)> {
+    let byte = match *text.first()? {
         b'n' => b'\n',
         b't' => b'\t',
         b'r' => b'\r',
-        b'"' | b'\\' => kind,
-        b'u' => {
-            let (digits, rest) = rest.split_first_chunk::<4>()?;
-            return Some((hexadecimal(digits.strip_prefix(b"00")?)?, rest));
-        }
+        kind @ (b'"' | b'\\') => kind,
+        b'u' => return Some((hexadecimal(text.get(1..5)?.strip_prefix(b"00")?)?, 5)),
         _ => return None,
     };
-    Some((byte, rest))
+    Some((byte, 1))
 }
 
 fn hexadecimal(digits: &[u8]) -> Option<u8> {

@@ -129,8 +129,15 @@ pub(super) fn read_at(file: &File, start: u64, end: u64) -> io::Result<Vec<u8>> 
     let length =
         usize::try_from(end.saturating_sub(start)).map_err(|_too_long| io::ErrorKind::FileTooLarge)?;
     let mut bytes = vec![0; length];
+    let filled = fill_at(file, start, &mut bytes)?;
+    bytes.truncate(filled);
+    Ok(bytes)
+}
+
+/// Fills memory from a place on, or as much of it as there is. Returns how much.
+pub(super) fn fill_at(file: &File, start: u64, bytes: &mut [u8]) -> io::Result<usize> {
     let mut filled = 0;
-    while filled < length {
+    while filled < bytes.len() {
         match file.read_at(&mut bytes[filled..], start + filled as u64) {
             Ok(0) => break,
             Ok(count) => filled += count,
@@ -138,6 +145,5 @@ pub(super) fn read_at(file: &File, start: u64, end: u64) -> io::Result<Vec<u8>> 
             Err(error) => return Err(error),
         }
     }
-    bytes.truncate(filled);
-    Ok(bytes)
+    Ok(filled)
 }

@@ -10,10 +10,13 @@ use bytes::{Bytes, BytesMut};
 
 use super::cursor::{Cursor, Place};
 use super::ring::Entry;
-use super::{RECORD_MAX, Record, Shared, Stream, tail};
+use super::{Record, Shared, Stream, tail};
 
 /// Bytes of a line after which it is given out although it has not ended, as Docker has it.
 const PARTIAL: usize = 16 << 10;
+
+/// Bytes of lines that are worth to be copied to be one piece.
+const COPIED: usize = 16 << 10;
 
 /// Which lines.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -30,7 +33,7 @@ pub struct LineOptions {
     pub stderr: bool,
 }
 
-/// A reader of lines. It holds the lines of a record, a part of a line of each stream, and a block of the disk while
+/// A reader of lines. It holds the lines of a record, a part of a line of each stream, and two blocks of the disk while
 /// it is behind.
 #[derive(Debug)]
 pub struct Lines {
@@ -55,8 +58,8 @@ impl Lines {
         }
     }
 
-    /// Gives out lines of several records as one of at most [`RECORD_MAX`] bytes, as far as they are there: less work
-    /// where nobody asks for their times.
+    /// Gives out lines of several records as one, up to a few hundred KiB, as far as they are there: less work where
+    /// nobody asks for their times.
     #[must_use]
     pub fn merged(self) -> Self {
         Self { merged: true, ..self }
@@ -88,12 +91,30 @@ impl Lines {
                 }
             }
             match self.entry(follow).await? {
-                Some(Entry::Record { record, .. }) => self.assembly.record(record),
-                Some(Entry::End { .. }) => self.assembly.end(),
+                Some(entry) => self.assemble(entry),
                 None => return Ok(None),
             }
         }
         Ok(None)
+    }
+
+    fn assemble(&mut self, entry: Entry) {
+        match entry {
+            Entry::Record { mut record, .. } => {
+                // What is chosen by its time has to keep it.
+                if self.merged && self.options.since.is_none() && self.options.until.is_none() {
+                    let held = self.assembly.partial[record.stream as usize].as_ref();
+                    let mut open = held.map_or(0, |(_, partial)| partial.len());
+                    self.cursor.join(&mut record, |bytes| {
+                        let line = memchr::memrchr(b'\n', bytes).map(|end| bytes.len() - end - 1);
+                        open = line.unwrap_or(open + bytes.len());
+                        open < PARTIAL
+                    });
+                }
+                self.assembly.record(record);
+            }
+            Entry::End { .. } => self.assembly.end(),
+        }
     }
 
     fn merge(&mut self, first: Record) -> Record {
@@ -102,19 +123,18 @@ impl Lines {
             while let Some(next) = self.assembly.lines.front() {
                 let length = first.bytes.len().max(merged.len()) + next.bytes.len();
                 let until = self.options.until.is_some_and(|until| next.time > until);
-                if next.stream != first.stream || length > RECORD_MAX || until || !self.wants(next) {
+                if next.stream != first.stream || length > COPIED || until || !self.wants(next) {
                     return finish(first, merged);
                 }
                 if merged.is_empty() {
-                    merged.reserve(RECORD_MAX);
+                    merged.reserve(COPIED);
                     merged.extend_from_slice(&first.bytes);
                 }
                 merged.extend_from_slice(&next.bytes);
                 self.assembly.lines.pop_front();
             }
             match self.cursor.ready() {
-                Some(Entry::Record { record, .. }) => self.assembly.record(record),
-                Some(Entry::End { .. }) => self.assembly.end(),
+                Some(entry) => self.assemble(entry),
                 None => return finish(first, merged),
             }
         }

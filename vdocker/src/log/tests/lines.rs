@@ -57,7 +57,7 @@ fn merged_lines_are_the_same_bytes_in_the_same_order() {
         let mut merged = model.log.lines(BOTH).merged();
         let mut read = Vec::new();
         while let Some(record) = merged.next(false).await.unwrap() {
-            assert!(record.bytes.len() <= 2 * 65_536);
+            assert!(record.bytes.len() <= 512 << 10);
             read.push(record);
         }
         let bytes = |records: &[Record]| -> Vec<_> {
