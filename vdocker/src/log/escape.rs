@@ -74,24 +74,24 @@ fn escape_byte(byte: u8, out: &mut [u8], at: usize) -> usize {
 pub(super) fn unescape(memory: &mut [u8], text: Range<usize>, at: usize) -> Option<usize> {
     // A block that is written ends where the one that was read began, or before: it covers nothing that is to be read.
     debug_assert!(at + BLOCK <= text.start);
+    let memory = memory.get_mut(..text.end)?;
     let (mut from, mut to) = (text.start, at);
-    while let Some(block) = memory.get(from..text.end).and_then(|rest| rest.first_chunk::<BLOCK>()).copied() {
-        let found = backslashes(&block).trailing_zeros() as usize;
+    while let Some(block) = memory.get(from..).and_then(|rest| rest.first_chunk::<BLOCK>()).copied() {
+        let found = backslashes(&block);
         put(memory, to, &block);
-        to += found;
-        from += found;
-        if found < BLOCK {
-            let (byte, length) = unescape_byte(memory.get(from + 1..text.end)?)?;
-            memory[to] = byte;
-            to += 1;
-            from += 1 + length;
+        if found == 0 {
+            from += BLOCK;
+            to += BLOCK;
+            continue;
         }
+        let clean = found.trailing_zeros() as usize;
+        let (byte, length) = unescape_byte(memory.get(from + clean + 1..)?)?;
+        *memory.get_mut(to + clean)? = byte;
+        to += clean + 1;
+        from += clean + 1 + length;
     }
-    while from < text.end {
-        let (byte, length) = match memory[from] {
-            b'\\' => unescape_byte(&memory[from + 1..text.end])?,
-            byte => (byte, 0),
-        };
+    while let Some(&byte) = memory.get(from) {
+        let (byte, length) = if byte == b'\\' { unescape_byte(&memory[from + 1..])? } else { (byte, 0) };
         memory[to] = byte;
         to += 1;
         from += 1 + length;
