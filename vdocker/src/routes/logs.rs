@@ -4,7 +4,7 @@ use std::io;
 use std::rc::Rc;
 use std::time::SystemTime;
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 use hyper::StatusCode;
 use tokio::sync::watch;
 
@@ -13,12 +13,15 @@ use crate::container::{Container, ContainerState, Status};
 use crate::context::Context;
 use crate::encoding::Encoding;
 use crate::engine::{Engine, EngineError};
-use crate::log::timestamp::{self, Formatter};
+use crate::log::timestamp::Formatter;
 use crate::log::{LineOptions, Record};
 use crate::query::Query;
 use crate::response::{self, Response};
 use crate::stdcopy::{self, Kind};
 use crate::time;
+
+/// Bytes of lines with times that are made at once, one line aside.
+const PIECE: usize = 64 << 10;
 
 /// How lines are given out.
 struct Style {
@@ -99,16 +102,21 @@ fn has_ended(state: &ContainerState) -> bool {
 
 impl Style {
     async fn send(&mut self, record: Record, sink: &Sink) {
-        let Record { stream, time, bytes } = record;
-        let bytes =
-            if self.timestamps.is_none() && !self.details { bytes } else { self.prefix_lines(time, &bytes) };
-        sink.send(self.encoding.frame(stream, bytes)).await;
+        let Record { stream, time, mut bytes } = record;
+        let prefix = self.prefix(time);
+        if prefix.is_empty() {
+            return sink.send(self.encoding.frame(stream, bytes)).await;
+        }
+        while !bytes.is_empty() {
+            let text = prefix_lines(&prefix, &mut bytes);
+            sink.send(self.encoding.frame(stream, text)).await;
+        }
     }
 
-    /// Puts before each line what the client asked for. Docker's details are attributes that a log's options choose;
-    /// a pod has none of those, so that nothing is left of them but the blank behind them.
-    fn prefix_lines(&mut self, time: SystemTime, bytes: &[u8]) -> Bytes {
-        let mut prefix = Vec::with_capacity(timestamp::LENGTH + 2);
+    /// What stands before each line. Docker's details are attributes that a log's options choose; a pod has none of
+    /// those, so that nothing is left of them but the blank behind them.
+    fn prefix(&mut self, time: SystemTime) -> Vec<u8> {
+        let mut prefix = Vec::new();
         if let Some(formatter) = &mut self.timestamps {
             formatter.append(time, &mut prefix);
             prefix.push(b' ');
@@ -116,14 +124,24 @@ impl Style {
         if self.details {
             prefix.push(b' ');
         }
-        let lines = memchr::memchr_iter(b'\n', bytes).count() + 1;
-        let mut text = Vec::with_capacity(bytes.len() + lines * prefix.len());
-        for line in bytes.split_inclusive(|&byte| byte == b'\n') {
-            text.extend_from_slice(&prefix);
-            text.extend_from_slice(line);
-        }
-        Bytes::from(text)
+        prefix
     }
+}
+
+/// Takes lines off the front, each with the prefix before it: not all at once, for empty lines become much longer, and
+/// a client that does not read would hold that much memory.
+fn prefix_lines(prefix: &[u8], bytes: &mut Bytes) -> Bytes {
+    let mut text = Vec::with_capacity((prefix.len() + bytes.len()).min(PIECE));
+    let mut taken = 0;
+    while taken < bytes.len() && text.len() < PIECE {
+        let rest = &bytes[taken..];
+        let line = &rest[..memchr::memchr(b'\n', rest).map_or(rest.len(), |end| end + 1)];
+        text.extend_from_slice(prefix);
+        text.extend_from_slice(line);
+        taken += line.len();
+    }
+    bytes.advance(taken);
+    Bytes::from(text)
 }
 
 fn line_options(query: &Query) -> Result<LineOptions, EngineError> {
@@ -176,10 +194,21 @@ mod tests {
         let mut style =
             Style { encoding: Encoding::Raw, timestamps: Some(Formatter::default()), details: true };
         let time = UNIX_EPOCH + Duration::new(1, 5);
-        let text = style.prefix_lines(time, b"one\n\ntwo");
-        let stamp = "1970-01-01T00:00:01.000000005Z  ";
-        assert_eq!(text, format!("{stamp}one\n{stamp}\n{stamp}two").as_bytes());
+        let stamp = style.prefix(time);
+        assert_eq!(stamp, b"1970-01-01T00:00:01.000000005Z  ");
+        let text = prefix_lines(b"> ", &mut Bytes::from_static(b"one\n\ntwo"));
+        assert_eq!(text, &b"> one\n> \n> two"[..]);
         style.timestamps = None;
-        assert_eq!(style.prefix_lines(time, b"one\n"), &b" one\n"[..]);
+        assert_eq!(style.prefix(time), b" ");
+    }
+
+    #[test]
+    fn what_a_prefix_makes_long_comes_in_pieces() {
+        let (mut lines, mut pieces) = (Bytes::from(vec![b'\n'; PIECE]), Vec::new());
+        while !lines.is_empty() {
+            pieces.push(prefix_lines(&[b'x'; 31], &mut lines));
+        }
+        assert!(pieces.iter().all(|piece| piece.len() < PIECE + 32));
+        assert_eq!(pieces.iter().map(Bytes::len).sum::<usize>(), 32 * PIECE);
     }
 }
