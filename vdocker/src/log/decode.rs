@@ -84,8 +84,8 @@ fn decode_line(memory: &mut [u8], line: Range<usize>, at: usize) -> Option<Line>
     const TEXT: &[u8] = br#"{"log":""#;
     const BASE64: &[u8] = br#"{"b64":""#;
     let (rest, time) = split_time(&memory[line.clone()])?;
-    if let Some(cut) = end(rest) {
-        return Some(Line::End { time, cut });
+    if rest.starts_with(encode::END) {
+        return Some(Line::End { time, cut: end(rest)? });
     }
     let (rest, continues) = match rest.strip_suffix(br#","cont":true"#) {
         Some(rest) => (rest, true),

@@ -26,10 +26,13 @@ pub(super) fn encode(entry: &Entry, times: &mut Formatter, out: &mut Vec<u8>) {
     out.extend_from_slice(b"\"}\n");
 }
 
+/// How a line begins that ends a run.
+pub(super) const END: &[u8] = br#"{"end":true"#;
+
 /// The line that ends a run, up to its time.
 pub(super) const fn end(cut: [bool; 2]) -> &'static [u8] {
     match cut {
-        [false, false] => br#"{"end":true"#,
+        [false, false] => END,
         [true, false] => br#"{"end":true,"cut":["stdout"]"#,
         [false, true] => br#"{"end":true,"cut":["stderr"]"#,
         [true, true] => br#"{"end":true,"cut":["stdout","stderr"]"#,
