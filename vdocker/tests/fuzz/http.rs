@@ -102,7 +102,8 @@ async fn talk(server: &Server<IdleEngine>, input: &[u8]) -> Vec<u8> {
         let quiet = Duration::from_secs(if sending { 1 } else { 3 });
         if sending {
             match pieces.next() {
-                Some(piece) => sending = client.write_all(piece).await.is_ok(),
+                // A server that does not read on has enough of what it has not answered: so has its client then.
+                Some(piece) => sending = matches!(timeout(quiet, client.write_all(piece)).await, Ok(Ok(()))),
                 None => {
                     sending = false;
                     let _gone = client.shutdown().await;
@@ -115,7 +116,10 @@ async fn talk(server: &Server<IdleEngine>, input: &[u8]) -> Vec<u8> {
             Err(_elapsed) if sending => {}
             Err(_elapsed) => break,
         }
-        assert!(answer.len() < 1 << 20, "the server does not stop talking");
+        // A followed answer has no end while its client sends on, however slowly.
+        if answer.len() > 1 << 20 {
+            break;
+        }
     }
     drop(client);
     timeout(Duration::from_secs(3600), served)
