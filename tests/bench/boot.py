@@ -167,7 +167,7 @@ def member_size(archive, wanted):
     content, place = archive.read_bytes(), 0
     while place < len(content):
         size, name_size = (int(content[place + start:place + start + 8], 16) for start in (54, 94))
-        name = content[place + 110:place + 110 + name_size - 1].decode()
+        name = content[place + 110:place + 110 + name_size].split(b"\0")[0].decode()
         if name == wanted:
             return size
         place = -(-(place + 110 + name_size) // 4) * 4 + -(-size // 4) * 4
