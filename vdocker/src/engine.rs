@@ -42,6 +42,8 @@ pub enum Verb {
     Update,
     /// Run a program in a container.
     Exec,
+    /// Run it with all capabilities, which is power over the whole guest. Asked after [`Verb::Exec`].
+    ExecPrivileged,
     /// Read files of a container: copy out, stat, export, changes.
     ReadFiles,
     /// Write files of a container.

@@ -9,7 +9,7 @@ use super::terminal_size;
 use crate::container::{Container, Status};
 use crate::context::Context;
 use crate::encoding::Encoding;
-use crate::engine::{Engine, EngineError, TerminalSize};
+use crate::engine::{Engine, EngineError, TerminalSize, Verb};
 use crate::exec::ExecSpec;
 use crate::exec::registry::{Exec, Stage, Streams};
 use crate::exec::session;
@@ -86,6 +86,9 @@ pub(super) async fn create<E: Engine>(
     let wanted: Creation = context.json().await?;
     if wanted.cmd.is_empty() {
         return Err(EngineError::BadRequest("No exec command specified".into()));
+    }
+    if wanted.privileged {
+        context.engine.permit(Verb::ExecPrivileged, Some(&container))?;
     }
     can_exec(&container)?;
     let spec = ExecSpec {

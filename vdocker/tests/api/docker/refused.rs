@@ -56,6 +56,14 @@ fn a_policy_denies_with_its_reason() {
 }
 
 #[test]
+fn all_capabilities_are_denied_by_themselves() {
+    let pod = Pod::with_policy(vec![spec_json("web", &["sleep", "1000"])], vec![Verb::ExecPrivileged]);
+    let done = pod.docker(&["exec", "--privileged", "web", "true"]);
+    assert!(done.code != 0 && done.stderr.contains("ExecPrivileged is not for you"), "{done:?}");
+    pod.ok(&["exec", "web", "true"]);
+}
+
+#[test]
 fn the_pods_end_is_denied_under_all_its_names() {
     let pod = Pod::with_policy(vec![spec_json("web", &["sleep", "1000"])], vec![Verb::Shutdown]);
     for target in ["/cradle/shutdown", "/containers/cradle/stop", "/containers/host/kill"] {
