@@ -228,6 +228,7 @@ impl<'s> Lifecycle<'s> {
             _ if again => return self.start_one(index, now),
             State::Delayed(_) => {
                 let code = container.code.unwrap_or_default();
+                container.by_hand = true;
                 self.done(index, code, now);
                 return Ok(self.advance(now));
             }
@@ -274,11 +275,17 @@ impl<'s> Lifecycle<'s> {
     fn done(&mut self, index: usize, code: u8, now: Duration) {
         let container = &mut self.containers[index];
         container.state = State::Done;
+        let by_hand = container.by_hand;
         let passed_on = container.goes_first() && code == 0;
         let stopping = matches!(self.phase, Phase::Stopping(_));
-        if !stopping && container.spec.lifecycle.critical && !passed_on {
+        let ends_pod = !stopping && container.spec.lifecycle.critical && !passed_on;
+        let others = self.containers.iter().any(|c| c.state != State::Done);
+        if !stopping && by_hand && (ends_pod || !others) {
+            // As under Docker, what was stopped by hand is not started again by any policy.
+            self.stopped = true;
+        }
+        if ends_pod {
             self.ended_by = Some(code);
-            let others = self.containers.iter().any(|c| c.state != State::Done);
             let name = &self.containers[index].spec.name;
             self.reason = others.then(|| format!("critical container {name} ended with code {code}"));
             self.begin_stop(None, now);

@@ -220,6 +220,35 @@ fn a_container_stopped_by_hand_is_not_restarted_and_holds_up_no_other() {
     assert!(pod.is_delayed(0));
     assert_eq!(pod.stop_one(0, None, false, at(1080)), Ok(vec![]), "which cancels the restart");
     assert_eq!(pod.ended(1, 0, at(1090)), [Finish]);
+    assert!(!pod.is_stopped(), "the pod's end was the other's own");
+}
+
+#[test]
+fn a_pod_that_ends_with_a_stop_by_hand_was_stopped() {
+    let mut specs = specs(2);
+    let mut pod = Lifecycle::new(&specs);
+    pod.advance(at(0));
+    assert_eq!(pod.ended(1, 0, at(10)), []);
+    assert_eq!(pod.stop_one(0, None, false, at(20)), Ok(vec![Signal(0)]));
+    assert!(!pod.is_stopped());
+    assert_eq!(pod.ended(0, 143, at(30)), [Finish]);
+    assert!(pod.is_stopped());
+
+    specs[0].lifecycle.critical = true;
+    let mut pod = Lifecycle::new(&specs);
+    pod.advance(at(0));
+    assert_eq!(pod.stop_one(0, None, false, at(10)), Ok(vec![Signal(0)]));
+    assert_eq!(pod.ended(0, 143, at(20)), [Signal(1)], "the critical one takes the others with it");
+    assert!(pod.is_stopped());
+
+    specs[0].lifecycle = Default::default();
+    specs[0].lifecycle.restart_on_failure = true;
+    let mut pod = Lifecycle::new(&specs);
+    pod.advance(at(0));
+    assert_eq!(pod.ended(1, 0, at(10)), []);
+    assert_eq!(pod.ended(0, 1, at(20)), []);
+    assert_eq!(pod.stop_one(0, None, false, at(30)), Ok(vec![Finish]), "while it waits for its restart");
+    assert!(pod.is_stopped());
 }
 
 #[test]
@@ -245,6 +274,7 @@ fn a_kill_by_hand_is_a_stop_by_hand() {
     pod.advance(at(0));
     pod.killed_by_hand(0);
     assert_eq!(pod.ended(0, 137, at(10)), [Finish]);
+    assert!(pod.is_stopped());
 }
 
 #[test]

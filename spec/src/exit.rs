@@ -11,7 +11,7 @@ pub struct ExitRecord {
     /// Why the pod ended when it was not simply that its containers had.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
-    /// Whether a user asked the guest for the end, so that the pod is not to be started again.
+    /// Whether a user asked for the end, of the pod or of the container that it ended with: it is not to be started again.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub stopped: bool,
     /// One entry a container, in the order of the launch specification.
