@@ -10,6 +10,7 @@ use crate::failure::Failure;
 use crate::home::Home;
 use crate::package::Package;
 use crate::size::human;
+use crate::stdout;
 
 /// Free space under which a pull of an ordinary image is likely to fail, in bytes.
 const LITTLE_SPACE: u64 = 2 << 30;
@@ -43,7 +44,10 @@ pub(crate) fn run(args: &CheckArgs) -> Result<u8, Failure> {
     let fit = findings.iter().all(|finding| finding.level != Level::Missing);
     if args.json {
         let report = serde_json::json!({ "fit": fit, "findings": findings });
-        println!("{}", serde_json::to_string_pretty(&report).context("cannot print the findings")?);
+        stdout::line(format_args!(
+            "{}",
+            serde_json::to_string_pretty(&report).context("cannot print the findings")?
+        ));
     } else {
         for finding in &findings {
             let mark = match finding.level {
@@ -51,12 +55,15 @@ pub(crate) fn run(args: &CheckArgs) -> Result<u8, Failure> {
                 Level::Warning => "warning",
                 Level::Missing => "MISSING",
             };
-            println!("{mark}  {:16}{}", finding.name, finding.detail);
+            stdout::line(format_args!("{mark}  {:16}{}", finding.name, finding.detail));
             if let Some(remedy) = &finding.remedy {
-                println!("{:25}-> {remedy}", "");
+                stdout::line(format_args!("{:25}-> {remedy}", ""));
             }
         }
-        println!("{}", if fit { "pods can run on this host" } else { "pods cannot run on this host" });
+        stdout::line(format_args!(
+            "{}",
+            if fit { "pods can run on this host" } else { "pods cannot run on this host" }
+        ));
     }
     Ok(u8::from(!fit))
 }

@@ -7,6 +7,7 @@ use crate::cli::{ImageCommand, ImageLsArgs, ImagePruneArgs, ImageRmArgs};
 use crate::failure::Failure;
 use crate::home::Home;
 use crate::size::human;
+use crate::stdout;
 use crate::table;
 
 /// Runs the command.
@@ -22,9 +23,12 @@ pub(crate) fn run(command: &ImageCommand) -> Result<u8, Failure> {
 fn ls(store: &Store, args: &ImageLsArgs) -> Result<u8, Failure> {
     let images = store.list().context("cannot list the images")?;
     if args.json {
-        println!("{}", serde_json::to_string_pretty(&images).context("cannot print the list")?);
+        stdout::line(format_args!(
+            "{}",
+            serde_json::to_string_pretty(&images).context("cannot print the list")?
+        ));
     } else if args.quiet {
-        images.iter().for_each(|image| println!("{}", name(image)));
+        images.iter().for_each(|image| stdout::line(format_args!("{}", name(image))));
     } else {
         let row = |image: &ImageSummary| {
             vec![
@@ -50,7 +54,7 @@ fn rm(store: &Store, args: &ImageRmArgs) -> Result<u8, Failure> {
     let mut code = 0;
     for image in &args.images {
         match store.remove(image).with_context(|| format!("cannot remove image {image}")) {
-            Ok(names) => names.iter().for_each(|name| println!("{name}")),
+            Ok(names) => names.iter().for_each(|name| stdout::line(format_args!("{name}"))),
             Err(error) => {
                 let failure = Failure::from(error);
                 failure.print();
@@ -64,14 +68,17 @@ fn rm(store: &Store, args: &ImageRmArgs) -> Result<u8, Failure> {
 fn prune(store: &Store, args: &ImagePruneArgs) -> Result<u8, Failure> {
     let pruned = store.prune(args.all).context("cannot clear the image store")?;
     if args.json {
-        println!("{}", serde_json::to_string(&pruned).context("cannot print what was removed")?);
+        stdout::line(format_args!(
+            "{}",
+            serde_json::to_string(&pruned).context("cannot print what was removed")?
+        ));
     } else {
-        println!(
+        stdout::line(format_args!(
             "removed {} images and {} layers: {} are free again",
             pruned.images,
             pruned.layers,
             human(pruned.bytes)
-        );
+        ));
     }
     Ok(0)
 }

@@ -8,6 +8,7 @@ use crate::api::container;
 use crate::api::query::Query;
 use crate::cli::containers::InspectArgs;
 use crate::failure::Failure;
+use crate::stdout;
 
 /// Prints an array with an object for each container.
 pub(crate) fn run(args: &InspectArgs) -> Result<u8, Failure> {
@@ -19,6 +20,6 @@ pub(crate) fn run(args: &InspectArgs) -> Result<u8, Failure> {
         api.get::<Value>(query.as_str()).map_err(anyhow::Error::from)
     };
     let found = names.iter().map(inspect).collect::<Result<Vec<_>, _>>()?;
-    println!("{}", serde_json::to_string_pretty(&found).context("cannot print JSON")?);
+    stdout::line(format_args!("{}", serde_json::to_string_pretty(&found).context("cannot print JSON")?));
     Ok(0)
 }

@@ -12,6 +12,7 @@ use crate::failure::Failure;
 use crate::home::Home;
 use crate::pod::{PodDir, PodRecord, PodState, Status};
 use crate::run::is_running;
+use crate::stdout;
 use crate::table;
 
 /// A line of the list.
@@ -58,9 +59,12 @@ pub(crate) fn run(args: &LsArgs) -> Result<u8, Failure> {
         }
     }
     if args.quiet {
-        pods.iter().for_each(|pod| println!("{}", pod.dir.display()));
+        pods.iter().for_each(|pod| stdout::line(format_args!("{}", pod.dir.display())));
     } else if args.json {
-        println!("{}", serde_json::to_string_pretty(&pods).context("cannot print the list")?);
+        stdout::line(format_args!(
+            "{}",
+            serde_json::to_string_pretty(&pods).context("cannot print the list")?
+        ));
     } else {
         print(&pods);
     }

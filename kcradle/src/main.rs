@@ -25,6 +25,7 @@ mod rm;
 mod run;
 mod size;
 mod stats;
+mod stdout;
 mod stop;
 mod summon;
 mod table;
@@ -94,7 +95,9 @@ fn dispatch(command: Command, origin: Instant) -> Result<u8, Failure> {
         Command::Image(command) => image_commands::run(&command),
         Command::Check(args) => check::run(&args),
         Command::Completions(args) => {
-            clap_complete::generate(args.shell, &mut Cli::command(), "kcradle", &mut std::io::stdout());
+            let mut script = Vec::new();
+            clap_complete::generate(args.shell, &mut Cli::command(), "kcradle", &mut script);
+            stdout::text(format_args!("{}", String::from_utf8_lossy(&script)));
             Ok(0)
         }
     }

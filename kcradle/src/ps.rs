@@ -9,6 +9,7 @@ use crate::cli::LsArgs;
 use crate::cli::containers::PsArgs;
 use crate::clock;
 use crate::failure::Failure;
+use crate::stdout;
 use crate::{ls, table};
 
 /// An object of `GET /containers/json`.
@@ -43,7 +44,7 @@ pub(crate) fn run(args: &PsArgs) -> Result<u8, Failure> {
     let query = Query::of("/containers/json".to_owned()).flag("all", args.all);
     let list: serde_json::Value = api.get(query.as_str()).map_err(anyhow::Error::from)?;
     if args.json {
-        println!("{}", serde_json::to_string_pretty(&list).context("cannot print JSON")?);
+        stdout::line(format_args!("{}", serde_json::to_string_pretty(&list).context("cannot print JSON")?));
         return Ok(0);
     }
     let list: Vec<Container> = serde_json::from_value(list).context("the pod's list is malformed")?;
@@ -52,7 +53,7 @@ pub(crate) fn run(args: &PsArgs) -> Result<u8, Failure> {
         false => container.id.chars().take(12).collect(),
     };
     if args.quiet {
-        list.iter().for_each(|container| println!("{}", id(container).escape_debug()));
+        list.iter().for_each(|container| stdout::line(format_args!("{}", id(container).escape_debug())));
         return Ok(0);
     }
     let now = clock::now();

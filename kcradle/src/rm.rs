@@ -12,6 +12,7 @@ use crate::failure::{Failure, HintExt as _};
 use crate::hint;
 use crate::home::Home;
 use crate::pod::{LockError, PodDir, PodError, PodLock, PodRecord};
+use crate::stdout;
 use crate::stop;
 
 /// The files of a pod in the order of their removal: without the first it is none any more.
@@ -33,7 +34,7 @@ pub(crate) fn run(args: &RmArgs) -> Result<u8, Failure> {
     let mut code = 0;
     for path in &args.dirs {
         match remove(path, args.force) {
-            Ok(()) => println!("{}", path.display()),
+            Ok(()) => stdout::line(format_args!("{}", path.display())),
             Err(failure) => {
                 let failure = failure.context(format!("cannot remove {}", path.display()));
                 failure.print();

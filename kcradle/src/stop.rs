@@ -11,6 +11,7 @@ use crate::failure::Failure;
 use crate::hint;
 use crate::pod::{PodDir, Status};
 use crate::run::{control, is_running};
+use crate::stdout;
 
 /// What a pod may take beyond the grace period of its containers: to start at all, and to flush its disks.
 const MARGIN: Duration = Duration::from_secs(10);
@@ -27,7 +28,7 @@ pub(crate) fn run(args: &StopArgs) -> Result<u8, Failure> {
             .map_err(Failure::from)
             .and_then(|dir| stop(&dir, args.time));
         match stopped {
-            Ok(()) => println!("{}", path.display()),
+            Ok(()) => stdout::line(format_args!("{}", path.display())),
             Err(failure) => {
                 let failure = failure.context(format!("cannot stop {}", path.display()));
                 failure.print();

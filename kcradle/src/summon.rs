@@ -23,6 +23,7 @@ use crate::home::Home;
 use crate::package::Package;
 use crate::pod::{DiskRecord, Extent, ImageRecord, PodRecord, record};
 use crate::progress::Display;
+use crate::stdout;
 
 use cancel::Cancel;
 use plan::Plan;
@@ -34,7 +35,7 @@ pub(crate) fn run(args: &SummonArgs) -> Result<u8, Failure> {
     let context = format!("cannot summon {}", args.dir.display());
     let summoned = summon(args, &home).map_err(|failure| failure.context(context))?;
     if args.json {
-        println!("{}", serde_json::to_string(&summoned).context("cannot print the pod")?);
+        stdout::line(format_args!("{}", serde_json::to_string(&summoned).context("cannot print the pod")?));
     } else if !args.quiet {
         let images: Vec<_> = summoned.images.iter().map(|image| image.reference.as_str()).collect();
         eprintln!(

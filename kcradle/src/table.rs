@@ -1,10 +1,11 @@
 //! Tables on standard output: columns as wide as their widest cell, three blanks between them.
 
 use crate::failure::push_visible;
+use crate::stdout;
 
 /// Prints a table.
 pub(crate) fn print(header: &[&str], rows: Vec<Vec<String>>) {
-    print!("{}", render(header, rows));
+    stdout::text(format_args!("{}", render(header, rows)));
 }
 
 /// The text of a table.

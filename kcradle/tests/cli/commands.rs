@@ -149,3 +149,19 @@ fn every_command_explains_itself() {
         assert!(host.good(&["completions", shell]).contains("summon"), "{shell}");
     }
 }
+
+#[test]
+fn a_reader_that_has_gone_and_a_full_disk_are_no_panic() {
+    let print = |stdout: std::process::Stdio| {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_kcradle"));
+        let output = command.args(["completions", "bash"]).stdout(stdout).output().unwrap();
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    assert_eq!(print(writer.into()), (Some(141), String::new()));
+    let full = fs::File::options().write(true).open("/dev/full").unwrap();
+    let (code, error) = print(full.into());
+    assert_eq!(code, Some(1));
+    assert!(error.starts_with("kcradle: cannot write to standard output: No space left"), "{error}");
+}
