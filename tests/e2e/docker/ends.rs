@@ -53,13 +53,16 @@ fn the_socket_is_there_from_the_first_moment_and_in_each_life() {
     let pod = host.summon(
         &["--name", "web", "--stop-timeout", "1"],
         &images::layout("busybox"),
-        &["sh", "-c", "echo ready; exec sleep 1000"],
+        &["sh", "-c", "rm -f /over; echo ready; until test -e /over; do sleep 0.1; done"],
     );
     let socket = pod.path().join("docker.sock");
     std::fs::write(&socket, "left behind").unwrap();
-    let mut command = pod.command(&["--restart", "always"]);
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut running = Running::new(command.spawn().unwrap());
+    let start = || {
+        let mut command = pod.command(&["--restart", "always"]);
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        Running::new(command.spawn().unwrap())
+    };
+    let mut running = start();
     // Long before anybody listens in the guest.
     let mut early = loop {
         if let Ok(stream) = UnixStream::connect(&socket) {
@@ -78,11 +81,15 @@ fn the_socket_is_there_from_the_first_moment_and_in_each_life() {
     let mut word = [0; 6];
     follower.stdout.as_mut().unwrap().read_exact(&mut word).unwrap();
     assert_eq!(&word, b"ready\n");
-    assert_eq!(docker.good(&["kill", "web"]), "web\n");
+    docker.shell("web", "touch /over");
     assert_eq!(finish(follower).0, b"");
-    // The next life: what the last one's clients used has a successor.
+    // The next life: what the last one's clients used has a successor. What is ended by hand has none.
     running.wait_for("ready");
     assert_eq!(docker.shell("web", "echo alive"), "alive\n");
     assert_eq!(docker.good(&["stop", "cradle"]), "cradle\n");
+    assert_eq!(running.end().code, Some(137));
+    let mut running = start();
+    running.wait_for("ready");
+    assert_eq!(docker.good(&["kill", "web"]), "web\n");
     assert_eq!(running.end().code, Some(137));
 }
