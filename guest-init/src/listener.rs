@@ -11,7 +11,7 @@ use std::rc::Rc;
 use std::time::Duration;
 use tokio::io::Interest;
 use tokio::sync::Notify;
-use vdocker::Server;
+use vdocker::{Pod, Server};
 
 /// How long after a pod's end its clients may get on with nothing before power is cut.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -25,7 +25,7 @@ const NEXT_TRY: Duration = Duration::from_millis(100);
 /// The API's server, made for the first connection.
 pub(crate) struct Api {
     engine: Rc<Engine>,
-    server: OnceCell<Server<Engine>>,
+    server: OnceCell<Server<Pod<Engine>>>,
     connections: Rc<Connections>,
     /// Connections that are left are dropped.
     over: Rc<Notify>,

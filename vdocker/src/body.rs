@@ -19,7 +19,7 @@ use crate::frame::Frame;
 
 /// What a response carries.
 #[derive(Default)]
-pub(crate) struct Body {
+pub struct Body {
     content: Content,
     /// Tells the connection when the response is over.
     pub(crate) answered: Option<Answered>,
@@ -42,11 +42,11 @@ struct Stream {
 
 /// Where the producer of a body puts its frames, one at a time.
 #[derive(Clone, Default)]
-pub(crate) struct Sink(Rc<RefCell<Option<Frame>>>);
+pub struct Sink(Rc<RefCell<Option<Frame>>>);
 
 impl Sink {
     /// Gives a frame to the client; returns when it is taken, so that a slow client holds its producer back.
-    pub(crate) async fn send(&self, frame: impl Into<Frame>) {
+    pub async fn send(&self, frame: impl Into<Frame>) {
         self.taken().await;
         *self.0.borrow_mut() = Some(frame.into());
         self.taken().await;
@@ -61,18 +61,18 @@ impl Sink {
 impl Body {
     /// No bytes.
     #[must_use]
-    pub(crate) fn empty() -> Self {
+    pub fn empty() -> Self {
         Self::default()
     }
 
     /// Chunks as they come; an error among them cuts the response off, so that the client sees it.
     #[must_use]
-    pub(crate) fn chunks(chunks: Chunks) -> Self {
+    pub fn chunks(chunks: Chunks) -> Self {
         Self::of(Content::Chunks(chunks))
     }
 
     /// What a future puts into the sink that it is given. The response's head is sent at once.
-    pub(crate) fn stream<F>(producer: impl FnOnce(Sink) -> F) -> Self
+    pub fn stream<F>(producer: impl FnOnce(Sink) -> F) -> Self
     where
         F: Future<Output = io::Result<()>> + 'static,
     {

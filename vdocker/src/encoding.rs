@@ -9,7 +9,7 @@ use crate::websocket::{self, Opcode};
 
 /// How bytes look for the client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Encoding {
+pub enum Encoding {
     /// As they are.
     Raw,
     /// In frames of [`stdcopy`].
@@ -19,7 +19,7 @@ pub(crate) enum Encoding {
 }
 
 impl Encoding {
-    pub(crate) fn frame<P: Buf>(self, stream: Stream, bytes: P) -> Frame<P> {
+    pub fn frame<P: Buf>(self, stream: Stream, bytes: P) -> Frame<P> {
         match self {
             Self::Raw => Frame::from(bytes),
             Self::Multiplexed => stdcopy::frame(stream, bytes),

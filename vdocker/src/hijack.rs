@@ -37,7 +37,7 @@ pub trait Socket: AsyncRead + AsyncWrite + AsFd + Unpin + 'static {}
 impl<T: AsyncRead + AsyncWrite + AsFd + Unpin + 'static> Socket for T {}
 
 /// The bytes of a connection that HTTP has left, those first that hyper had read already.
-pub(crate) struct Hijacked {
+pub struct Hijacked {
     read: Bytes,
     io: Box<dyn Socket>,
 }
@@ -52,7 +52,7 @@ pub(crate) struct Takeover {
 
 impl Takeover {
     /// Writes a response's head, then runs the stream.
-    pub(crate) fn new<F>(
+    pub fn new<F>(
         status: StatusCode,
         headers: &[(&str, &str)],
         run: impl FnOnce(Hijacked) -> F + 'static,
@@ -63,7 +63,7 @@ impl Takeover {
         Self { head: head(status, headers), run: Box::new(|stream| Box::pin(run(stream))) }
     }
 
-    pub(crate) async fn run(self, mut stream: Hijacked) {
+    pub async fn run(self, mut stream: Hijacked) {
         // A client that is gone is found out by the stream: what it asked for has begun.
         let _sent = stream.write_all(&self.head).await;
         (self.run)(stream).await;
@@ -71,30 +71,30 @@ impl Takeover {
 }
 
 impl Hijacked {
-    pub(crate) fn new(io: impl Socket, read: Bytes) -> Self {
+    pub fn new(io: impl Socket, read: Bytes) -> Self {
         Self { read, io: Box::new(io) }
     }
 
     /// The two directions. Both borrow the stream only while they are polled.
-    pub(crate) fn split(self) -> (Reader, Writer) {
+    pub fn split(self) -> (Reader, Writer) {
         let shared = Rc::new(RefCell::new(self));
         (Reader(Rc::clone(&shared)), Writer(shared))
     }
 }
 
 /// What a client sends.
-pub(crate) struct Reader(Rc<RefCell<Hijacked>>);
+pub struct Reader(Rc<RefCell<Hijacked>>);
 
 impl Reader {
     /// Returns when the client is gone for good, which the end of its bytes alone does not mean: it may only have
     /// no more to say.
-    pub(crate) fn gone(&self) -> impl Future<Output = ()> + 'static {
+    pub fn gone(&self) -> impl Future<Output = ()> + 'static {
         hangup::hangup(self.0.borrow().io.as_fd().try_clone_to_owned())
     }
 
     /// Gives what the client sends to a program's standard input, and closes that behind it where `closes` says so.
     /// Without an input, or when it takes no more, reads on for nobody. Returns when the client is gone.
-    pub(crate) async fn forward<I: AsyncWrite + Unpin>(&mut self, into: &mut Option<I>, closes: bool) {
+    pub async fn forward<I: AsyncWrite + Unpin>(&mut self, into: &mut Option<I>, closes: bool) {
         let mut gone = pin!(self.gone());
         let mut buffer = vec![0; if into.is_some() { READ } else { DISCARD }];
         loop {
@@ -123,11 +123,11 @@ impl Reader {
 }
 
 /// What a client gets.
-pub(crate) struct Writer(Rc<RefCell<Hijacked>>);
+pub struct Writer(Rc<RefCell<Hijacked>>);
 
 impl Writer {
     /// Ends the stream: the client sees the end of it, and may still send for a moment without an error.
-    pub(crate) async fn finish(mut self, reader: Reader) {
+    pub async fn finish(mut self, reader: Reader) {
         // A client that is gone needs no end.
         let _ended = self.shutdown().await;
         drain(reader).await;
@@ -136,7 +136,7 @@ impl Writer {
 
 /// Ends a connection's writing side and waits a moment for the client to end its own. Closing with unread bytes
 /// would make the kernel throw away what the client has not read yet.
-pub(crate) async fn linger(stream: Hijacked) {
+pub async fn linger(stream: Hijacked) {
     let (reader, writer) = stream.split();
     writer.finish(reader).await;
 }

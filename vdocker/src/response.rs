@@ -9,11 +9,11 @@ use crate::engine::EngineError;
 use crate::version;
 
 /// What a route answers.
-pub(crate) type Response = hyper::Response<Body>;
+pub type Response = hyper::Response<Body>;
 
 /// Without a body.
 #[must_use]
-pub(crate) fn status(status: StatusCode) -> Response {
+pub fn status(status: StatusCode) -> Response {
     with_body(status, Body::empty())
 }
 
@@ -21,7 +21,7 @@ pub(crate) fn status(status: StatusCode) -> Response {
 ///
 /// # Errors
 /// [`EngineError::Failed`] where the value is no JSON.
-pub(crate) fn json<T: Serialize + ?Sized>(status: StatusCode, value: &T) -> Result<Response, EngineError> {
+pub fn json<T: Serialize + ?Sized>(status: StatusCode, value: &T) -> Result<Response, EngineError> {
     let mut bytes = serde_json::to_vec(value)
         .map_err(|error| EngineError::Failed(format!("cannot write JSON: {error}")))?;
     bytes.push(b'\n');
@@ -29,7 +29,7 @@ pub(crate) fn json<T: Serialize + ?Sized>(status: StatusCode, value: &T) -> Resu
 }
 
 /// A body of that type.
-pub(crate) fn typed(status: StatusCode, content_type: &'static str, body: impl Into<Body>) -> Response {
+pub fn typed(status: StatusCode, content_type: &'static str, body: impl Into<Body>) -> Response {
     let mut response = with_body(status, body.into());
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     response
@@ -37,7 +37,7 @@ pub(crate) fn typed(status: StatusCode, content_type: &'static str, body: impl I
 
 /// What the client is told of an error.
 #[must_use]
-pub(crate) fn error(error: &EngineError) -> Response {
+pub fn error(error: &EngineError) -> Response {
     let status_code = error_status(error);
     if status_code == StatusCode::NOT_MODIFIED {
         return status(status_code);
@@ -47,7 +47,7 @@ pub(crate) fn error(error: &EngineError) -> Response {
 }
 
 /// Puts in the headers that every answer of Docker has.
-pub(crate) fn common_headers(headers: &mut HeaderMap) {
+pub fn common_headers(headers: &mut HeaderMap) {
     let server = format!("Docker/{} (linux)", version::DOCKER);
     let common = [
         ("api-version", HeaderValue::from_static(version::NEWEST)),

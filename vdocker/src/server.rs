@@ -1,22 +1,24 @@
-//! The server: gives each connection to hyper, counts what is open, and ends it all in order.
+//! The server: gives each connection to hyper and each request to a [`Service`], counts what is open, and ends it all in
+//! order.
 //!
 //! Everything runs on one thread, in a [`tokio::task::LocalSet`]: whoever accepts connections spawns
 //! [`Server::serve_connection`] for each.
 
 mod connection;
 mod panics;
-mod router;
+mod wire;
 
+use std::future::Future;
 use std::rc::Rc;
 use std::time::Duration;
 
+use hyper::http::request::Parts;
 use tokio::sync::watch;
 
-pub(crate) use self::connection::Wire;
-use crate::engine::Engine;
-use crate::exec::registry::Registry;
+pub use self::wire::Wire;
 use crate::hijack::Socket;
-use crate::routes::{self, Route};
+use crate::request_body::RequestBody;
+use crate::response::Response;
 
 /// Connections at a time; more are told that the server is busy.
 pub const MAX_CONNECTIONS: usize = 256;
@@ -24,37 +26,42 @@ pub const MAX_CONNECTIONS: usize = 256;
 /// Hijacked streams at a time.
 pub const MAX_STREAMS: usize = 128;
 
-/// The Docker Engine API of an engine.
-pub struct Server<E: Engine>(Rc<Api<E>>);
-
-/// What all connections share.
-pub(crate) struct Api<E: Engine> {
-    pub(crate) engine: Rc<E>,
-    pub(crate) execs: Registry,
-    pub(crate) closing: watch::Sender<bool>,
-    routes: Vec<Route<E>>,
-    connections: Gauge,
-    streams: Gauge,
+/// What answers requests.
+pub trait Service: 'static {
+    /// Answers a request. May never return: then the request's [`Wire`] was told to take the connection over.
+    fn answer(self: Rc<Self>, request: Request) -> impl Future<Output = Response>;
 }
 
-impl<E: Engine> Clone for Server<E> {
+/// A request as a service gets it.
+#[derive(Debug)]
+pub struct Request {
+    /// Method, target and headers.
+    pub parts: Parts,
+    /// The body, not yet read.
+    pub body: RequestBody,
+    /// What it may do with its connection.
+    pub wire: Wire,
+}
+
+/// A service that connections reach.
+#[derive(Debug)]
+pub struct Server<S> {
+    service: Rc<S>,
+    open: Rc<Open>,
+}
+
+impl<S> Clone for Server<S> {
     fn clone(&self) -> Self {
-        Self(Rc::clone(&self.0))
+        Self { service: Rc::clone(&self.service), open: Rc::clone(&self.open) }
     }
 }
 
-impl<E: Engine> Server<E> {
-    /// A server of that engine without connections.
+impl<S: Service> Server<S> {
+    /// A server without connections. The service is made with what it shares with them.
     #[must_use]
-    pub fn new(engine: Rc<E>) -> Self {
-        Self(Rc::new(Api {
-            engine,
-            execs: Registry::default(),
-            closing: watch::Sender::new(false),
-            routes: routes::table(),
-            connections: Gauge::new(MAX_CONNECTIONS),
-            streams: Gauge::new(MAX_STREAMS),
-        }))
+    pub fn serving(service: impl FnOnce(Rc<Open>) -> S) -> Self {
+        let open = Rc::new(Open::default());
+        Self { service: Rc::new(service(Rc::clone(&open))), open }
     }
 
     /// Serves a connection to its end: requests one after the other, and the stream that one of them may turn it
@@ -63,8 +70,8 @@ impl<E: Engine> Server<E> {
     where
         T: Socket,
     {
-        match self.0.connections.enter() {
-            Some(_open) => panics::contained(connection::serve(Rc::clone(&self.0), io)).await,
+        match self.open.connections.enter() {
+            Some(_entered) => panics::contained(connection::serve(self.clone(), io)).await,
             None => connection::refuse(io).await,
         }
     }
@@ -72,26 +79,51 @@ impl<E: Engine> Server<E> {
     /// Asks all connections to end: idle ones at once, the others after their request; streams give out their last
     /// bytes first. Returns when none is left (`true`), or after the time given (`false`).
     pub async fn close(&self, grace: Duration) -> bool {
-        self.0.closing.send_replace(true);
-        tokio::time::timeout(grace, self.0.connections.emptied()).await.is_ok()
+        self.open.closing.send_replace(true);
+        tokio::time::timeout(grace, self.open.connections.emptied()).await.is_ok()
+    }
+
+    /// The service.
+    #[must_use]
+    pub fn service(&self) -> &Rc<S> {
+        &self.service
     }
 
     /// Open connections.
     #[must_use]
     pub fn connections(&self) -> usize {
-        self.0.connections.count()
+        self.open.connections.count()
     }
 
     /// Connections that are hijacked streams.
     #[must_use]
     pub fn streams(&self) -> usize {
-        self.0.streams.count()
+        self.open.streams.count()
     }
 }
 
-impl<E: Engine> Api<E> {
+/// What is open, and whether it is to end.
+#[derive(Debug)]
+pub struct Open {
+    /// Sends `true` once the server is asked to end.
+    pub(crate) closing: watch::Sender<bool>,
+    connections: Gauge,
+    streams: Gauge,
+}
+
+impl Default for Open {
+    fn default() -> Self {
+        Self {
+            closing: watch::Sender::new(false),
+            connections: Gauge::new(MAX_CONNECTIONS),
+            streams: Gauge::new(MAX_STREAMS),
+        }
+    }
+}
+
+impl Open {
     /// Returns once the server is asked to end.
-    pub(crate) async fn closing(&self) {
+    pub async fn closing(&self) {
         // The sender lives as long as `self`.
         let mut closing = self.closing.subscribe();
         let _closing = closing.wait_for(|closing| *closing).await;
@@ -104,12 +136,14 @@ impl<E: Engine> Api<E> {
 }
 
 /// Counts what goes on, up to a limit.
+#[derive(Debug)]
 struct Gauge {
     count: watch::Sender<usize>,
     limit: usize,
 }
 
 /// One that is counted, until it is dropped.
+#[derive(Debug)]
 pub(crate) struct Entered(watch::Sender<usize>);
 
 impl Gauge {

@@ -7,16 +7,16 @@ use tokio::sync::mpsc;
 use super::{Attachment, output};
 use crate::engine::Engine;
 use crate::hijack::{Hijacked, Reader};
-use crate::server::Api;
+use crate::pod::Pod;
 
 /// Serves an attached client until the container's run is over or the client is gone.
-pub(crate) async fn run<E: Engine>(api: Rc<Api<E>>, attachment: Attachment, stream: Hijacked) {
+pub(crate) async fn run<E: Engine>(api: Rc<Pod<E>>, attachment: Attachment, stream: Hijacked) {
     let (mut reader, mut writer) = stream.split();
     // Nobody sends: the client's bytes are nothing but input.
     let (_replier, mut replies) = mpsc::channel(1);
     let is_served = tokio::select! {
         biased;
-        end = output::copy_out(&attachment, &api.closing, &mut writer, &mut replies) => end.is_ok(),
+        end = output::copy_out(&attachment, &api.open.closing, &mut writer, &mut replies) => end.is_ok(),
         () = copy_in(&*api.engine, &attachment, &mut reader) => false,
     };
     if is_served {

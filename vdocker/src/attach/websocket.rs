@@ -11,7 +11,7 @@ use super::Attachment;
 use super::output::{self, Reply};
 use crate::engine::Engine;
 use crate::hijack::{Hijacked, Reader};
-use crate::server::Api;
+use crate::pod::Pod;
 use crate::websocket::{CloseCode, Decoder, Message, close_frame, pong_frame};
 
 /// Bytes that are read from a client at a time.
@@ -21,12 +21,12 @@ const READ: usize = 16 << 10;
 const REPLIES: usize = 4;
 
 /// Serves an attached client until the container's run is over, the client closes or is gone.
-pub(crate) async fn run<E: Engine>(api: Rc<Api<E>>, attachment: Attachment, stream: Hijacked) {
+pub(crate) async fn run<E: Engine>(api: Rc<Pod<E>>, attachment: Attachment, stream: Hijacked) {
     let (mut reader, mut writer) = stream.split();
     let (replier, mut replies) = mpsc::channel(REPLIES);
     let end = tokio::select! {
         biased;
-        end = output::copy_out(&attachment, &api.closing, &mut writer, &mut replies) => end,
+        end = output::copy_out(&attachment, &api.open.closing, &mut writer, &mut replies) => end,
         () = copy_in(&*api.engine, &attachment, &mut reader, &replier) => return,
     };
     let Ok(last) = end else { return };

@@ -15,10 +15,11 @@ use tokio::sync::mpsc;
 use crate::archive::{PathStat, WriteOptions};
 use crate::body::Body;
 use crate::container::Container;
-use crate::context::{Context, RequestBody};
+use crate::context::Context;
 use crate::engine::{Engine, EngineError};
 use crate::events::Event;
 use crate::query::Query;
+use crate::request_body::RequestBody;
 use crate::response::{self, Response};
 use crate::time;
 

@@ -64,7 +64,7 @@ pub(super) async fn events<E: Engine>(mut context: Context<E>) -> Result<Respons
                 biased;
                 event = next.recv() => event,
                 () = &mut over => return Ok(()),
-                () = api.closing() => return Ok(()),
+                () = api.open.closing() => return Ok(()),
             };
             match event {
                 Ok(event) if interest.until.is_some_and(|until| event.time > until) => return Ok(()),

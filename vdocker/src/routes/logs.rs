@@ -54,7 +54,7 @@ pub(super) async fn logs<E: Engine>(
     if follows {
         context.follow().await?;
     }
-    let closing = context.api.closing.subscribe();
+    let closing = context.api.open.closing.subscribe();
     let body = Body::stream(async move |sink| {
         if let Err(error) = copy_out(&container, options, follows, closing, style, &sink).await {
             let text = Bytes::from(format!("Error grabbing logs: {error}\n"));

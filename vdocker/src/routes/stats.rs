@@ -49,7 +49,7 @@ pub(super) async fn stats<E: Engine>(
             is_first = false;
             tokio::select! {
                 () = tokio::time::sleep(INTERVAL) => {}
-                () = api.closing() => return Ok(()),
+                () = api.open.closing() => return Ok(()),
             }
             before = now.take();
             now = read(&*engine, &container).map_err(std::io::Error::other)?;

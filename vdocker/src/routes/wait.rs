@@ -52,7 +52,7 @@ pub(super) async fn wait<E: Engine>(
         tokio::select! {
             biased;
             _met = changes.wait_for(|state| condition.is_met(state)) => {}
-            () = api.closing() => {}
+            () = api.open.closing() => {}
         }
         let result = WaitResult::new(&container.state.borrow());
         let mut line = serde_json::to_vec(&result)?;

@@ -14,12 +14,12 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::AsyncWriteExt;
 
-use super::{Api, router};
+use super::{Request, Server, Service, Wire};
 use crate::body::Body;
-use crate::engine::Engine;
-use crate::flow::{Answered, Flow, FlowIo, Phase};
+use crate::flow::{Answered, FlowIo, Phase};
 use crate::hijack::hangup::hangup;
-use crate::hijack::{self, Hijacked, Socket, Takeover};
+use crate::hijack::{self, Hijacked, Socket};
+use crate::request_body::RequestBody;
 
 /// For a request's head, from the end of the request before it.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(120);
@@ -33,33 +33,23 @@ const MAX_BUFFER: usize = 256 << 10;
 /// Header lines of a request.
 const MAX_HEADERS: usize = 64;
 
-/// Where a route leaves what is to become of its connection.
-pub(crate) type TakeoverSlot = Rc<RefCell<Option<Takeover>>>;
-
-/// What a request knows of its connection.
-#[derive(Clone, Default)]
-pub(crate) struct Wire {
-    pub(crate) flow: Rc<Flow>,
-    pub(crate) takeover: TakeoverSlot,
-}
-
 /// Serves a connection to its end.
-pub(super) async fn serve<E: Engine, T>(api: Rc<Api<E>>, io: T)
+pub(super) async fn serve<S: Service, T>(server: Server<S>, io: T)
 where
     T: Socket,
 {
-    let wire = Wire::default();
+    let wire = Wire::new(Rc::clone(&server.open));
     let service = service_fn(|request: hyper::Request<Incoming>| {
-        let (api, wire) = (Rc::clone(&api), wire.clone());
+        let (service, wire) = (Rc::clone(&server.service), wire.clone());
         // At once: hyper looks for the client's end before it asks for the answer.
         wire.flow.enter(Phase::Answering);
-        async move { Ok::<_, Infallible>(answer(api, wire, request).await) }
+        async move { Ok::<_, Infallible>(answer(service, wire, request).await) }
     });
     let io = Rc::new(RefCell::new(io));
     let flow_io = FlowIo { io: Rc::clone(&io), flow: Rc::clone(&wire.flow) };
     let mut connection = builder().serve_connection(TokioIo::new(flow_io), service);
     let mut gone = None;
-    let mut closing = Box::pin(api.closing());
+    let mut closing = Box::pin(server.open.closing());
     let mut is_closing = false;
     // Whatever hyper's error says, the client is gone, or has been told.
     let takeover = poll_fn(|context| {
@@ -105,13 +95,15 @@ pub(super) async fn refuse<T: Socket>(mut io: T) {
     hijack::linger(Hijacked::new(io, bytes::Bytes::new())).await;
 }
 
-async fn answer<E: Engine>(
-    api: Rc<Api<E>>,
+async fn answer<S: Service>(
+    service: Rc<S>,
     wire: Wire,
     request: hyper::Request<Incoming>,
 ) -> hyper::Response<Body> {
     let flow = Rc::clone(&wire.flow);
-    let mut response = router::dispatch(api, wire, request).await;
+    let (parts, incoming) = request.into_parts();
+    let body = RequestBody::new(incoming, Rc::clone(&flow));
+    let mut response = service.answer(Request { parts, body, wire }).await;
     response.body_mut().answered = Some(Answered(flow));
     response
 }

@@ -9,7 +9,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 use tokio::task::{LocalSet, spawn_local};
 use vdocker::stdcopy::{Decoder, Kind};
-use vdocker::{Engine, Server};
+use vdocker::{Engine, Pod, Server};
 
 use crate::fake::FakeEngine;
 use crate::pod::parse;
@@ -20,7 +20,7 @@ const LIMIT: Duration = Duration::from_secs(60);
 /// A server and its engine.
 pub(crate) struct Bench {
     pub(crate) engine: Rc<FakeEngine>,
-    pub(crate) server: Server<FakeEngine>,
+    pub(crate) server: Server<Pod<FakeEngine>>,
 }
 
 impl Bench {

@@ -9,7 +9,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 use tokio::task::{LocalSet, spawn_local};
 use tokio::time::timeout;
-use vdocker::Server;
+use vdocker::{Pod, Server};
 
 use super::engine::IdleEngine;
 
@@ -86,7 +86,7 @@ fn messages() -> Vec<Vec<u8>> {
 }
 
 /// Sends a message in pieces, ends its side, and hangs up once the server has said all. Returns what it said.
-async fn talk(server: &Server<IdleEngine>, input: &[u8]) -> Vec<u8> {
+async fn talk(server: &Server<Pod<IdleEngine>>, input: &[u8]) -> Vec<u8> {
     let (mut client, socket) = UnixStream::pair().expect("sockets can be made");
     let served = spawn_local({
         let server = server.clone();

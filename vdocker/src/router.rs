@@ -2,33 +2,27 @@
 
 use std::rc::Rc;
 
-use hyper::body::Incoming;
-use hyper::http::request::Parts;
-use hyper::{Request, StatusCode};
+use hyper::StatusCode;
 
-use super::{Api, connection::Wire};
-use crate::context::{Context, RequestBody};
+use crate::context::Context;
 use crate::engine::{Engine, EngineError};
+use crate::pod::Pod;
 use crate::query::Query;
 use crate::resolve;
 use crate::response::{self, Response};
 use crate::routes::{Answer, Handler, Route};
+use crate::server::Request;
 use crate::version::{self, ApiVersion, VersionError};
 
 /// Answers a request.
-pub(super) async fn dispatch<E: Engine>(api: Rc<Api<E>>, wire: Wire, request: Request<Incoming>) -> Response {
-    let (parts, body) = request.into_parts();
-    let mut response = route(api, wire, parts, body).await.unwrap_or_else(|error| response::error(&error));
+pub(crate) async fn dispatch<E: Engine>(api: Rc<Pod<E>>, request: Request) -> Response {
+    let mut response = route(api, request).await.unwrap_or_else(|error| response::error(&error));
     response::common_headers(response.headers_mut());
     response
 }
 
-async fn route<E: Engine>(
-    api: Rc<Api<E>>,
-    wire: Wire,
-    parts: Parts,
-    incoming: Incoming,
-) -> Result<Response, EngineError> {
+async fn route<E: Engine>(api: Rc<Pod<E>>, request: Request) -> Result<Response, EngineError> {
+    let Request { parts, body, wire } = request;
     let (version, path) = version::split(parts.uri.path());
     let found = api.routes.iter().find_map(|route| Some((route, route.matches(&parts.method, path)?)));
     let Some((route, id)) = found else {
@@ -39,7 +33,6 @@ async fn route<E: Engine>(
         Err(error) => return unsupported(error),
     };
     let query = Query::parse(parts.uri.query().unwrap_or_default())?;
-    let body = RequestBody::new(incoming, Rc::clone(&wire.flow));
     let engine = Rc::clone(&api.engine);
     let api_of_request = Rc::clone(&api);
     let context =
