@@ -105,14 +105,6 @@ impl Wire {
         self.stream().map(drop)
     }
 
-    /// Whether the connection can be taken over now.
-    ///
-    /// # Errors
-    /// Those of [`Wire::hijack`].
-    pub(crate) fn can_stream(&self) -> Result<(), EngineError> {
-        self.stream().map(drop)
-    }
-
     fn stream(&self) -> Result<Entered, EngineError> {
         if self.flow.has_unsent() {
             return Err(EngineError::BadRequest("a stream cannot follow an answer that is not read".into()));
