@@ -263,12 +263,13 @@ impl vdocker::Engine for Engine {
         })
     }
 
-    async fn exec(
+    fn exec(
         &self,
         container: &Container,
         spec: &ExecSpec,
-    ) -> Result<ExecProcess<Self::Input, Self::Output>, ExecError> {
-        exec::run(self, container, spec).await
+    ) -> Result<impl Future<Output = Result<ExecProcess<Stdin, Output>, ExecError>> + 'static, EngineError>
+    {
+        exec::run(&self.pod, container, spec)
     }
 
     async fn stat(&self, container: &Container, path: &str) -> Result<PathStat, EngineError> {

@@ -208,15 +208,20 @@ pub trait Engine: 'static {
     /// [`EngineError::Failed`].
     fn stats(&self, container: &Container) -> Result<Sample, EngineError>;
 
-    /// Runs a program in a container. Returns once it is executed.
+    /// Makes a process in a container. What is returned is ready once that has executed its program, or could not:
+    /// [`ExecError`] has the code and words that Docker has for it. Dropping it before ends the process.
     ///
     /// # Errors
-    /// [`ExecError`]: the code and words that Docker has for a program that cannot be executed.
-    async fn exec(
+    /// [`EngineError::Conflict`] where the container does not run, or is paused; others where there is no process.
+    #[expect(clippy::type_complexity, reason = "it is what a call gives, and has no other name")]
+    fn exec(
         &self,
         container: &Container,
         spec: &ExecSpec,
-    ) -> Result<ExecProcess<Self::Input, Self::Output>, ExecError>;
+    ) -> Result<
+        impl Future<Output = Result<ExecProcess<Self::Input, Self::Output>, ExecError>> + 'static,
+        EngineError,
+    >;
 
     /// What is at a path of a container. A link at its end is not followed, links on the way are, inside the root.
     ///

@@ -1,6 +1,5 @@
 //! Programs run in containers beside their first processes.
 
-use super::Engine;
 use crate::container::failure::Failure;
 use crate::container::process::{Process, Target};
 use crate::container::terminal;
@@ -17,7 +16,7 @@ use std::rc::Rc;
 use std::time::Duration;
 use tokio::sync::oneshot;
 use vdocker::exec::{ExecError, ExecProcess, ExecSpec};
-use vdocker::{Container, Status};
+use vdocker::{Container, EngineError, Status};
 
 /// Programs that run in a container at a time, beside its first process.
 const MAX_EXECS: usize = 256;
@@ -26,13 +25,28 @@ const MAX_EXECS: usize = 256;
 const MOST_SETUP: Duration = Duration::from_secs(120);
 
 /// A process that is being set up: killed where nobody waits for that any more, as its container can hold it up.
-struct Starting<'a> {
-    pod: &'a Pod,
+struct Starting {
+    pod: Rc<Pod>,
     pid: Pid,
     done: bool,
 }
 
-impl Drop for Starting<'_> {
+impl Starting {
+    /// Waits until it has executed its program, or could not.
+    async fn executed(mut self, pipe: OwnedFd, container: &str) -> Result<Pid, ExecError> {
+        let message = || format!("container {container} holds up the start of what is run in it");
+        let failure = tokio::time::timeout(MOST_SETUP, Failure::wait(pipe)).await;
+        match failure.map_err(|_| ExecError { code: 126, message: message() })? {
+            Some(failure) => Err(refused(failure)),
+            None => {
+                self.done = true;
+                Ok(self.pid)
+            }
+        }
+    }
+}
+
+impl Drop for Starting {
     fn drop(&mut self) {
         if !self.done {
             self.pod.reaper.signal(self.pid, libc::SIGKILL.unsigned_abs());
@@ -59,63 +73,60 @@ impl Drop for Slot {
 }
 
 /// See [`vdocker::Engine::exec`].
-pub(super) async fn run(
-    engine: &Engine,
+pub(super) fn run(
+    pod: &Rc<Pod>,
     container: &Container,
     spec: &ExecSpec,
-) -> Result<ExecProcess<Stdin, Output>, ExecError> {
+) -> Result<impl Future<Output = Result<ExecProcess<Stdin, Output>, ExecError>> + use<>, EngineError> {
     check(spec)?;
-    let (process, exit, ended) = begin(engine, container, spec)?;
-    let Process { pid, starting, stdin, outputs: [stdout, stderr], terminal } = process;
-    let mut start = Starting { pod: &engine.pod, pid, done: false };
+    let (process, exit, ended) = begin(pod, container, spec)?;
+    let start = Starting { pod: Rc::clone(pod), pid: process.pid, done: false };
+    let Process { starting, stdin, outputs: [stdout, stderr], terminal, .. } = process;
     let watched = |fd: OwnedFd| Output::new(fd, Rc::clone(&ended)).map_err(|error| failed(&error));
     let stdin = stdin.map(|fd| Stdin::own(fd, spec.tty)).transpose().map_err(|error| failed(&error))?;
-    let stdout = stdout.map(watched).transpose()?.ok_or_else(|| other("no output".to_owned()))?;
+    let stdout = stdout.map(watched).transpose()?;
+    let stdout = stdout.ok_or_else(|| EngineError::Failed("no output".to_owned()))?;
     let stderr = stderr.map(watched).transpose()?;
-    let held_up = |_| other(format!("container {} holds up the start of what is run in it", container.id));
-    if let Some(failure) = tokio::time::timeout(MOST_SETUP, Failure::wait(starting)).await.map_err(held_up)? {
-        return Err(refused(failure));
-    }
-    start.done = true;
-    let reaper = {
-        let pod = Rc::clone(&engine.pod);
-        move || pod.reaper.signal(pid, libc::SIGKILL.unsigned_abs())
-    };
     let resize = move |size| {
         if let Some(terminal) = &terminal {
             // A terminal whose other side is closed has no use for a size.
             let _closed = rustix::termios::tcsetwinsize(terminal, terminal::size_of(size));
         }
     };
-    Ok(ExecProcess {
-        pid: pid.as_raw_nonzero().get().unsigned_abs(),
-        stdin,
-        stdout,
-        stderr,
-        resize: Box::new(resize),
-        kill: Box::new(reaper),
-        exit,
+    let (pod, id) = (Rc::clone(pod), container.id.clone());
+    Ok(async move {
+        let pid = start.executed(starting, &id).await?;
+        Ok(ExecProcess {
+            pid: pid.as_raw_nonzero().get().unsigned_abs(),
+            stdin,
+            stdout,
+            stderr,
+            resize: Box::new(resize),
+            kill: Box::new(move || pod.reaper.signal(pid, libc::SIGKILL.unsigned_abs())),
+            exit,
+        })
     })
 }
 
 /// Makes the process, and sees to it that its end is told: the code before the end of its output.
 fn begin(
-    engine: &Engine,
+    pod: &Pod,
     container: &Container,
     spec: &ExecSpec,
-) -> Result<(Process, oneshot::Receiver<u8>, Rc<Latch>), ExecError> {
-    let gone = || other(format!("container {} is not running", container.id));
-    let member = engine.pod.members.get(container.index).ok_or_else(gone)?;
-    let busy = || other(format!("too many programs are run in container {}", container.id));
+) -> Result<(Process, oneshot::Receiver<u8>, Rc<Latch>), EngineError> {
+    let id = &container.id;
+    let gone = || EngineError::Conflict(format!("container {id} is not running"));
+    let member = pod.members.get(container.index).ok_or_else(gone)?;
+    let busy = || EngineError::Busy(format!("too many programs are run in container {id}"));
     let slot = Slot::take(&member.execs).ok_or_else(busy)?;
     let running = member.running.borrow();
     // A process that has been reaped has lost its number.
-    let running = running.as_ref().filter(|running| engine.pod.reaper.has(running.pid)).ok_or_else(gone)?;
+    let running = running.as_ref().filter(|running| pod.reaper.has(running.pid)).ok_or_else(gone)?;
     match container.state.borrow().status {
         Status::Running => {}
         Status::Paused => {
-            let words = format!("Container {} is paused, unpause the container before exec", container.id);
-            return Err(other(words));
+            let words = format!("Container {id} is paused, unpause the container before exec");
+            return Err(EngineError::Conflict(words));
         }
         _ => return Err(gone()),
     }
@@ -125,7 +136,7 @@ fn begin(
         let has_ended = [Errno::SRCH, Errno::NOMEM].map(|errno| Some(errno.raw_os_error()));
         if has_ended.contains(&error.raw_os_error()) { gone() } else { failed(&error) }
     })?;
-    let status = engine.pod.reaper.expect(process.pid);
+    let status = pod.reaper.expect(process.pid);
     let (tell, exit) = oneshot::channel();
     let ended = Rc::new(Latch::default());
     let latch = Rc::clone(&ended);
@@ -139,10 +150,10 @@ fn begin(
 }
 
 /// Strings are handed to the kernel, for which NUL ends them.
-fn check(spec: &ExecSpec) -> Result<(), ExecError> {
+fn check(spec: &ExecSpec) -> Result<(), EngineError> {
     let strings = spec.cmd.iter().chain(&spec.env).chain([&spec.workdir, &spec.user]);
     match strings.into_iter().any(|string| string.contains('\0')) {
-        true => Err(other("a NUL byte in what is to be run".to_owned())),
+        true => Err(EngineError::BadRequest("a NUL byte in what is to be run".to_owned())),
         false => Ok(()),
     }
 }
@@ -161,12 +172,8 @@ fn refused(failure: Failure) -> ExecError {
     ExecError { code, message }
 }
 
-fn failed(error: &io::Error) -> ExecError {
-    other(format!("cannot make a process: {error}"))
-}
-
-const fn other(message: String) -> ExecError {
-    ExecError { code: 126, message }
+fn failed(error: &io::Error) -> EngineError {
+    EngineError::Failed(format!("cannot make a process: {error}"))
 }
 
 #[cfg(test)]
@@ -200,7 +207,7 @@ mod tests {
     #[test]
     fn nul_bytes_are_refused() {
         let spec = ExecSpec { cmd: vec!["a\0b".into()], ..ExecSpec::default() };
-        assert_eq!(check(&spec).unwrap_err().code, 126);
+        assert!(matches!(check(&spec), Err(EngineError::BadRequest(_))));
         assert!(check(&ExecSpec { cmd: vec!["ab".into()], ..ExecSpec::default() }).is_ok());
     }
 }

@@ -140,6 +140,11 @@ impl Exec {
 pub(crate) struct Starting(Option<Rc<Exec>>);
 
 impl Starting {
+    /// The exec.
+    pub(crate) fn exec(&self) -> &Rc<Exec> {
+        self.0.as_ref().expect("it is there until it goes")
+    }
+
     /// The exec, for the engine: from here it is started, or ends.
     pub(crate) fn go(mut self) -> Rc<Exec> {
         self.0.take().expect("it is there until it goes")

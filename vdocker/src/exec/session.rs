@@ -14,7 +14,7 @@ use super::ExecError;
 use super::outputs::Outputs;
 use super::registry::{Exec, Starting};
 use crate::encoding::Encoding;
-use crate::engine::Engine;
+use crate::engine::{Engine, EngineError};
 use crate::events::Event;
 use crate::hijack::{Hijacked, Writer};
 use crate::log::Stream;
@@ -38,18 +38,57 @@ pub(crate) fn tell<E: Engine>(engine: &E, exec: &Exec, what: &str) {
     engine.events().push(Event::now(&exec.container, &action, &[("execID", &exec.id)]));
 }
 
-/// Starts an exec that nobody listens to.
-pub(crate) async fn start_detached<E: Engine>(engine: Rc<E>, starting: Starting) -> Result<(), ExecError> {
-    let process = start(&engine, &starting.go()).await?;
+/// An exec whose process has been made.
+pub(crate) struct Begun<E: Engine> {
+    exec: Rc<Exec>,
+    started: oneshot::Receiver<Result<Process<E::Input, E::Output>, ExecError>>,
+}
+
+/// Makes the process of an exec. Its start goes on whoever waits for it; a client that leaves meanwhile leaves no
+/// program that nobody knows of.
+///
+/// # Errors
+/// Those of [`Engine::exec`]: the exec has not been started then.
+pub(crate) fn begin<E: Engine>(engine: &Rc<E>, starting: Starting) -> Result<Begun<E>, EngineError> {
+    let spec = starting.exec().spec();
+    let process = engine.exec(&starting.exec().container, &spec)?;
+    let exec = starting.go();
+    tell(&**engine, &exec, "exec_start");
+    let (tell, started) = oneshot::channel();
+    tokio::task::spawn_local({
+        let (engine, exec) = (Rc::clone(engine), Rc::clone(&exec));
+        async move {
+            let process = process.await.inspect_err(|error| exec.ended(error.code)).map(|process| {
+                exec.started(process.pid, spec.size, process.resize);
+                tokio::task::spawn_local(note_exit(engine, exec, process.exit));
+                Process { stdin: process.stdin, stdout: process.stdout, stderr: process.stderr }
+            });
+            if let Err(Ok(unheard)) = tell.send(process) {
+                Outputs::new(unheard.stdout, unheard.stderr).drain().await;
+            }
+        }
+    });
+    Ok(Begun { exec, started })
+}
+
+/// Waits for the start of an exec that nobody listens to.
+pub(crate) async fn detached<E: Engine>(begun: Begun<E>) -> Result<(), ExecError> {
+    let process = begun.started.await.unwrap_or_else(|_| Err(lost()))?;
     tokio::task::spawn_local(Outputs::new(process.stdout, process.stderr).drain());
     Ok(())
 }
 
-/// Starts an exec, and gives its streams to a client until the program has ended or the client is gone.
-pub(crate) async fn run<E: Engine>(engine: Rc<E>, starting: Starting, encoding: Encoding, stream: Hijacked) {
-    let exec = starting.go();
+/// Gives the streams of an exec to a client until the program has ended or the client is gone.
+pub(crate) async fn run<E: Engine>(begun: Begun<E>, encoding: Encoding, stream: Hijacked) {
+    let Begun { exec, started } = begun;
     let (mut reader, mut writer) = stream.split();
-    let Process { mut stdin, stdout, stderr } = match start(&engine, &exec).await {
+    // A container can hold up the start for long.
+    let started = tokio::select! {
+        biased;
+        started = started => started.unwrap_or_else(|_| Err(lost())),
+        () = reader.gone() => return,
+    };
+    let Process { mut stdin, stdout, stderr } = match started {
         Ok(process) => process,
         Err(error) => {
             let text = format!("{error}\r\n");
@@ -132,27 +171,19 @@ async fn send(
     if is_wanted { writer.write_all_buf(&mut encoding.frame(stream, bytes)).await } else { Ok(()) }
 }
 
-/// What [`start`] leaves of a process.
+/// The start was given up with the machine.
+fn lost() -> ExecError {
+    ExecError { code: LOST, message: "the program's start was given up".into() }
+}
+
+/// What [`begin`] leaves of a process.
 struct Process<I, O> {
     stdin: Option<I>,
     stdout: O,
     stderr: Option<O>,
 }
 
-/// Runs the program; its exit code is noted whatever becomes of the client.
-async fn start<E: Engine>(
-    engine: &Rc<E>,
-    exec: &Rc<Exec>,
-) -> Result<Process<E::Input, E::Output>, ExecError> {
-    tell(&**engine, exec, "exec_start");
-    let spec = exec.spec();
-    let started = engine.exec(&exec.container, &spec).await;
-    let process = started.inspect_err(|error| exec.ended(error.code))?;
-    exec.started(process.pid, spec.size, process.resize);
-    tokio::task::spawn_local(note_exit(Rc::clone(engine), Rc::clone(exec), process.exit));
-    Ok(Process { stdin: process.stdin, stdout: process.stdout, stderr: process.stderr })
-}
-
+/// Notes the exit code of a program, whatever becomes of its client.
 async fn note_exit<E: Engine>(engine: Rc<E>, exec: Rc<Exec>, exit: oneshot::Receiver<u8>) {
     let code = exit.await.unwrap_or(LOST);
     exec.ended(code);

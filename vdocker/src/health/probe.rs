@@ -27,7 +27,8 @@ pub(super) async fn run<E: Engine>(
     let output = RefCell::new(Vec::new());
     let spec = ExecSpec { cmd: cmd.to_vec(), ..ExecSpec::default() };
     let run = async {
-        let process = engine.exec(container, &spec).await.map_err(|error| error.to_string())?;
+        let process = engine.exec(container, &spec).map_err(|error| error.to_string())?;
+        let process = process.await.map_err(|error| error.to_string())?;
         Ok::<_, String>(finish(process, &output).await)
     };
     let (exit_code, words) = match timeout(limit, run).await {

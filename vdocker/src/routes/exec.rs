@@ -119,18 +119,17 @@ pub(super) async fn start<E: Engine>(
     if let Some(size) = console_size(&context, wanted.console_size).filter(|_| wanted.tty) {
         exec.resize(size);
     }
-    let engine = Rc::clone(&context.engine);
     if wanted.detach {
-        // A task of its own: a client that leaves meanwhile leaves no program that nobody knows of.
-        return match tokio::task::spawn_local(session::start_detached(engine, starting)).await {
-            Ok(Ok(())) => Ok(response::status(StatusCode::OK)),
-            Ok(Err(error)) => Err(EngineError::BadRequest(error.message)),
-            Err(error) => Err(EngineError::Failed(format!("cannot start the program: {error}"))),
+        return match session::detached(session::begin(&context.engine, starting)?).await {
+            Ok(()) => Ok(response::status(StatusCode::OK)),
+            Err(error) => Err(EngineError::BadRequest(error.message)),
         };
     }
+    // Nothing else comes between this and the stream: there will be one.
+    context.can_stream()?;
+    let begun = session::begin(&context.engine, starting)?;
     let encoding = if wanted.tty { Encoding::Raw } else { Encoding::Multiplexed };
-    let run = async move |stream| session::run(engine, starting, encoding, stream).await;
-    context.hijack_as(encoding, run).await
+    context.hijack_as(encoding, async move |stream| session::run(begun, encoding, stream).await).await
 }
 
 /// `POST /exec/{id}/resize`.

@@ -14,7 +14,7 @@ use std::time::{Duration, SystemTime};
 use spec::ContainerSpec;
 use tempfile::TempDir;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use vdocker::archive::{Change, Chunks, PathStat, WriteOptions};
 use vdocker::engine::{StopOptions, System, TerminalSize};
 use vdocker::events::Events;
@@ -37,6 +37,8 @@ pub(crate) struct FakeEngine {
     runs: Rc<RefCell<Vec<Option<Run>>>>,
     files: TempDir,
     denied: Vec<Verb>,
+    /// Lets a program start that is held up.
+    pub(crate) held_up: Rc<Notify>,
     /// How often usage was read: each reading finds more of it.
     readings: Cell<u64>,
     /// The reason of a shutdown.
@@ -63,6 +65,7 @@ impl FakeEngine {
             runs: Rc::new(RefCell::new((0..count).map(|_| None).collect())),
             files,
             denied,
+            held_up: Rc::default(),
             readings: Cell::new(0),
             ending: watch::Sender::new(None),
         }
@@ -229,12 +232,23 @@ impl Engine for FakeEngine {
         })
     }
 
-    async fn exec(
+    /// A program named `held-up` is started when the test lets it: what it is to run are its arguments.
+    fn exec(
         &self,
         container: &Container,
         spec: &ExecSpec,
-    ) -> Result<ExecProcess<Input, Output>, ExecError> {
-        process::exec(&self.root(container), spec)
+    ) -> Result<impl Future<Output = Result<ExecProcess<Input, Output>, ExecError>> + 'static, EngineError>
+    {
+        self.pid(container)?;
+        let (root, mut spec) = (self.root(container), spec.clone());
+        let held_up = (spec.cmd[0] == "held-up").then(|| Rc::clone(&self.held_up));
+        Ok(async move {
+            if let Some(held_up) = held_up {
+                held_up.notified().await;
+                spec.cmd.remove(0);
+            }
+            process::exec(&root, &spec)
+        })
     }
 
     async fn stat(&self, container: &Container, path: &str) -> Result<PathStat, EngineError> {

@@ -100,6 +100,11 @@ impl FakeEngine {
         Ok(())
     }
 
+    /// Forgets a container's process, which has not been noted as ended yet.
+    pub(crate) fn lose(&self, container: &Container) {
+        self.runs.borrow_mut()[container.index] = None;
+    }
+
     /// Ends all processes, and marks all containers as gone.
     pub(crate) async fn end(&self) {
         for container in self.containers() {

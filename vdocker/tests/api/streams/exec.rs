@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use vdocker::Engine as _;
 
 use crate::bench::{Bench, UPGRADE, frames, head, request, until};
 use crate::pod::spec_json;
@@ -248,5 +249,38 @@ fn an_exec_without_a_stream_is_not_taken_for_one_that_runs() {
         drop(attached);
         until(|| bench.server.streams() == 0).await;
         assert_eq!(frames(&mut bench.start(&id).await).await.0, b"out\n");
+    });
+}
+
+#[test]
+fn a_container_that_has_just_ended_is_a_conflict() {
+    run(async |bench| {
+        let id = bench.exec(&["true"], &[]).await;
+        // Its state says later that it has ended.
+        bench.engine.lose(&bench.engine.containers()[0]);
+        for body in ["{}", r#"{"Detach":true}"#] {
+            let (status, answer) = bench.request("POST", &format!("/exec/{id}/start"), body).await;
+            assert!(status == 409 && answer.contains("is not running"), "{status} {answer}");
+            let state = bench.json(&format!("/exec/{id}/json")).await;
+            assert_eq!((&state["Running"], &state["ExitCode"]), (&false.into(), &serde_json::Value::Null));
+        }
+    });
+}
+
+#[test]
+fn a_start_that_is_held_up_keeps_no_stream_for_a_client_that_goes() {
+    run(async |bench| {
+        let id = bench.exec(&["held-up", "sh", "-c", "yes | head -c 1000000; exit 5"], &[]).await;
+        let mut client = bench.start(&id).await;
+        client.shutdown().await.unwrap();
+        assert_eq!(bench.server.streams(), 1);
+        drop(client);
+        until(|| bench.server.streams() == 0 && bench.server.connections() == 0).await;
+        assert_eq!(bench.json(&format!("/exec/{id}/json")).await["Running"], true);
+        bench.engine.held_up.notify_one();
+        while bench.exit_code(&id).await.is_none() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        assert_eq!(bench.exit_code(&id).await, Some(5));
     });
 }
