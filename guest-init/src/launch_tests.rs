@@ -45,6 +45,8 @@ pub(crate) fn pod(containers: Vec<ContainerSpec>) -> LaunchSpec {
         disks: vec![DiskSpec::Image, DiskSpec::Scratch],
         containers,
         network: Default::default(),
+        hold: false,
+        quiet: false,
     }
 }
 

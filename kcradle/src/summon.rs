@@ -204,6 +204,8 @@ fn launch_spec(plan: &Plan, id: &str, images: &Images) -> Result<LaunchSpec, Fai
         disks,
         containers,
         network: plan.network.clone(),
+        hold: false,
+        quiet: false,
     })
 }
 

@@ -31,6 +31,15 @@ pub struct LaunchSpec {
     /// Names and addresses; no interfaces but loopback where it is empty.
     #[serde(default, skip_serializing_if = "NetworkSpec::is_empty")]
     pub network: NetworkSpec,
+    /// Whether no container's process is started: file systems are mounted and the Docker API answers, so that what
+    /// the containers left can be read. Such a pod ends when it is told to.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub hold: bool,
+    /// Whether the stdio stream carries no output of the containers and no input for them: starts and ends, the
+    /// guest's own lines and the exit record come as ever. An input that is kept open ends when a client of the
+    /// Docker API ends it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub quiet: bool,
 }
 
 impl LaunchSpec {
@@ -348,6 +357,8 @@ mod tests {
             disks: Vec::new(),
             containers: Vec::new(),
             network: NetworkSpec::default(),
+            hold: false,
+            quiet: false,
         };
         assert_eq!(spec.container_id(0), spec.id);
         let ids: Vec<_> = (0..MAX_CONTAINERS).map(|index| spec.container_id(index)).collect();
@@ -356,5 +367,26 @@ mod tests {
         assert_eq!(short.len(), MAX_CONTAINERS);
         let other = LaunchSpec { id: "5f".repeat(32), ..spec };
         assert_ne!(other.container_id(1), ids[1]);
+    }
+
+    #[test]
+    fn what_is_not_asked_for_is_not_written() {
+        let mut spec = LaunchSpec {
+            version: VERSION,
+            id: "0".to_owned(),
+            resources: Resources { cpu: 1, mem: 128 },
+            disks: Vec::new(),
+            containers: Vec::new(),
+            network: NetworkSpec::default(),
+            hold: false,
+            quiet: false,
+        };
+        let plain = r#"{"version":1,"id":"0","resources":{"cpu":1,"mem":128},"disks":[],"containers":[]"#;
+        assert_eq!(serde_json::to_string(&spec).unwrap(), format!("{plain}}}"));
+        assert_eq!(serde_json::from_str::<LaunchSpec>(&format!("{plain}}}")).unwrap(), spec);
+        (spec.hold, spec.quiet) = (true, true);
+        let golden = format!(r#"{plain},"hold":true,"quiet":true}}"#);
+        assert_eq!(serde_json::to_string(&spec).unwrap(), golden);
+        assert_eq!(serde_json::from_str::<LaunchSpec>(&golden).unwrap(), spec);
     }
 }
