@@ -235,8 +235,9 @@ impl vdocker::Engine for Engine {
         Ok(())
     }
 
-    fn update(&self, container: &Container, update: &Update) -> Result<Vec<String>, EngineError> {
-        limits::update(self.member(container)?, container, update)
+    async fn update(&self, container: &Container, update: &Update) -> Result<Vec<String>, EngineError> {
+        let member = self.member(container)?;
+        limits::update(&self.files, member.cgroup.path(), &member.model, update).await
     }
 
     fn stdin(&self, container: &Container) -> Result<Self::Input, EngineError> {
@@ -250,7 +251,7 @@ impl vdocker::Engine for Engine {
 
     fn top(&self, container: &Container) -> Result<ProcessTable, EngineError> {
         match self.pod.members.get(container.index) {
-            Some(_) => Ok(processes::of_pids(&self.running(container)?.cgroup.read("cgroup.procs"))),
+            Some(_) => Ok(processes::of_pids(self.running(container)?.cgroup.pids())),
             None => Ok(processes::all()),
         }
     }

@@ -156,6 +156,20 @@ impl Files {
         done.map_err(|error| error.told("/", ""))
     }
 
+    /// Does something else that can take long as one of these operations; whoever waits for it need not.
+    ///
+    /// # Errors
+    /// [`EngineError::Busy`].
+    pub(crate) fn beside<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<oneshot::Receiver<T>, EngineError> {
+        let (tell, told) = oneshot::channel();
+        // Nobody listens where the client has gone.
+        self.begin(move || drop(tell.send(work())))?;
+        Ok(told)
+    }
+
     /// Ends all operations, whose threads hold containers' file trees, and waits for that, for a while. Whether they
     /// have ended.
     pub(crate) async fn end(&self) -> bool {
@@ -179,10 +193,7 @@ impl Files {
         &self,
         operation: impl FnOnce() -> Result<T, FilesError> + Send + 'static,
     ) -> Result<Result<T, FilesError>, EngineError> {
-        let (tell, told) = oneshot::channel();
-        // Nobody listens where the client has gone.
-        self.begin(move || drop(tell.send(operation())))?;
-        Ok(told.await.unwrap_or(Err(FilesError::Lost)))
+        Ok(self.beside(operation)?.await.unwrap_or(Err(FilesError::Lost)))
     }
 }
 

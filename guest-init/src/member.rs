@@ -11,7 +11,7 @@ use spec::{ContainerExit, ContainerSpec, LaunchSpec};
 use std::cell::{Cell, RefCell};
 use std::path::Path;
 use std::rc::Rc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 use tokio::sync::watch;
 use vdocker::events::{Event, Events};
 use vdocker::log::LogLimits;
@@ -120,33 +120,38 @@ impl Member {
 
     /// Notes that it has ended, or could not be started.
     pub(crate) fn has_ended(&self, exit: &ContainerExit, restarts_later: bool, events: &Events) {
-        let ran = exit.error.is_none();
+        let mut duration = None;
         let now = SystemTime::now();
-        let mut duration = 0;
-        self.model.state.send_modify(|state| {
-            state.status = if restarts_later { Status::Restarting } else { Status::Exited };
-            state.pid = 0;
-            state.exit_code = exit.code;
-            state.error = exit.error.as_deref().map_or_else(String::new, start_failed);
-            state.oom_killed = exit.oom_killed;
-            if ran {
-                duration = state
-                    .started
-                    .and_then(|started| now.duration_since(started).ok())
-                    .map_or(0, |ran| ran.as_secs());
-            }
-            state.finished = Some(now);
-            state.exits += 1;
-        });
+        self.model.state.send_modify(|state| duration = end(state, exit, restarts_later, now));
         if exit.oom_killed {
             events.push(Event::now(&self.model, "oom", &[]));
         }
-        if ran {
-            let (code, duration) = (exit.code.to_string(), duration.to_string());
+        if let Some(duration) = duration {
+            let (code, duration) = (exit.code.to_string(), duration.as_secs().to_string());
             let more = [("execDuration", duration.as_str()), ("exitCode", code.as_str())];
             events.push(Event::now(&self.model, "die", &more));
         }
     }
+}
+
+/// Takes an end into a container's state. How long it ran; `None` where its program was not executed, which leaves the
+/// times of the run before.
+fn end(
+    state: &mut ContainerState,
+    exit: &ContainerExit,
+    restarts_later: bool,
+    now: SystemTime,
+) -> Option<Duration> {
+    state.status = if restarts_later { Status::Restarting } else { state.at_rest() };
+    state.pid = 0;
+    state.exit_code = exit.code;
+    state.error = exit.error.as_deref().map_or_else(String::new, start_failed);
+    state.oom_killed = exit.oom_killed;
+    state.exits += 1;
+    exit.error.is_none().then(|| {
+        state.finished = Some(now);
+        state.started.and_then(|started| now.duration_since(started).ok()).unwrap_or_default()
+    })
 }
 
 /// What Docker says of a container whose program cannot be executed.
@@ -162,5 +167,32 @@ fn limits(logs: &Path, containers: usize) -> LogLimits {
     match rustix::fs::statvfs(logs.parent().unwrap_or(logs)) {
         Ok(disk) => LogLimits::within(disk.f_blocks * disk.f_frsize / LOG_SHARE / containers as u64),
         Err(_) => LogLimits::default(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_never_ran_has_not_ended() {
+        let now = SystemTime::now();
+        let failed = ContainerExit { code: 127, error: Some("no".into()), ..ContainerExit::default() };
+        let mut state = ContainerState::default();
+        assert_eq!(end(&mut state, &failed, true, now), None);
+        assert_eq!((state.status, state.exits), (Status::Restarting, 1));
+        assert_eq!(end(&mut state, &failed, false, now), None);
+        assert_eq!((state.status, state.exit_code, state.finished), (Status::Created, 127, None));
+        assert!(state.error.ends_with("container init: no: unknown"), "{}", state.error);
+
+        (state.started, state.status) = (Some(now - Duration::from_secs(3)), Status::Running);
+        let exit = ContainerExit { code: 5, ..ContainerExit::default() };
+        assert_eq!(end(&mut state, &exit, false, now), Some(Duration::from_secs(3)));
+        assert_eq!((state.status, state.exit_code, state.finished), (Status::Exited, 5, Some(now)));
+        assert_eq!(state.error, "");
+
+        // The next start fails: the run before has ended as it did.
+        assert_eq!(end(&mut state, &failed, false, now + Duration::from_secs(9)), None);
+        assert_eq!((state.status, state.exit_code, state.finished), (Status::Exited, 127, Some(now)));
     }
 }

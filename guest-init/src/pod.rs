@@ -300,7 +300,7 @@ impl Pod {
                 // A stop cancels a restart that was due.
                 let cancelled = state.status == Status::Restarting && !goes_on;
                 if cancelled {
-                    state.status = Status::Exited;
+                    state.status = state.at_rest();
                 }
                 cancelled
             });

@@ -21,19 +21,17 @@ const MAX_COMMAND: usize = 4096;
 /// Bytes of all command lines together; processes beyond that are shown by their names.
 const MAX_COMMANDS: usize = 2 << 20;
 
-/// The processes whose pids stand in the text, one a line. Those that have ended meanwhile are left out.
-pub(crate) fn of_pids(text: &str) -> ProcessTable {
-    table(text.lines().filter_map(|line| line.trim().parse().ok()).collect())
-}
-
 /// All processes of the guest.
 pub(crate) fn all() -> ProcessTable {
     let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
-    table(entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect())
+    of_pids(entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect())
 }
 
-fn table(mut pids: Vec<u32>) -> ProcessTable {
+/// The processes with those pids. Those that have ended meanwhile are left out.
+pub(crate) fn of_pids(mut pids: Vec<u32>) -> ProcessTable {
     pids.sort_unstable();
+    // One that moves from group to group meanwhile may be seen in both.
+    pids.dedup();
     let mut room = MAX_COMMANDS;
     ProcessTable { rows: pids.into_iter().filter_map(|pid| row(pid, &mut room)).collect() }
 }
@@ -125,7 +123,7 @@ mod tests {
 
     #[test]
     fn own_processes_are_found() {
-        let table = of_pids(&format!("{}\n4194305\nx\n", std::process::id()));
+        let table = of_pids(vec![4_194_305, std::process::id()]);
         let [row] = table.rows.as_slice() else { panic!("one process: {table:?}") };
         assert_eq!((row.pid, row.uid), (std::process::id(), rustix::process::geteuid().as_raw()));
         assert!(row.command.contains("guest"), "{row:?}");

@@ -111,4 +111,11 @@ impl ContainerState {
     pub fn is_running(&self) -> bool {
         matches!(self.status, Status::Running | Status::Paused)
     }
+
+    /// The status of a container whose process does not run and is not about to. As Docker has it, one that has never
+    /// run has not ended either, also where its program could not be executed.
+    #[must_use]
+    pub const fn at_rest(&self) -> Status {
+        if self.started.is_some() { Status::Exited } else { Status::Created }
+    }
 }

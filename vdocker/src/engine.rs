@@ -188,7 +188,7 @@ pub trait Engine: 'static {
     ///
     /// # Errors
     /// [`EngineError::BadRequest`] for a limit that cannot be, or not be obeyed.
-    fn update(&self, container: &Container, update: &Update) -> Result<Vec<String>, EngineError>;
+    async fn update(&self, container: &Container, update: &Update) -> Result<Vec<String>, EngineError>;
 
     /// Standard input of a container's first process, shared with all that have it.
     ///

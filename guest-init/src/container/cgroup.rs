@@ -6,7 +6,7 @@ use rustix::fs::{Mode, OFlags};
 use spec::launch::LimitsSpec;
 use std::cell::Cell;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tokio::io::Interest;
 
@@ -18,6 +18,9 @@ const CONTROLLERS: [&str; 5] = ["memory", "pids", "cpu", "cpuset", "io"];
 
 /// The period of `cpu.max` in microseconds, the kernel's and Docker's default.
 const CPU_PERIOD: u64 = 100_000;
+
+/// Groups below a container's own that are looked into: it makes as many as it likes.
+const MAX_GROUPS: usize = 4096;
 
 /// How long processes may take to freeze.
 const FREEZE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -99,6 +102,11 @@ impl Cgroup {
         kills > self.oom_kills.replace(kills)
     }
 
+    /// The folder of its files.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// Writes one of the group's files.
     ///
     /// # Errors
@@ -110,6 +118,21 @@ impl Cgroup {
     /// One of the group's files; empty where there is none.
     pub(crate) fn read(&self, file: &str) -> String {
         std::fs::read_to_string(self.path.join(file)).unwrap_or_default()
+    }
+
+    /// The processes of the group and of the groups that the container has made below it.
+    pub(crate) fn pids(&self) -> Vec<u32> {
+        let (mut pids, mut groups, mut seen) = (Vec::new(), vec![self.path.clone()], 0);
+        while let Some(group) = groups.pop() {
+            // A group of threads has no list of processes: they are in that of a group above it.
+            let text = std::fs::read_to_string(group.join("cgroup.procs")).unwrap_or_default();
+            pids.extend(text.lines().filter_map(|line| line.trim().parse::<u32>().ok()));
+            let below = std::fs::read_dir(&group).into_iter().flatten().flatten();
+            let below = below.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
+            let room = MAX_GROUPS - seen;
+            groups.extend(below.take(room).map(|entry| entry.path()).inspect(|_| seen += 1));
+        }
+        pids
     }
 
     /// Freezes all processes of the group, or lets them go on, and waits until they have.
@@ -207,6 +230,22 @@ mod tests {
         let tiny = LimitsSpec { cpu_millis: Some(1), ..LimitsSpec::default() };
         assert_eq!(limit_files(&tiny), [("cpu.max", "1000 100000".to_owned())]);
         assert_eq!(limit_files(&LimitsSpec::default()), []);
+    }
+
+    #[test]
+    fn processes_of_groups_below_count_too() {
+        let dir = tempfile::tempdir().unwrap();
+        for (group, processes) in [("", "1\n2\n"), ("a", ""), ("a/b", "30\n"), ("threads", "no number\n")] {
+            std::fs::create_dir_all(dir.path().join(group)).unwrap();
+            std::fs::write(dir.path().join(group).join("cgroup.procs"), processes).unwrap();
+        }
+        std::os::unix::fs::symlink("/", dir.path().join("a/elsewhere")).unwrap();
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY;
+        let fd = rustix::fs::open(dir.path(), flags, Mode::empty()).unwrap();
+        let group = Cgroup { dir: fd, path: dir.path().to_owned(), oom_kills: Cell::new(0) };
+        let mut pids = group.pids();
+        pids.sort_unstable();
+        assert_eq!(pids, [1, 2, 30]);
     }
 
     #[test]

@@ -1,7 +1,10 @@
 //! Changes of a container's limits (`docker update`).
 
 use crate::container::cgroup;
-use crate::member::Member;
+use crate::files::Files;
+use spec::launch::LimitsSpec;
+use std::path::Path;
+use std::rc::Rc;
 use vdocker::stats::Update;
 use vdocker::{Container, EngineError};
 
@@ -31,31 +34,43 @@ fn files(update: &Update) -> Vec<(&'static str, String)> {
     files.into_iter().filter_map(|(file, value)| Some((file, value?))).collect()
 }
 
-/// See [`vdocker::Engine::update`].
-pub(super) fn update(
-    member: &Member,
-    container: &Container,
+/// See [`vdocker::Engine::update`]. `group` is the folder of the container's control group.
+///
+/// Written by a thread: the kernel reclaims what is beyond a new limit of memory before it returns.
+pub(super) async fn update(
+    threads: &Files,
+    group: &Path,
+    container: &Rc<Container>,
     update: &Update,
 ) -> Result<Vec<String>, EngineError> {
     if update.memory.is_some_and(|memory| memory > 0 && memory < MIN_MEMORY) {
         return Err(EngineError::BadRequest("Minimum memory limit allowed is 6MB".to_owned()));
     }
-    for (file, value) in files(update) {
-        member.cgroup.write(file, &value).map_err(|error| {
-            EngineError::BadRequest(format!(
-                "Cannot update container {}: failed to write {value:?} to {file}: {error}",
-                container.id
-            ))
-        })?;
-    }
-    let some = |number: u64| (number > 0).then_some(number);
-    container.state.send_modify(|state| {
-        let limits = &mut state.limits;
-        limits.memory = update.memory.map_or(limits.memory, some);
-        limits.pids = update.pids.map_or(limits.pids, some);
-        limits.cpu_millis = update.cpu_millis.map_or(limits.cpu_millis, some);
+    let (group, files) = (group.to_owned(), files(update));
+    let written = threads.beside(move || {
+        files.into_iter().try_for_each(|(file, value)| {
+            std::fs::write(group.join(file), &value)
+                .map_err(|error| format!("failed to write {value:?} to {file}: {error}"))
+        })
+    })?;
+    let (container, update) = (Rc::clone(container), update.clone());
+    // A task of its own: what is written holds also for a client that leaves meanwhile.
+    let noted = tokio::task::spawn_local(async move {
+        let written = written.await.unwrap_or_else(|_| Err("the operation was lost".to_owned()));
+        let failed =
+            |why| EngineError::BadRequest(format!("Cannot update container {}: {why}", container.id));
+        written.map_err(failed)?;
+        container.state.send_modify(|state| note(&mut state.limits, &update));
+        Ok(Vec::new())
     });
-    Ok(Vec::new())
+    noted.await.unwrap_or_else(|error| Err(EngineError::Failed(error.to_string())))
+}
+
+fn note(limits: &mut LimitsSpec, update: &Update) {
+    let some = |number: u64| (number > 0).then_some(number);
+    limits.memory = update.memory.map_or(limits.memory, some);
+    limits.pids = update.pids.map_or(limits.pids, some);
+    limits.cpu_millis = update.cpu_millis.map_or(limits.cpu_millis, some);
 }
 
 #[cfg(test)]
@@ -85,5 +100,52 @@ mod tests {
     #[test]
     fn shares_map_to_the_kernels_range() {
         assert_eq!((weight(0), weight(2), weight(262_144), weight(u64::MAX)), (1, 1, 10_000, 10_000));
+    }
+
+    fn container() -> Rc<Container> {
+        let spec = serde_json::from_value(serde_json::json!({
+            "name": "web",
+            "image": { "ref": "x", "digest": "", "disk": 0, "writable": "tmpfs" },
+            "process": {
+                "cmd": ["x"], "workdir": "/", "tty": false, "stdin": false,
+                "capabilities": [], "stopSignal": 15, "stopTimeout": 10,
+            },
+            "hostname": "web",
+            "shmSize": 0,
+        }));
+        Rc::new(Container {
+            id: "0".repeat(64),
+            index: 0,
+            spec: spec.unwrap(),
+            created: std::time::SystemTime::now(),
+            state: tokio::sync::watch::Sender::default(),
+            log: vdocker::Log::in_memory(),
+        })
+    }
+
+    #[test]
+    fn a_limit_that_takes_its_time_holds_up_nobody() {
+        let group = tempfile::tempdir().unwrap();
+        // A pipe takes what is written when somebody reads it, as the kernel takes a limit when it has made room.
+        let file = group.path().join("memory.max");
+        rustix::fs::mknodat(rustix::fs::CWD, &file, rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();
+        let (threads, container) = (Files::new(), container());
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        tokio::task::LocalSet::new().block_on(&runtime, async {
+            let wanted = Update { memory: Some(64 << 20), pids: None, cpu_millis: None, cpu_shares: None };
+            let updating = update(&threads, group.path(), &container, &wanted);
+            let meanwhile = async {
+                assert_eq!(container.state.borrow().limits.memory, None);
+                // What is done here is done while the limit is being written.
+                std::fs::read_to_string(&file).unwrap()
+            };
+            let (updated, seen) = tokio::join!(biased; updating, meanwhile);
+            assert_eq!((updated, seen.as_str()), (Ok(Vec::new()), "67108864"));
+            assert_eq!(container.state.borrow().limits.memory, Some(64 << 20));
+            let wanted = Update { pids: Some(5), ..wanted };
+            let missing = update(&threads, &group.path().join("nothing"), &container, &wanted).await;
+            assert!(matches!(missing, Err(EngineError::BadRequest(words)) if words.contains("memory.max")));
+            assert_eq!(container.state.borrow().limits.pids, None);
+        });
     }
 }

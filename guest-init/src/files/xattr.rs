@@ -12,10 +12,16 @@ const MAX_BYTES: usize = 1 << 20;
 /// A full name (`user.note`) and a value.
 pub(super) type Attribute = (Vec<u8>, Vec<u8>);
 
-/// Whether an attribute goes into an archive and comes out of one. Others have a meaning for this kernel alone, above
+/// Whether an attribute goes into an archive. Others have a meaning for this kernel alone, above
 /// all `trusted.overlay.*`.
 fn travels(name: &[u8]) -> bool {
     name.starts_with(b"user.") || name == b"security.capability"
+}
+
+/// Whether an attribute is taken out of an archive that has it. Access control lists are, which Docker never packs and
+/// always unpacks.
+fn is_welcome(name: &[u8]) -> bool {
+    travels(name) || matches!(name, b"system.posix_acl_access" | b"system.posix_acl_default")
 }
 
 /// The attributes of an inode, open for reading.
@@ -60,12 +66,12 @@ fn read(fd: BorrowedFd<'_>, name: &CStr) -> rustix::io::Result<Vec<u8>> {
     Ok(value)
 }
 
-/// Sets those of an archive's attributes that travel.
+/// Sets those of an archive's attributes that are welcome.
 ///
 /// # Errors
 /// What the system says, but for a file system without attributes: Docker goes on too.
 pub(super) fn set(fd: BorrowedFd<'_>, attributes: &[(tar::Bytes, tar::Bytes)]) -> io::Result<()> {
-    for (name, value) in attributes.iter().filter(|(name, _)| travels(name)) {
+    for (name, value) in attributes.iter().filter(|(name, _)| is_welcome(name)) {
         let name = CString::new(&**name).map_err(|_| Errno::INVAL)?;
         match rustix::fs::fsetxattr(fd, &name, value, XattrFlags::empty()) {
             Ok(()) | Err(Errno::OPNOTSUPP) => {}

@@ -97,7 +97,8 @@ async fn copy_out(
 
 /// Whether nothing will be written any more unless somebody starts the container.
 fn has_ended(state: &ContainerState) -> bool {
-    state.removed || state.status == Status::Exited
+    let failed_to_start = state.status == Status::Created && !state.error.is_empty();
+    state.removed || state.status == Status::Exited || failed_to_start
 }
 
 impl Style {

@@ -50,7 +50,7 @@ pub(super) async fn update<E: Engine>(
 ) -> Result<Response, EngineError> {
     let request: Request = context.json().await?;
     let update = request.read()?;
-    let mut warnings = context.engine.update(&container, &update)?;
+    let mut warnings = context.engine.update(&container, &update).await?;
     if request.memory_swap != 0 {
         warnings.push("A pod has no swap: the limit of memory and swap is the limit of memory.".into());
     }

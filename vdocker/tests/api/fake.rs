@@ -168,7 +168,7 @@ impl Engine for FakeEngine {
         Ok(())
     }
 
-    fn update(&self, container: &Container, update: &Update) -> Result<Vec<String>, EngineError> {
+    async fn update(&self, container: &Container, update: &Update) -> Result<Vec<String>, EngineError> {
         self.pid(container)?;
         if update.memory.is_some_and(|bytes| bytes < 6 << 20) {
             return Err(EngineError::BadRequest("Minimum memory limit allowed is 6MB".into()));

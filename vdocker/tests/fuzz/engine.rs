@@ -131,7 +131,7 @@ impl Engine for IdleEngine {
         Ok(())
     }
 
-    fn update(&self, _container: &Container, _update: &Update) -> Result<Vec<String>, EngineError> {
+    async fn update(&self, _container: &Container, _update: &Update) -> Result<Vec<String>, EngineError> {
         Ok(vec!["a warning".into()])
     }
 

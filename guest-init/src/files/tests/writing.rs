@@ -65,6 +65,16 @@ fn what_we_pack_we_unpack() {
 
 /// An archive of one entry, with data.
 fn one(kind: tar::Kind, path: &str, link: &str, data: &[u8]) -> Vec<u8> {
+    with_xattrs(kind, path, link, data, &[])
+}
+
+fn with_xattrs(
+    kind: tar::Kind,
+    path: &str,
+    link: &str,
+    data: &[u8],
+    xattrs: &[(Vec<u8>, Vec<u8>)],
+) -> Vec<u8> {
     let (uid, gid) = (rustix::process::getuid().as_raw(), rustix::process::getgid().as_raw());
     let mut archive = Vec::new();
     let header = tar::write::Header {
@@ -77,7 +87,7 @@ fn one(kind: tar::Kind, path: &str, link: &str, data: &[u8]) -> Vec<u8> {
         size: data.len() as u64,
         mtime: tar::Timestamp { seconds: 1_000_000_000, nanos: 0 },
         device: (0, 0),
-        xattrs: &[],
+        xattrs,
     };
     header.append(&mut archive);
     archive.extend_from_slice(data);
@@ -248,4 +258,41 @@ fn times_of_many_directories_are_set() {
     let (_, archive) = read(&root, "/.").unwrap();
     write(&copy, "/", KEEP, &archive, 65_536).unwrap();
     assert_same(&root, &copy);
+}
+
+#[test]
+fn access_control_lists_are_unpacked_and_not_packed() {
+    const NAME: &str = "system.posix_acl_access";
+    // Version 2; owner rwx, user 1234 r--, group r-x, mask r-x, others ---: acl(5).
+    let none = u32::MAX;
+    let entries = [(0x01, 7, none), (0x02, 4, 1234), (0x04, 5, none), (0x10, 5, none), (0x20, 0, none)];
+    let mut list = 2_u32.to_le_bytes().to_vec();
+    for (tag, permissions, id) in entries {
+        list.extend_from_slice(&u16::to_le_bytes(tag));
+        list.extend_from_slice(&u16::to_le_bytes(permissions));
+        list.extend_from_slice(&u32::to_le_bytes(id));
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let root = dir.path();
+    fs::write(root.join("other"), "").unwrap();
+    let has_lists = rustix::fs::setxattr(root.join("other"), NAME, &list, XattrFlags::empty()).is_ok();
+    let attributes = [
+        (NAME.as_bytes().to_vec(), list.clone()),
+        (b"user.note".to_vec(), b"x".to_vec()),
+        (b"trusted.overlay.opaque".to_vec(), b"y".to_vec()),
+    ];
+    let archive = with_xattrs(tar::Kind::File, "new", "", b"text", &attributes);
+    put(root, "/", KEEP, &archive).unwrap();
+    let mut value = [0; 256];
+    let acl = rustix::fs::getxattr(root.join("new"), NAME, &mut value[..]);
+    // The archive's mode (755) has the last word on the classes of the list.
+    list[6] = 7;
+    let others = list.len() - 6;
+    list[others] = 5;
+    let mask = list.len() - 14;
+    list[mask] = 5;
+    assert_eq!(acl.ok().map(|length| value[..length].to_vec()), has_lists.then_some(list));
+    assert!(rustix::fs::getxattr(root.join("new"), "trusted.overlay.opaque", &mut value[..]).is_err());
+    let (_, packed) = read(root, "/new").unwrap();
+    assert!(!packed.windows(9).any(|window| window == b"posix_acl"));
 }

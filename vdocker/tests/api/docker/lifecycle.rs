@@ -135,6 +135,9 @@ fn a_start_that_fails_has_dockers_exit_code() {
     let answer: serde_json::Value = serde_json::from_str(&answer).unwrap();
     assert_eq!((status, &answer["StatusCode"]), (200, &json!(127)));
     assert!(answer["Error"]["Message"].as_str().unwrap().contains("not found"), "{answer}");
+    assert_eq!(state(&pod, "web"), "created 127");
+    assert_eq!(pod.ok(&["ps", "-a", "--format", "{{.Status}}"]), "Created\n");
+    assert_eq!(pod.ok(&["logs", "-f", "web"]), "", "nothing will come");
 }
 
 #[test]
