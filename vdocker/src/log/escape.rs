@@ -74,43 +74,56 @@ fn escape_byte(byte: u8, out: &mut [u8], at: usize) -> usize {
 pub(super) fn unescape(memory: &mut [u8], text: Range<usize>, at: usize) -> Option<usize> {
     // A block that is written ends where the one that was read began, or before: it covers nothing that is to be read.
     debug_assert!(at + BLOCK <= text.start);
-    let memory = memory.get_mut(..text.end)?;
-    let (mut from, mut to) = (text.start, at);
-    while let Some(block) = memory.get(from..).and_then(|rest| rest.first_chunk::<BLOCK>()).copied() {
+    let mut rest = memory.get_mut(at..text.end)?;
+    let whole = rest.len();
+    // From what is written to what is read. So short a number cannot overflow below, which spares tests of that.
+    let mut gap = u32::try_from(text.start.checked_sub(at)?).ok()?;
+    while let Some(block) = rest.get(gap as usize..gap as usize + BLOCK) {
+        let block = *block.first_chunk::<BLOCK>()?;
+        *rest.first_chunk_mut()? = block;
         let found = backslashes(&block);
-        put(memory, to, &block);
         if found == 0 {
-            from += BLOCK;
-            to += BLOCK;
+            rest = rest.get_mut(BLOCK..)?;
             continue;
         }
         let clean = found.trailing_zeros() as usize;
-        let (byte, length) = unescape_byte(memory.get(from + clean + 1..)?)?;
-        *memory.get_mut(to + clean)? = byte;
-        to += clean + 1;
-        from += clean + 1 + length;
+        let (byte, told) = unescape_byte(rest.get(gap as usize + clean + 1..)?)?;
+        *rest.get_mut(clean)? = byte;
+        rest = rest.get_mut(clean + 1..)?;
+        gap += told;
     }
-    while let Some(&byte) = memory.get(from) {
-        let (byte, length) = if byte == b'\\' { unescape_byte(&memory[from + 1..])? } else { (byte, 0) };
-        memory[to] = byte;
+    let mut to = 0;
+    while let Some(&byte) = rest.get(to + gap as usize) {
+        let (byte, told) = match byte {
+            b'\\' => unescape_byte(&rest[to + gap as usize + 1..])?,
+            byte => (byte, 0),
+        };
+        rest[to] = byte;
         to += 1;
-        from += 1 + length;
+        gap += told;
     }
-    Some(to - at)
+    Some(whole - rest.len() + to)
 }
 
 /// Takes what follows a backslash. Returns what it stands for, and how many bytes told of it.
 #[inline]
-fn unescape_byte(text: &[u8]) -> Option<(u8, usize)> {
-    let byte = match *text.first()? {
-        b'n' => b'\n',
-        b't' => b'\t',
-        b'r' => b'\r',
-        kind @ (b'"' | b'\\') => kind,
-        b'u' => return Some((hexadecimal(text.get(1..5)?.strip_prefix(b"00")?)?, 5)),
-        _ => return None,
+fn unescape_byte(text: &[u8]) -> Option<(u8, u32)> {
+    /// What letters stand for; 0 is none.
+    const SHORT: [u8; 256] = {
+        let mut short = [0; 256];
+        short[b'n' as usize] = b'\n';
+        short[b't' as usize] = b'\t';
+        short[b'r' as usize] = b'\r';
+        short[b'"' as usize] = b'"';
+        short[b'\\' as usize] = b'\\';
+        short
     };
-    Some((byte, 1))
+    let &letter = text.first()?;
+    match SHORT[usize::from(letter)] {
+        0 if letter == b'u' => Some((hexadecimal(text.get(1..5)?.strip_prefix(b"00")?)?, 5)),
+        0 => None,
+        byte => Some((byte, 1)),
+    }
 }
 
 fn hexadecimal(digits: &[u8]) -> Option<u8> {
