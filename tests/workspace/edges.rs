@@ -3,12 +3,13 @@
 use crate::graph::crates;
 
 /// A crate, and those of ours that it may link.
-const EDGES: [(&str, &[&str]); 9] = [
+const EDGES: [(&str, &[&str]); 10] = [
     ("spec", &[]),
     ("tar", &[]),
     ("image", &["spec", "tar"]),
     ("vmm", &["spec"]),
     ("vdocker", &["spec"]),
+    ("frontend", &["image", "spec", "tar", "vdocker"]),
     ("guest-init", &["spec", "tar", "vdocker"]),
     ("kcradle", &["image", "spec", "tar", "vdocker", "vmm"]),
     ("fuzz", &[]),

@@ -19,6 +19,7 @@ pub enum Encoding {
 }
 
 impl Encoding {
+    /// Bytes of a stream as the client gets them.
     pub fn frame<P: Buf>(self, stream: Stream, bytes: P) -> Frame<P> {
         match self {
             Self::Raw => Frame::from(bytes),

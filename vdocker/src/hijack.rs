@@ -52,7 +52,7 @@ pub(crate) struct Takeover {
 
 impl Takeover {
     /// Writes a response's head, then runs the stream.
-    pub fn new<F>(
+    pub(crate) fn new<F>(
         status: StatusCode,
         headers: &[(&str, &str)],
         run: impl FnOnce(Hijacked) -> F + 'static,
@@ -63,7 +63,7 @@ impl Takeover {
         Self { head: head(status, headers), run: Box::new(|stream| Box::pin(run(stream))) }
     }
 
-    pub async fn run(self, mut stream: Hijacked) {
+    pub(crate) async fn run(self, mut stream: Hijacked) {
         // A client that is gone is found out by the stream: what it asked for has begun.
         let _sent = stream.write_all(&self.head).await;
         (self.run)(stream).await;
@@ -71,6 +71,7 @@ impl Takeover {
 }
 
 impl Hijacked {
+    /// A connection, and what was read of it already.
     pub fn new(io: impl Socket, read: Bytes) -> Self {
         Self { read, io: Box::new(io) }
     }

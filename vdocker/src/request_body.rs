@@ -16,7 +16,7 @@ use crate::engine::EngineError;
 use crate::flow::Flow;
 
 /// Bytes of a body that is read as a whole.
-pub const MAX_JSON: usize = 4 << 20;
+pub(crate) const MAX_JSON: usize = 4 << 20;
 
 /// The body of a request.
 pub struct RequestBody {

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::body::Body;
 use crate::engine::EngineError;
-use crate::version;
+use crate::version::{self, VersionError};
 
 /// What a route answers.
 pub type Response = hyper::Response<Body>;
@@ -58,6 +58,12 @@ pub fn common_headers(headers: &mut HeaderMap) {
     for (name, value) in common {
         headers.insert(HeaderName::from_static(name), value);
     }
+}
+
+/// Docker tells clients that are too old in plain text, which is what they print.
+#[must_use]
+pub fn too_old(error: &VersionError) -> Response {
+    typed(StatusCode::BAD_REQUEST, "text/plain; charset=utf-8", format!("{error}\n"))
 }
 
 const fn error_status(error: &EngineError) -> StatusCode {

@@ -2,8 +2,6 @@
 
 use std::rc::Rc;
 
-use hyper::StatusCode;
-
 use crate::context::Context;
 use crate::engine::{Engine, EngineError};
 use crate::pod::Pod;
@@ -30,7 +28,8 @@ async fn route<E: Engine>(api: Rc<Pod<E>>, request: Request) -> Result<Response,
     };
     let version = match version.map_or(Ok(ApiVersion::default()), ApiVersion::negotiate) {
         Ok(version) => version,
-        Err(error) => return unsupported(error),
+        Err(error @ VersionError::TooOld(_)) => return Ok(response::too_old(&error)),
+        Err(error @ VersionError::TooNew(_)) => return Err(EngineError::BadRequest(error.to_string())),
     };
     let query = Query::parse(parts.uri.query().unwrap_or_default())?;
     let engine = Rc::clone(&api.engine);
@@ -58,16 +57,5 @@ fn start<E: Engine>(route: &Route<E>, context: Context<E>) -> Result<Answer, Eng
             engine.permit(route.verb, Some(&exec.container))?;
             Ok(handler(context, exec))
         }
-    }
-}
-
-/// Docker tells clients that are too old in plain text, which is what they print.
-fn unsupported(error: VersionError) -> Result<Response, EngineError> {
-    let text = format!("{error}\n");
-    match error {
-        VersionError::TooOld(_) => {
-            Ok(response::typed(StatusCode::BAD_REQUEST, "text/plain; charset=utf-8", text))
-        }
-        VersionError::TooNew(_) => Err(EngineError::BadRequest(error.to_string())),
     }
 }

@@ -1,0 +1,98 @@
+//! The daemon: what all requests share.
+
+use std::path::PathBuf;
+use std::rc::Rc;
+
+use image::{Store, StoreError};
+use vdocker::response::Response;
+use vdocker::server::{Open, Request, Server, Service};
+
+use crate::container::Container;
+use crate::container::record::Stored;
+use crate::container::registry::Containers;
+use crate::db::{Db, DbError, Table};
+use crate::events::EventLog;
+use crate::router;
+use crate::routes::{self, Route};
+
+/// How a daemon works.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Where the daemon's own state and its pods are; made where it is missing.
+    pub state: PathBuf,
+    /// The image store, shared with `kcradle summon`.
+    pub images: PathBuf,
+    /// Templates of writable disks.
+    pub templates: PathBuf,
+    /// The runtime package that new pods are made with.
+    pub package: PathBuf,
+    /// The program that runs a pod: `kcradle` itself.
+    pub program: PathBuf,
+}
+
+/// Why a daemon does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// Its directory could not be made.
+    #[error("cannot make {}", .path.display())]
+    Directory {
+        /// The directory.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// Its state could not be read.
+    #[error(transparent)]
+    Db(#[from] DbError),
+    /// The image store could not be opened.
+    #[error("cannot open the image store")]
+    Images(#[from] StoreError),
+}
+
+/// The Docker Engine API of a host.
+pub struct Daemon {
+    pub(crate) config: Config,
+    pub(crate) db: Db,
+    pub(crate) events: EventLog,
+    pub(crate) images: Store,
+    pub(crate) containers: Containers,
+    pub(crate) open: Rc<Open>,
+    pub(crate) routes: Vec<Route>,
+}
+
+impl Daemon {
+    /// Opens the state, and makes it agree with what runs.
+    ///
+    /// # Errors
+    /// [`StartError`]; nothing was changed.
+    pub fn start(config: Config) -> Result<Server<Self>, StartError> {
+        let made = std::fs::create_dir_all(&config.state);
+        made.map_err(|source| StartError::Directory { path: config.state.clone(), source })?;
+        let db = Db::open(&config.state.join("state.redb"))?;
+        let events = EventLog::load(&db)?;
+        let images = Store::open(&config.images)?;
+        let containers = Containers::default();
+        for stored in db.all::<Stored>(Table::Containers)? {
+            let container = Container::new(stored);
+            // The state has each name once.
+            let _taken = containers.take_name(&container.name(), &container.id);
+            containers.add(&container);
+        }
+        Ok(Server::serving(|open| Self {
+            config,
+            db,
+            events,
+            images,
+            containers,
+            open,
+            routes: routes::table(),
+        }))
+    }
+}
+
+impl Service for Daemon {
+    fn answer(self: Rc<Self>, request: Request) -> impl Future<Output = Response> {
+        router::dispatch(self, request)
+    }
+}

@@ -1,0 +1,166 @@
+//! What has happened on the host (Docker Engine API, "Monitor events"): kept in the daemon's state, and followed.
+
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, VecDeque};
+use std::rc::Rc;
+use std::time::SystemTime;
+
+use serde::{Deserialize, Serialize};
+use tokio::sync::broadcast;
+use vdocker::time;
+
+use crate::db::{Batch, Db, DbError};
+
+/// Events that are kept for `since`.
+const KEPT: usize = 2048;
+
+/// Events that one who follows may be behind.
+const BEHIND: usize = 1024;
+
+/// An event in the form of the API. The fields `status`, `id` and `from` are those of versions before 1.22.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Event {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) status: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) id: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) from: Option<String>,
+    /// `container`, `image`, `volume`, `network`, `daemon`.
+    #[serde(rename = "Type")]
+    pub(crate) kind: String,
+    /// `start`, `die`, `pull`, `exec_create: sh`, …
+    #[serde(rename = "Action")]
+    pub(crate) action: String,
+    #[serde(rename = "Actor")]
+    pub(crate) actor: Actor,
+    pub(crate) scope: String,
+    /// Seconds since 1970.
+    pub(crate) time: i64,
+    /// Nanoseconds since 1970.
+    #[serde(rename = "timeNano")]
+    pub(crate) time_nano: i64,
+}
+
+/// What an event is about.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Actor {
+    #[serde(rename = "ID")]
+    pub(crate) id: String,
+    #[serde(rename = "Attributes")]
+    pub(crate) attributes: BTreeMap<String, String>,
+}
+
+impl Event {
+    /// An event that happens now.
+    pub(crate) fn now(kind: &str, action: &str, id: &str, attributes: BTreeMap<String, String>) -> Self {
+        Self::at(SystemTime::now(), kind, action, id, attributes)
+    }
+
+    /// An event of that time.
+    pub(crate) fn at(
+        when: SystemTime,
+        kind: &str,
+        action: &str,
+        id: &str,
+        attributes: BTreeMap<String, String>,
+    ) -> Self {
+        let old = matches!(kind, "container" | "image");
+        Self {
+            status: old.then(|| action.to_owned()),
+            id: old.then(|| id.to_owned()),
+            from: attributes.get("image").filter(|_| kind == "container").cloned(),
+            kind: kind.to_owned(),
+            action: action.to_owned(),
+            actor: Actor { id: id.to_owned(), attributes },
+            scope: "local".to_owned(),
+            time: time::unix(when),
+            time_nano: time::unix_nanos(when),
+        }
+    }
+}
+
+/// All events of the host.
+pub(crate) struct EventLog {
+    kept: RefCell<VecDeque<Rc<Event>>>,
+    /// The next event's number.
+    next: Cell<u64>,
+    followers: broadcast::Sender<Rc<Event>>,
+}
+
+impl EventLog {
+    /// Those that the store has.
+    pub(crate) fn load(db: &Db) -> Result<Self, DbError> {
+        let events = db.events::<Event>()?;
+        let next = events.last().map_or(0, |(number, _)| number + 1);
+        let kept = events.into_iter().map(|(_, event)| Rc::new(event)).collect();
+        Ok(Self {
+            kept: RefCell::new(kept),
+            next: Cell::new(next),
+            followers: broadcast::Sender::new(BEHIND),
+        })
+    }
+
+    /// Adds an event to a batch, and tells those that follow. The batch has to be committed: an event and the change that
+    /// it tells of are kept together, or neither.
+    pub(crate) fn push(&self, batch: &mut Batch, event: Event) {
+        let number = self.next.replace(self.next.get() + 1);
+        if let Ok(json) = serde_json::to_vec(&event) {
+            batch.put_event(number, json);
+        }
+        let event = Rc::new(event);
+        let mut kept = self.kept.borrow_mut();
+        kept.push_back(Rc::clone(&event));
+        if kept.len() > KEPT {
+            kept.pop_front();
+            batch.drop_events_before((number + 1).saturating_sub(KEPT as u64));
+        }
+        // Nobody may be following.
+        let _none = self.followers.send(event);
+    }
+
+    /// The events that are kept, oldest first, and those to come: none is missing between them, and none comes twice.
+    pub(crate) fn subscribe(&self) -> (Vec<Rc<Event>>, broadcast::Receiver<Rc<Event>>) {
+        (self.kept.borrow().iter().cloned().collect(), self.followers.subscribe())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn events_outlive_the_daemon_in_their_order() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("state.redb");
+        let db = Db::open(&path).unwrap();
+        let log = EventLog::load(&db).unwrap();
+        let (kept, mut next) = log.subscribe();
+        assert!(kept.is_empty());
+        let mut batch = Batch::default();
+        for number in 0..KEPT + 10 {
+            log.push(&mut batch, Event::now("container", &number.to_string(), "ab", BTreeMap::new()));
+            assert_eq!(next.try_recv().unwrap().action, number.to_string());
+        }
+        db.commit(batch).await.unwrap();
+        let (before, _) = log.subscribe();
+        drop((db, log));
+        let db = Db::open(&path).unwrap();
+        let log = EventLog::load(&db).unwrap();
+        let (after, _) = log.subscribe();
+        assert_eq!((before.len(), &before), (KEPT, &after));
+        assert_eq!(after[0].action, "10");
+    }
+
+    #[test]
+    fn an_event_has_this_form() {
+        let attributes = BTreeMap::from([("image".to_owned(), "busybox".to_owned())]);
+        let when = SystemTime::UNIX_EPOCH + std::time::Duration::from_nanos(1_500_000_000);
+        let event = Event::at(when, "container", "start", "ab", attributes);
+        let golden = r#"{"status":"start","id":"ab","from":"busybox","Type":"container","Action":"start","Actor":{"ID":"ab","Attributes":{"image":"busybox"}},"scope":"local","time":1,"timeNano":1500000000}"#;
+        assert_eq!(serde_json::to_string(&event).unwrap(), golden);
+        let network = Event::at(when, "network", "create", "ab", BTreeMap::new());
+        let golden = r#"{"Type":"network","Action":"create","Actor":{"ID":"ab","Attributes":{}},"scope":"local","time":1,"timeNano":1500000000}"#;
+        assert_eq!(serde_json::to_string(&network).unwrap(), golden);
+    }
+}
