@@ -313,6 +313,7 @@ impl Pod {
         let place =
             Place { tree: &self.disks.trees[index], cgroup: &member.cgroup, volumes: &self.disks.volumes };
         let first = !self.started_any.replace(true);
+        member.model.log.begin_run();
         match Process::start(member.spec, place, member.size.get(), first) {
             Ok((mut process, devpts)) => {
                 let exit = self.reaper.expect(process.pid);

@@ -13,6 +13,7 @@ use crate::container::Container;
 use crate::encoding::Encoding;
 use crate::engine::Engine;
 use crate::exec::registry::Streams;
+use crate::log::Run;
 
 pub(crate) use plain::run;
 
@@ -22,6 +23,8 @@ pub(crate) struct Attachment {
     pub(crate) streams: Streams,
     /// Whether what was written before comes first.
     pub(crate) logs: bool,
+    /// In place of the run that goes on or comes next: one from its beginning.
+    pub(crate) run: Option<Run>,
     /// Whether what will be written follows.
     pub(crate) stream: bool,
     pub(crate) encoding: Encoding,

@@ -75,6 +75,17 @@ pub enum From {
     Start,
     /// At the next record.
     End,
+    /// At the first record of a run, and no further than its last.
+    Run(Run),
+}
+
+/// A run of the container's process: one of those since this log was made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Run {
+    /// The number of the first entry that can be of it.
+    first: u64,
+    /// Runs before it.
+    pub before: u64,
 }
 
 /// How much of a log the disk holds. The oldest file is removed when another one would be too many.
@@ -125,6 +136,10 @@ struct State {
     ring: Ring,
     /// By stream: whether the last record of this run was cut within a line.
     within_line: [bool; 2],
+    /// The last run that has begun, else the one that will be the first.
+    run: Run,
+    /// Runs that have begun.
+    runs: u64,
     disk: Option<Disk>,
 }
 
@@ -149,7 +164,8 @@ impl Log {
     }
 
     fn new(disk: Option<Disk>) -> Self {
-        let state = State { ring: Ring::default(), within_line: [false; 2], disk };
+        let state =
+            State { ring: Ring::default(), within_line: [false; 2], run: Run::default(), runs: 0, disk };
         Self {
             shared: Rc::new(Shared {
                 state: RefCell::new(state),
@@ -175,6 +191,19 @@ impl Log {
             self.shared.append_record(Record { stream, time, bytes: piece });
         }
         self.shared.tend();
+    }
+
+    /// Notes that the container's process is about to be started. Nothing is written.
+    pub fn begin_run(&self) {
+        let mut state = self.shared.state.borrow_mut();
+        state.run = Run { first: state.ring.next(), before: state.runs };
+        state.runs += 1;
+    }
+
+    /// The run that goes on; without one the last, and before any the first.
+    #[must_use]
+    pub fn run(&self) -> Run {
+        self.shared.state.borrow().run
     }
 
     /// Notes that the container's process has ended: a line that was cut stays as it is, the next run begins another.

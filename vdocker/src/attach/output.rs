@@ -28,12 +28,17 @@ pub(super) async fn copy_out(
     writer: &mut Writer,
     replies: &mut mpsc::Receiver<Reply>,
 ) -> io::Result<Option<Frame>> {
-    let Attachment { container, stream, logs, .. } = attachment;
+    let Attachment { container, stream, logs, run, .. } = attachment;
     let (mut state, mut closing) = (container.state.subscribe(), closing.subscribe());
-    let before = state.borrow_and_update().exits;
+    let exits = state.borrow_and_update().exits;
     let began = SystemTime::now();
-    let mut records = container.log.records(if *logs { From::Start } else { From::End });
-    if !(*logs || *stream) {
+    let (before, from) = match run {
+        Some(run) => (run.before, From::Run(*run)),
+        None if *logs => (exits, From::Start),
+        None => (exits, From::End),
+    };
+    let mut records = container.log.records(from);
+    if !(*logs || *stream || run.is_some()) {
         return Ok(None);
     }
     loop {
@@ -48,7 +53,7 @@ pub(super) async fn copy_out(
         let is_over = !stream || now.removed || now.exits != before || *closing.borrow_and_update();
         let record = match records.try_next().await? {
             Some(record) => record,
-            None if is_over => return Ok(None),
+            None if is_over || records.is_over() => return Ok(None),
             None => tokio::select! {
                 biased;
                 reply = replies.recv() => match reply {

@@ -131,6 +131,13 @@ impl Disk {
     pub(super) fn commit(&mut self, writer: Writer, written: Written) -> Option<io::Error> {
         self.first_generation = writer.first_generation();
         for mark in written.marks {
+            // The end of an earlier run was written before the first entry: it is not one of ours.
+            if let Some(last) =
+                self.marks.back_mut().filter(|last| last.seq == mark.seq && !last.lost && !mark.lost)
+            {
+                *last = mark;
+                continue;
+            }
             let near = self.marks.back().is_some_and(|last| {
                 !last.lost
                     && last.position.generation == mark.position.generation

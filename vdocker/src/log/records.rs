@@ -11,6 +11,9 @@ use super::{From, Record, Shared};
 #[derive(Debug)]
 pub struct Records {
     cursor: Cursor,
+    /// Whether the end of a run is the end.
+    one_run: bool,
+    is_over: bool,
 }
 
 impl Records {
@@ -18,18 +21,28 @@ impl Records {
         let place = match from {
             From::Start => Place::Start,
             From::End => Place::Ring(shared.state.borrow().ring.next()),
+            From::Run(run) => Place::Ring(run.first),
         };
-        Self { cursor: Cursor::new(shared, place) }
+        Self { cursor: Cursor::new(shared, place), one_run: matches!(from, From::Run(_)), is_over: false }
     }
 
-    /// Waits for the next record. A call that is dropped loses nothing.
+    /// Whether there is no other record, ever: the run is over that was to be read. One that has written nothing leaves
+    /// no end either.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        self.is_over
+    }
+
+    /// Waits for the next record; for ever where there is none. A call that is dropped loses nothing.
     ///
     /// # Errors
     /// Those of reading a file.
     pub async fn next(&mut self) -> io::Result<Record> {
         loop {
-            if let Some(record) = self.step(true).await? {
-                return Ok(record);
+            match self.step(true).await? {
+                Some(record) => return Ok(record),
+                None if self.is_over => std::future::pending().await,
+                None => {}
             }
         }
     }
@@ -43,13 +56,14 @@ impl Records {
     }
 
     async fn step(&mut self, follow: bool) -> io::Result<Option<Record>> {
-        loop {
+        while !self.is_over {
             match self.cursor.next(follow).await? {
                 Some(Entry::Record { record, .. }) => return Ok(Some(record)),
-                Some(Entry::End { .. }) => {}
+                Some(Entry::End { .. }) => self.is_over = self.one_run,
                 None => return Ok(None),
             }
         }
+        Ok(None)
     }
 
     #[cfg(test)]

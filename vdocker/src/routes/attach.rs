@@ -21,7 +21,7 @@ pub(super) async fn attach<E: Engine>(
     context: Context<E>,
     container: Rc<Container>,
 ) -> Result<Response, EngineError> {
-    can_attach(&context.id, &container)?;
+    can_attach(&context, &container)?;
     let encoding = if container.spec.process.tty { Encoding::Raw } else { Encoding::Multiplexed };
     let attachment = attachment(&context.query, container, streams(&context.query), encoding);
     let api = Rc::clone(&context.api);
@@ -34,7 +34,7 @@ pub(super) async fn websocket<E: Engine>(
     context: Context<E>,
     container: Rc<Container>,
 ) -> Result<Response, EngineError> {
-    can_attach(&context.id, &container)?;
+    can_attach(&context, &container)?;
     let key =
         websocket::accept(&context.headers).map_err(|error| EngineError::BadRequest(error.to_string()))?;
     let streams = match context.version.at_least(42) {
@@ -55,17 +55,21 @@ pub(super) async fn websocket<E: Engine>(
 }
 
 fn attachment(query: &Query, container: Rc<Container>, streams: Streams, encoding: Encoding) -> Attachment {
-    Attachment { container, streams, logs: query.flag("logs"), stream: query.flag("stream"), encoding }
+    let run = query.flag("run").then(|| container.log.run());
+    Attachment { container, streams, logs: query.flag("logs"), run, stream: query.flag("stream"), encoding }
 }
 
 fn streams(query: &Query) -> Streams {
     Streams { stdin: query.flag("stdin"), stdout: query.flag("stdout"), stderr: query.flag("stderr") }
 }
 
-/// A container that does not run can be attached to: the client gets what its next run writes.
-fn can_attach(id: &str, container: &Container) -> Result<(), EngineError> {
+/// A container that does not run can be attached to: the client gets what its next run writes, or with `run` (ours) what
+/// the last one has written.
+fn can_attach<E: Engine>(context: &Context<E>, container: &Container) -> Result<(), EngineError> {
+    let id = &context.id;
     let reason = match container.state.borrow().status {
         Status::Paused => "is paused, unpause the container before attach",
+        Status::Restarting if context.query.flag("run") => return Ok(()),
         Status::Restarting => "is restarting, wait until the container is running",
         Status::Created | Status::Running | Status::Exited => return Ok(()),
     };

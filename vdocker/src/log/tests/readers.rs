@@ -219,3 +219,41 @@ fn long_records_are_divided_and_empty_ones_ignored() {
         assert_eq!(lengths, [65_536, 65_536, 18_928]);
     });
 }
+
+#[test]
+fn a_run_is_read_from_its_beginning_to_its_end() {
+    run(async {
+        let directory = tempdir().unwrap();
+        let mut random = Random::new(11);
+        let mut life = Model::new(Log::on_disk(directory.path().join("log"), ALL));
+        life.push_random(&mut random);
+        life.log.flush().await;
+        let mut model = Model::new(Log::on_disk(directory.path().join("log"), ALL));
+        let mut before = model.log.records(From::Run(model.log.run()));
+        assert_eq!((model.log.run().before, before.try_next().await.unwrap()), (0, None));
+        let mut runs = Vec::new();
+        for number in 0..5 {
+            model.log.begin_run();
+            assert_eq!(model.log.run().before, number);
+            let start = model.records().len();
+            // More than memory holds.
+            for _ in 0..400 {
+                model.push_random(&mut random);
+                model.log.room().await;
+            }
+            runs.push((model.log.records(From::Run(model.log.run())), start..model.records().len()));
+            model.end_run();
+            runs.push((model.log.records(From::Run(model.log.run())), start..model.records().len()));
+        }
+        let first = runs[0].1.clone();
+        runs.push((before, first));
+        model.log.flush().await;
+        for (mut records, range) in runs {
+            let mut read = Vec::new();
+            while let Some(record) = records.try_next().await.unwrap() {
+                read.push(record);
+            }
+            assert!(records.is_over() && read == model.records()[range]);
+        }
+    });
+}

@@ -28,6 +28,7 @@ impl FakeEngine {
         if self.runs.borrow()[container.index].is_some() {
             return Err(EngineError::NotModified);
         }
+        container.log.begin_run();
         let process = &container.spec.process;
         let wanted =
             Wanted { cmd: &process.cmd, tty: process.tty, stdin: process.stdin, ..Wanted::default() };

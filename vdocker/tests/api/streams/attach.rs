@@ -99,3 +99,42 @@ fn a_frozen_container_is_refused() {
         assert_eq!(bench.request("POST", "/containers/web/unpause", "").await.0, 204);
     });
 }
+
+#[test]
+fn a_run_is_attached_to_from_its_beginning_also_after_its_end() {
+    const RUN: &str = "/containers/web/attach?run=1&stream=1&stdin=1&stdout=1&stderr=1";
+    let script = "echo begin; echo error >&2; seq 40000; read line; echo $line";
+    Bench::run(with_stdin(&["sh", "-c", script]), async |bench| {
+        let log = bench.engine.containers()[0].log.clone();
+        let numbers: String = (1..=40_000).map(|number| format!("{number}\n")).collect();
+        for (run, word) in ["first", "second"].into_iter().enumerate() {
+            // It has written when the client comes.
+            let mut written = log.records(vdocker::log::From::Run(log.run()));
+            while !written.next().await.unwrap().bytes.ends_with(b"\n40000\n") {}
+            let mut client = bench.hijack("POST", RUN, "").await;
+            let mut other = bench.hijack("POST", RUN, "").await;
+            other.write_all(format!("{word}\n").as_bytes()).await.unwrap();
+            let wanted = (format!("begin\n{numbers}{word}\n").into_bytes(), b"error\n".to_vec());
+            assert!(frames(&mut client).await == wanted, "run {run}, while it runs");
+            // It has ended.
+            let mut client = bench.hijack("POST", RUN, "").await;
+            assert!(frames(&mut client).await == wanted, "run {run}, after its end");
+            let mut stopped = bench.hijack("POST", "/containers/web/attach?run=1&stderr=1", "").await;
+            assert_eq!(frames(&mut stopped).await.1, b"error\n");
+            assert_eq!(bench.request("POST", "/containers/web/start", "").await.0, 204);
+        }
+    });
+}
+
+#[test]
+fn a_slow_client_gets_its_run_and_nothing_of_the_next() {
+    Bench::run(vec![spec_json("web", &["sh", "-c", "seq 300000; echo end"])], async |bench| {
+        let mut client = bench.hijack("POST", "/containers/web/attach?run=1&stream=1&stdout=1", "").await;
+        for _ in 0..3 {
+            bench.request("POST", "/containers/web/wait", "").await;
+            assert_eq!(bench.request("POST", "/containers/web/start", "").await.0, 204);
+        }
+        let wanted: String = (1..=300_000).map(|number| format!("{number}\n")).collect();
+        assert!(frames(&mut client).await.0 == (wanted + "end\n").into_bytes());
+    });
+}
