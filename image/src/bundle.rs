@@ -101,6 +101,7 @@ pub(crate) fn candidate(
         config: config.to_string().into_bytes(),
         manifest: None,
         index: None,
+        in_registry: false,
         tags: Vec::new(),
         blobs: vec![Blob::default()],
         layers: Box::new(Converted),
@@ -113,5 +114,9 @@ struct Converted;
 impl Layers for Converted {
     fn open<'r>(&'r self, _: usize, _: At<'r>) -> io::Result<Box<dyn Read + 'r>> {
         Err(io::ErrorKind::NotFound.into())
+    }
+
+    fn are_archives(&self) -> bool {
+        false
     }
 }

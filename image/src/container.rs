@@ -183,6 +183,7 @@ fn process(
         workdir: workdir(config, overrides)?,
         tty: overrides.tty,
         stdin: overrides.stdin,
+        stdin_once: true,
         user: user.clone(),
         capabilities: capabilities::select(&overrides.cap_add, &overrides.cap_drop)?,
         no_new_privileges: false,

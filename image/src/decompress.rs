@@ -22,22 +22,50 @@ pub(crate) enum Decoder<R: Read> {
     Zstd(Box<ZstdReader<Input<R>>>),
 }
 
-impl<R: Read> Decoder<R> {
-    /// Looks at the first bytes and chooses.
-    pub(crate) fn new(mut from: R) -> io::Result<Self> {
-        let mut first = Vec::with_capacity(XZ.len());
-        (&mut from).take(XZ.len() as u64).read_to_end(&mut first)?;
-        let (gzip, zstd) = (first.starts_with(&GZIP), first.starts_with(&ZSTD) || is_skippable(&first));
+/// The form of a stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Compression {
+    None,
+    Gzip,
+    Zstd,
+}
+
+impl Compression {
+    /// Looks at the first bytes of a stream.
+    pub(crate) fn of(from: &mut impl Read) -> io::Result<Self> {
+        Self::tell(&first(from)?)
+    }
+
+    fn tell(first: &[u8]) -> io::Result<Self> {
         for (magic, name) in [(XZ.as_slice(), "xz"), (BZIP2.as_slice(), "bzip2")] {
             if first.starts_with(magic) {
                 return Err(invalid(format!("compression with {name} is not supported")));
             }
         }
+        Ok(match first {
+            first if first.starts_with(&GZIP) => Self::Gzip,
+            first if first.starts_with(&ZSTD) || is_skippable(first) => Self::Zstd,
+            _ => Self::None,
+        })
+    }
+}
+
+fn first(from: &mut impl Read) -> io::Result<Vec<u8>> {
+    let mut first = Vec::with_capacity(XZ.len());
+    from.take(XZ.len() as u64).read_to_end(&mut first)?;
+    Ok(first)
+}
+
+impl<R: Read> Decoder<R> {
+    /// Looks at the first bytes and chooses.
+    pub(crate) fn new(mut from: R) -> io::Result<Self> {
+        let first = first(&mut from)?;
+        let compression = Compression::tell(&first)?;
         let input = BufReader::with_capacity(BUFFER, Cursor::new(first).chain(from));
-        Ok(match (gzip, zstd) {
-            (true, _) => Self::Gzip(Box::new(MultiGzDecoder::new(input))),
-            (_, true) => Self::Zstd(Box::new(ZstdReader::new(input))),
-            _ => Self::Plain(input),
+        Ok(match compression {
+            Compression::Gzip => Self::Gzip(Box::new(MultiGzDecoder::new(input))),
+            Compression::Zstd => Self::Zstd(Box::new(ZstdReader::new(input))),
+            Compression::None => Self::Plain(input),
         })
     }
 

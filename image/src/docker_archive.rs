@@ -57,6 +57,7 @@ pub(crate) fn candidate(
         config,
         manifest: layout::manifest_of(&files, id),
         index: None,
+        in_registry: false,
         tags,
         blobs: names.iter().map(|name| blob(&files, name)).collect(),
         layers: Box::new(ArchiveLayers { files, names }),

@@ -1,6 +1,7 @@
 //! One layer's way into the store, in one pass: transfer → digest → decompress → diff_id → EROFS. It gets its name
 //! only when both digests are right.
 
+use std::fs;
 use std::io::{self, Read};
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -9,7 +10,7 @@ use crate::digest::{Digest, HashingReader};
 use crate::erofs::{ConvertError, convert_layer};
 use crate::limits::{Limits, RATIO_FLOOR};
 use crate::progress::{Event, Progress};
-use crate::store::{Store, StoreError, TempFile, extent_len};
+use crate::store::{self, Store, StoreError, TempFile, extent_len};
 use crate::tree::TreeError;
 use tar::TarError;
 
@@ -31,6 +32,8 @@ pub(crate) struct Way<'a> {
     pub(crate) store: &'a Store,
     pub(crate) limits: &'a Limits,
     pub(crate) progress: &'a dyn Progress,
+    /// Whether the layers are kept as they are transferred as well.
+    pub(crate) keep: bool,
     /// The user's wish to end.
     pub(crate) cancel: Option<&'a AtomicBool>,
     /// Set where another layer failed.
@@ -106,30 +109,70 @@ impl LayerError {
     }
 }
 
-/// Brings a layer into the store if nobody has done so meanwhile, waiting for another process that is at it.
+/// Brings a layer into the store if nobody has done so meanwhile, waiting for another process that is at it. Answers
+/// its blob where blobs are kept.
 pub(crate) fn ensure<'r>(
     way: Way<'_>,
     diff_id: Digest,
     blob: Blob,
     open: impl FnOnce() -> io::Result<Box<dyn Read + 'r>>,
-) -> Result<(), LayerError> {
+) -> Result<Option<store::Blob>, LayerError> {
     let path = way.store.layer_path(diff_id);
     let waiting = || way.progress.event(Event::Waiting { layer: diff_id });
     let _lock = way.store.entry_lock(&path, waiting, || way.stopped())?.ok_or(LayerError::Cancelled)?;
-    if extent_len(&path)?.is_some() {
+    let converted = extent_len(&path)?.is_some();
+    let kept = if way.keep { kept(way.store, diff_id, blob)? } else { None };
+    if converted && (kept.is_some() || !way.keep) {
         way.progress.event(Event::Cached { layer: diff_id });
-        return Ok(());
+        return Ok(kept);
     }
     way.progress.event(Event::Layer { layer: diff_id, size: blob.size });
     if blob.size.is_some_and(|size| size > way.limits.layer_bytes) {
         return Err(LayerError::TooLarge(way.limits.layer_bytes));
     }
-    let temp = TempFile::new(way.store)?;
-    let transfer = Transfer::new(way, diff_id, blob, open().map_err(LayerError::Open)?);
-    let size = convert(transfer, way.limits, diff_id, blob, &temp)?;
-    temp.persist(&path)?;
+    if let Some(kept) = kept {
+        match bring(way, diff_id, blob, Box::new(way.store.open_blob(kept)?), converted, false) {
+            Ok(_) => return Ok(Some(kept)),
+            Err(error @ (LayerError::Cancelled | LayerError::Store(_))) => return Err(error),
+            Err(error) if error.is_too_much_metadata() => return Err(error),
+            // Not the layer after all, or damaged: as good as missing.
+            Err(_) => {
+                let path = way.store.blob_path(kept.digest);
+                fs::remove_file(&path).or_else(ignore_missing).map_err(StoreError::io("remove", &path))?;
+            }
+        }
+    }
+    bring(way, diff_id, blob, open().map_err(LayerError::Open)?, converted, way.keep)
+}
+
+fn ignore_missing(error: io::Error) -> io::Result<()> {
+    if error.kind() == io::ErrorKind::NotFound { Ok(()) } else { Err(error) }
+}
+
+/// The layer's blob, if the store has it. Where a source does not say which it is, only an uncompressed one is found.
+pub(crate) fn kept(store: &Store, diff_id: Digest, blob: Blob) -> Result<Option<store::Blob>, StoreError> {
+    store.blob(blob.digest.unwrap_or(diff_id), blob.size)
+}
+
+/// Reads a layer once: converts it unless that is done already, and keeps the bytes where wanted.
+fn bring(
+    way: Way<'_>,
+    diff_id: Digest,
+    blob: Blob,
+    from: Box<dyn Read + '_>,
+    converted: bool,
+    keep: bool,
+) -> Result<Option<store::Blob>, LayerError> {
+    let copy = keep.then(|| TempFile::new(way.store)).transpose()?;
+    let temp = (!converted).then(|| TempFile::new(way.store)).transpose()?;
+    let transfer = Transfer::new(way, diff_id, blob, from, copy.as_ref());
+    let (transferred, size) = convert(transfer, way.limits, diff_id, blob, temp.as_ref())?;
+    // The blob first: who finds the layer converted may then look for it.
+    let Transferred { digest, size: len } = transferred;
+    let copied = copy.map(|copy| copy.persist(&way.store.blob_path(digest))).transpose()?;
+    temp.map(|temp| temp.persist(&way.store.layer_path(diff_id))).transpose()?;
     way.progress.event(Event::Done { layer: diff_id, size });
-    Ok(())
+    Ok(copied.map(|()| store::Blob { digest, size: len }))
 }
 
 fn convert(
@@ -137,20 +180,26 @@ fn convert(
     limits: &Limits,
     diff_id: Digest,
     blob: Blob,
-    temp: &TempFile,
-) -> Result<u64, LayerError> {
+    temp: Option<&TempFile>,
+) -> Result<(Transferred, u64), LayerError> {
     let decoder = Decoder::new(transfer).map_err(|error| lift(error, LayerError::Open))?;
     let mut archive = Archive { bytes: HashingReader::new(decoder), limits };
-    let converted = convert_layer(&mut archive, temp.file(), limits);
+    let converted = match temp {
+        Some(temp) => convert_layer(&mut archive, temp.file(), limits).map(|summary| summary.file_bytes),
+        // It only has to be the right one.
+        None => io::copy(&mut archive, &mut io::sink())
+            .map_err(|source| ConvertError::Archive(TarError::Read { offset: archive.bytes.len(), source })),
+    };
     let found = archive.bytes.digest();
     let transfer = archive.bytes.into_inner().into_inner();
     match converted {
-        Ok(summary) => {
-            transfer.finish()?.verify(blob)?;
+        Ok(size) => {
+            let transferred = transfer.finish()?;
+            transferred.verify(blob)?;
             if found != diff_id {
                 return Err(LayerError::DiffId { expected: diff_id, found });
             }
-            Ok(summary.file_bytes)
+            Ok((transferred, size))
         }
         Err(ConvertError::Archive(TarError::Read { offset, source })) => {
             let again = |source| LayerError::Convert(TarError::Read { offset, source }.into());
@@ -169,6 +218,8 @@ fn lift(error: io::Error, or: impl FnOnce(io::Error) -> LayerError) -> LayerErro
 /// The bytes as they are transferred: hashed, counted, reported.
 struct Transfer<'a> {
     bytes: HashingReader<Box<dyn Read + 'a>>,
+    /// Where they are kept as they are.
+    copy: Option<&'a TempFile>,
     way: Way<'a>,
     layer: Digest,
     max: u64,
@@ -177,9 +228,15 @@ struct Transfer<'a> {
 }
 
 impl<'a> Transfer<'a> {
-    fn new(way: Way<'a>, layer: Digest, blob: Blob, from: Box<dyn Read + 'a>) -> Self {
+    fn new(
+        way: Way<'a>,
+        layer: Digest,
+        blob: Blob,
+        from: Box<dyn Read + 'a>,
+        copy: Option<&'a TempFile>,
+    ) -> Self {
         let max = blob.size.unwrap_or(way.limits.layer_bytes);
-        Self { bytes: HashingReader::new(from), way, layer, max, reported: 0, broken: false }
+        Self { bytes: HashingReader::new(from), copy, way, layer, max, reported: 0, broken: false }
     }
 
     /// Reads to the end and answers what the whole was.
@@ -189,7 +246,7 @@ impl<'a> Transfer<'a> {
     }
 
     /// The cause of a failed conversion: bytes that are not the layer's explain best why they make no archive.
-    fn blame(self, blob: Blob, error: LayerError) -> Result<u64, LayerError> {
+    fn blame<T>(self, blob: Blob, error: LayerError) -> Result<T, LayerError> {
         if matches!(error, LayerError::Convert(_)) && !self.broken {
             self.finish()?.verify(blob)?;
         }
@@ -208,6 +265,10 @@ impl Read for Transfer<'_> {
         if done > self.max {
             self.broken = true;
             return Err(io::Error::other(LayerError::TooLarge(self.max)));
+        }
+        if let Some(Err(error)) = self.copy.map(|copy| copy.append(&buf[..count])) {
+            self.broken = true;
+            return Err(io::Error::other(LayerError::Store(error)));
         }
         if done - self.reported >= REPORT || count == 0 && done > self.reported {
             self.reported = done;

@@ -43,6 +43,7 @@ pub(crate) fn candidate(
         config,
         manifest: Some(bytes),
         index,
+        in_registry: false,
         tags,
         blobs: manifest.layers.iter().map(blob).collect(),
         layers: Box::new(ArchiveLayers {
@@ -91,16 +92,16 @@ fn choose<'a>(
     }
 }
 
-/// From a manifest or index to the manifest for this platform: its bytes, itself, the first index's digest.
-fn descend(files: &Files, digest: Digest) -> Result<(Vec<u8>, Manifest, Option<Digest>), ArchiveError> {
+/// From a manifest or index to the manifest for this platform: its bytes, itself, the first index's bytes.
+fn descend(files: &Files, digest: Digest) -> Result<(Vec<u8>, Manifest, Option<Vec<u8>>), ArchiveError> {
     let (mut at, mut index) = (digest, None);
     for _ in 0..MAX_DEPTH {
         let bytes = files.blob(at, EXPECTED)?;
         match manifest::parse(&bytes)? {
             Document::Manifest(manifest) => return Ok((bytes, *manifest, index)),
             Document::Index(entries) => {
-                index.get_or_insert(at);
                 at = manifest::choose(&entries)?.digest;
+                index.get_or_insert(bytes);
             }
         }
     }

@@ -41,4 +41,4 @@ pub use reference::{Reference, ReferenceError};
 pub use registry::{CredentialsError, Patience, RegistryError};
 pub use resolve::{PullPolicy, ResolveError, ResolveOptions, Resolved, resolve};
 pub use source::{Origin, Source, SourceError};
-pub use store::{ImageSummary, Lease, Pruned, Store, StoreError};
+pub use store::{CatalogError, ImageSummary, Lease, Pruned, Removed, Store, StoreError, StoredImage, Use};

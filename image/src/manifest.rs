@@ -5,13 +5,25 @@ use std::collections::HashMap;
 
 use oci_spec::image::{Arch, Os, Platform};
 use serde::Deserialize;
+use serde_json::json;
 
+use crate::decompress::Compression;
 use crate::digest::{Digest, DigestError};
+use crate::store::Blob;
 
 /// The media types that are asked of a registry for a manifest.
 pub(crate) const ACCEPT: &str = "application/vnd.oci.image.index.v1+json, \
     application/vnd.docker.distribution.manifest.list.v2+json, \
     application/vnd.oci.image.manifest.v1+json, application/vnd.docker.distribution.manifest.v2+json";
+
+/// The media type of an image's manifest.
+pub(crate) const OCI_MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
+
+/// The media type of an index.
+pub(crate) const OCI_INDEX: &str = "application/vnd.oci.image.index.v1+json";
+
+/// The media type of a configuration.
+pub(crate) const OCI_CONFIG: &str = "application/vnd.oci.image.config.v1+json";
 
 /// The largest manifest, index or configuration in bytes that is read from anywhere.
 pub(crate) const MAX_DOCUMENT: u64 = 4 << 20;
@@ -108,6 +120,41 @@ pub(crate) fn parse(bytes: &[u8]) -> Result<Document, ManifestError> {
         return Err(ManifestError::MediaType(layer.media_type.clone()));
     }
     Ok(Document::Manifest(Box::new(manifest)))
+}
+
+/// The bytes of a manifest for an image that came without one.
+pub(crate) fn write(config: &[u8], layers: &[(Blob, Compression)]) -> Vec<u8> {
+    let layer = |(blob, compression): &(Blob, Compression)| {
+        let suffix = match compression {
+            Compression::None => "",
+            Compression::Gzip => "+gzip",
+            Compression::Zstd => "+zstd",
+        };
+        let media_type = format!("application/vnd.oci.image.layer.v1.tar{suffix}");
+        json!({"mediaType": media_type, "digest": blob.digest, "size": blob.size})
+    };
+    let manifest = json!({
+        "schemaVersion": 2,
+        "mediaType": OCI_MANIFEST,
+        "config": {"mediaType": OCI_CONFIG, "digest": Digest::of(config), "size": config.len()},
+        "layers": layers.iter().map(layer).collect::<Vec<_>>(),
+    });
+    manifest.to_string().into_bytes()
+}
+
+/// The media type that a manifest or index says it has.
+pub(crate) fn media_type(bytes: &[u8]) -> String {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Typed {
+        media_type: Option<String>,
+        manifests: Option<serde::de::IgnoredAny>,
+    }
+    let typed = serde_json::from_slice::<Typed>(bytes).ok();
+    let index = typed.as_ref().is_some_and(|typed| typed.manifests.is_some());
+    let told =
+        typed.and_then(|typed| typed.media_type).filter(|told| told.bytes().all(|b| b.is_ascii_graphic()));
+    told.unwrap_or_else(|| if index { OCI_INDEX } else { OCI_MANIFEST }.to_owned())
 }
 
 fn is_image_config(media_type: &str) -> bool {

@@ -31,7 +31,14 @@ pub enum Event<'a> {
         /// How many layers it has.
         layers: usize,
     },
-    /// A layer is needed; bytes will follow.
+    /// A layer is needed and will be brought in its turn.
+    Planned {
+        /// The layer.
+        layer: Digest,
+        /// Its size in bytes as it is transferred, where the source says.
+        size: Option<u64>,
+    },
+    /// A layer's turn has come; bytes will follow.
     Layer {
         /// The layer.
         layer: Digest,

@@ -192,18 +192,19 @@ pub(crate) fn candidate<'a>(
         config,
         manifest: Some(bytes),
         index,
+        in_registry: true,
         tags: vec![name.clone()],
         blobs: manifest.layers.iter().map(blob).collect(),
         layers: Box::new(RegistryLayers { client, layers: manifest.layers }),
     })
 }
 
-/// Reads manifests until one is an image's: its bytes, itself, the first index's digest.
+/// Reads manifests until one is an image's: its bytes, itself, the first index's bytes.
 fn find_manifest(
     client: &Client<'_>,
     name: &Reference,
     progress: &dyn Progress,
-) -> Result<(Vec<u8>, Manifest, Option<Digest>), RegistryError> {
+) -> Result<(Vec<u8>, Manifest, Option<Vec<u8>>), RegistryError> {
     let mut bytes = client.document("manifests", &name.wanted(), progress)?;
     if let Some(expected) = name.digest() {
         verify(expected, &bytes)?;
@@ -213,8 +214,8 @@ fn find_manifest(
         match manifest::parse(&bytes)? {
             Document::Manifest(manifest) => return Ok((bytes, *manifest, index)),
             Document::Index(entries) => {
-                index.get_or_insert(Digest::of(&bytes));
-                bytes = document(client, "manifests", manifest::choose(&entries)?, progress)?;
+                let below = document(client, "manifests", manifest::choose(&entries)?, progress)?;
+                index.get_or_insert(std::mem::replace(&mut bytes, below));
             }
         }
     }

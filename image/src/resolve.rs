@@ -44,6 +44,9 @@ pub struct ResolveOptions<'a> {
     pub docker_config: Option<PathBuf>,
     /// The address of the Docker daemon; `None`: `$DOCKER_HOST`, else its usual socket.
     pub docker_host: Option<String>,
+    /// Whether layers are kept as they are transferred as well, for a later push or save, and the image stays when it
+    /// has lost its names.
+    pub keep_blobs: bool,
     /// Set from elsewhere, it ends the work soon, with [`ResolveError::Cancelled`].
     pub cancel: Option<&'a AtomicBool>,
 }

@@ -3,13 +3,18 @@
 //!
 //! ```text
 //! layers/<diff_id>-v<N>.erofs   meta/<chain id>-v<N>.erofs   images/<id>.json   manifests/<digest>.json
-//! tags/<hash of the name>.json  roots/<hash of the path>.json  tmp/  locks/  lock
+//! tags/<hash of the name>.json  roots/<hash of the path>.json  records/<id>.json  blobs/<digest>
+//! tmp/  locks/  lock
 //! ```
 //!
 //! Every file is written to `tmp/` and renamed into place, so what has a name is whole.
 
+mod blob;
+mod catalog;
+mod delete;
 mod gc;
 mod lock;
+mod record;
 mod root;
 mod tag;
 mod temp;
@@ -19,10 +24,14 @@ use std::io::{self, Read};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
+pub use catalog::{CatalogError, StoredImage};
+pub use delete::{Removed, Use};
 pub use gc::Pruned;
 pub use lock::Lease;
 pub use tag::ImageSummary;
 
+pub(crate) use blob::{Blob, BlobFile};
+pub(crate) use record::ImageRecord;
 pub(crate) use tag::TagRecord;
 pub(crate) use temp::TempFile;
 
@@ -30,9 +39,10 @@ use crate::config::ImageConfig;
 use crate::digest::Digest;
 use crate::erofs::{CONVERTER_VERSION, EXTENT_ALIGN};
 use crate::handle::{Extent, ImageHandle};
-use crate::manifest::MAX_DOCUMENT;
+use crate::manifest::{self, Document, MAX_DOCUMENT, Manifest};
 
-const DIRS: [&str; 8] = ["layers", "meta", "images", "manifests", "tags", "roots", "tmp", "locks"];
+const DIRS: [&str; 10] =
+    ["layers", "meta", "images", "manifests", "tags", "roots", "records", "blobs", "tmp", "locks"];
 
 /// A content store.
 #[derive(Clone, Debug)]
@@ -153,6 +163,15 @@ impl Store {
             extents.push(Extent { path, len });
         }
         Ok(Some(ImageHandle { reference, id, manifest, config, extents, _lease: lease }))
+    }
+
+    /// An image's manifest; `None` where it is missing, damaged or none.
+    pub(crate) fn manifest(&self, digest: Digest) -> Result<Option<Manifest>, StoreError> {
+        let bytes = self.document("manifests", digest)?;
+        Ok(match bytes.as_deref().map(manifest::parse) {
+            Some(Ok(Document::Manifest(manifest))) => Some(*manifest),
+            _ => None,
+        })
     }
 
     pub(crate) fn config(&self, id: Digest) -> Result<Option<ImageConfig>, StoreError> {

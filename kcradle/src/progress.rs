@@ -87,7 +87,7 @@ fn sentence(event: Event<'_>) -> Option<String> {
         }
         Event::Cached { layer } => line = format!("{}: in the store already", layer.short()),
         Event::Waiting { layer } => line = format!("{}: waiting for another process", layer.short()),
-        Event::Bytes { .. } | Event::Ready => return None,
+        Event::Planned { .. } | Event::Bytes { .. } | Event::Ready => return None,
         Event::Retry { layer, cause } => {
             line = layer.map_or_else(String::new, |layer| format!("{}: ", layer.short()));
             line.push_str("trying again: ");

@@ -1,12 +1,13 @@
 //! Names of images: one record a name, replaced by rename.
 
+use std::collections::HashSet;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Store, StoreError, TempFile};
+use super::{ImageRecord, Store, StoreError, TempFile};
 use crate::digest::Digest;
 use crate::handle::ImageHandle;
 use crate::reference::Reference;
@@ -84,7 +85,7 @@ impl Store {
         }
     }
 
-    fn find_tag(&self, name: &Reference) -> Result<Option<TagRecord>, StoreError> {
+    pub(super) fn find_tag(&self, name: &Reference) -> Result<Option<TagRecord>, StoreError> {
         let exact = read_tag(&self.tag_path(&name.to_string()))?;
         let Some(digest) = name.digest() else { return Ok(exact) };
         // A name with a digest is a promise about the content: who wrote the record does not matter, an archive may
@@ -96,7 +97,17 @@ impl Store {
         // A digest is found under any name of its repository.
         let same = |other: &Reference| other.domain() == name.domain() && other.path() == name.path();
         let found = |tag: &TagRecord| kept(tag) && tag.reference.parse().is_ok_and(|other| same(&other));
-        Ok(self.tags()?.into_iter().find(found))
+        if let Some(tag) = self.tags()?.into_iter().find(found) {
+            return Ok(Some(tag));
+        }
+        let reference = name.with_digest(digest).to_string();
+        let record = self.records()?.into_iter().find(|record| record.digests.contains(&reference));
+        Ok(record.map(|ImageRecord { image, manifest, index, .. }| TagRecord {
+            reference,
+            image,
+            manifest,
+            index,
+        }))
     }
 
     /// The one image whose id starts with at least four given digits.
@@ -164,13 +175,20 @@ impl Store {
                     return Err(StoreError::InUse { name: text.to_owned(), pod: root.pod });
                 }
                 let tags: Vec<_> = self.tags()?.into_iter().filter(|tag| tag.image == id).collect();
-                removed.extend(tags.is_empty().then(|| id.to_string()));
+                if tags.is_empty() {
+                    self.remove_record(id)?;
+                    removed.push(id.to_string());
+                }
                 tags
             }
         };
         for tag in &tags {
             self.remove_tag(&tag.reference)?;
             removed.push(tag.familiar());
+        }
+        let left: HashSet<_> = self.tags()?.into_iter().map(|tag| tag.image).collect();
+        for image in tags.iter().map(|tag| tag.image).filter(|image| !left.contains(image)) {
+            self.remove_record(image)?;
         }
         drop(lease);
         self.collect(false)?;
@@ -188,7 +206,7 @@ impl Store {
         Ok(read.collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect())
     }
 
-    fn image_ids(&self) -> Result<Vec<Digest>, StoreError> {
+    pub(super) fn image_ids(&self) -> Result<Vec<Digest>, StoreError> {
         let names = super::gc::names(&self.dir("images"))?;
         let id = |name: &String| Digest::from_hex(name.strip_suffix(".json")?).ok();
         let mut ids: Vec<_> = names.iter().filter_map(id).collect();
@@ -196,7 +214,7 @@ impl Store {
         Ok(ids)
     }
 
-    fn tag_path(&self, reference: &str) -> PathBuf {
+    pub(super) fn tag_path(&self, reference: &str) -> PathBuf {
         self.dir("tags").join(format!("{}.json", Digest::of(reference.as_bytes()).hex()))
     }
 }
@@ -209,7 +227,7 @@ fn id_text(name: &Reference) -> Option<&str> {
 }
 
 /// A damaged record counts as missing: the next pull of the name writes it anew.
-fn read_tag(path: &Path) -> Result<Option<TagRecord>, StoreError> {
+pub(super) fn read_tag(path: &Path) -> Result<Option<TagRecord>, StoreError> {
     match super::read_bounded(path) {
         Ok(bytes) => Ok(serde_json::from_slice(&bytes).ok()),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),

@@ -34,9 +34,14 @@ impl TempFile {
 
     /// A file with some bytes in it.
     pub(crate) fn write(store: &Store, bytes: &[u8]) -> Result<Self, StoreError> {
-        let mut temp = Self::new(store)?;
-        temp.file.write_all(bytes).map_err(StoreError::io("write", &temp.path))?;
+        let temp = Self::new(store)?;
+        temp.append(bytes)?;
         Ok(temp)
+    }
+
+    /// Writes some bytes behind those that were written.
+    pub(crate) fn append(&self, bytes: &[u8]) -> Result<(), StoreError> {
+        (&self.file).write_all(bytes).map_err(StoreError::io("write", &self.path))
     }
 
     pub(crate) fn file(&self) -> &File {

@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests end them")]
 
 mod archives;
+mod catalog;
 mod hostile;
 mod limits;
 mod registry;
