@@ -2,23 +2,28 @@
 //! read-only disk an image, one writable ext4).
 //!
 //! On the writable disk a container has `/<name>/{upper,work}`; `/@volumes` holds anonymous volumes, `/@logs` what
-//! containers have written. All are kept when the pod is run again.
+//! containers have written. All are kept when the pod is run again. A container's directory has the attribute [`RAN`]
+//! once the pod has run.
 
 use crate::attributes;
 use crate::container::etc;
 use crate::files::Layers;
 use crate::launch;
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{Mode, OFlags, XattrFlags};
 use rustix::mount::{MountFlags, UnmountFlags};
 use spec::launch::{DiskSpec, Writable};
 use spec::{ContainerSpec, LaunchSpec};
 use std::collections::BTreeMap;
+use std::ffi::CStr;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
 /// Where PID 1 keeps its mounts; no container sees it.
 const BASE: &str = "/run/pod";
+
+/// Tells that a container has been more than looked at.
+const RAN: &CStr = c"user.cradle.ran";
 
 /// A disk or a file tree that cannot be had.
 #[derive(Debug, thiserror::Error)]
@@ -51,6 +56,8 @@ pub(crate) struct Tree {
     pub(crate) etc: PathBuf,
     /// The directories that the overlay is made of.
     pub(crate) layers: Layers,
+    /// Whether an earlier run of the pod left it.
+    pub(crate) ran: bool,
 }
 
 /// The pod's mounted disks.
@@ -119,6 +126,10 @@ impl Disks {
         };
         let (upper, work) = (place.join("upper"), place.join("work"));
         fs::create_dir_all(&work)?;
+        let ran = rustix::fs::getxattr(&place, RAN, &mut [0; 1][..]).is_ok();
+        if !ran && !spec.hold && matches!(container.image.writable, Writable::Disk(_)) {
+            rustix::fs::setxattr(&place, RAN, b"1", XattrFlags::empty())?;
+        }
         make_upper(image, &upper)?;
         let own = PathBuf::from(format!("{BASE}/container/{}", container.name));
         let (root, etc) = (own.join("root"), own.join("etc"));
@@ -137,7 +148,7 @@ impl Disks {
         fs::write(etc.join("hostname"), etc::hostname(&container.hostname))?;
         fs::write(etc.join("resolv.conf"), etc::resolv_conf(&spec.network))?;
         let layers = Layers { upper, image: image.to_owned() };
-        Ok(Tree { root: root.to_string_lossy().into_owned(), etc, layers })
+        Ok(Tree { root: root.to_string_lossy().into_owned(), etc, layers, ran })
     }
 
     /// Makes the folder of logs where it is missing. Not at boot: a

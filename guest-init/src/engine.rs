@@ -128,8 +128,15 @@ impl vdocker::Engine for Engine {
     type Input = Stdin;
     type Output = Output;
 
-    fn permit(&self, _verb: Verb, _container: Option<&Container>) -> Result<(), EngineError> {
-        Ok(())
+    fn permit(&self, verb: Verb, container: Option<&Container>) -> Result<(), EngineError> {
+        let Some(container) = container.filter(|_| self.pod.spec.hold) else { return Ok(()) };
+        match verb {
+            Verb::Attach | Verb::Exec | Verb::ExecPrivileged | Verb::Restart | Verb::Start => {
+                let why = "its pod was started for its files and logs alone";
+                Err(EngineError::Conflict(format!("container {} is not running: {why}", container.id)))
+            }
+            _ => Ok(()),
+        }
     }
 
     fn system(&self) -> System {

@@ -69,6 +69,7 @@ fn specification() -> ContainerSpec {
             workdir: "/".to_owned(),
             tty: false,
             stdin: false,
+            stdin_once: true,
             user: String::new(),
             capabilities: Vec::new(),
             no_new_privileges: false,

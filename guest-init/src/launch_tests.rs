@@ -19,6 +19,7 @@ pub(crate) fn container(name: &str) -> ContainerSpec {
             workdir: "/".into(),
             tty: false,
             stdin: false,
+            stdin_once: true,
             user: String::new(),
             capabilities: vec!["CAP_CHOWN".into()],
             no_new_privileges: false,

@@ -39,6 +39,8 @@ pub(crate) enum Refused {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
+    /// Nothing is ever started.
+    Held,
     Volumes,
     Beside,
     Stopping(Option<Duration>),
@@ -114,6 +116,8 @@ pub(crate) struct Lifecycle<'s> {
     reason: Option<String>,
     /// A user asked for the end.
     stopped: bool,
+    /// The exit code where no container has one.
+    code: u8,
 }
 
 impl<'s> Lifecycle<'s> {
@@ -133,7 +137,13 @@ impl<'s> Lifecycle<'s> {
             ended_by: None,
             reason: None,
             stopped: false,
+            code: 125,
         }
+    }
+
+    /// A pod of which nothing is started, until it is stopped.
+    pub(crate) fn held(specs: &'s [ContainerSpec]) -> Self {
+        Self { phase: Phase::Held, code: 0, ..Self::new(specs) }
     }
 
     /// What is due now; to be called at the start and when [`Self::deadline`] has passed.
@@ -171,7 +181,7 @@ impl<'s> Lifecycle<'s> {
                 }
             }
             Phase::Stopping(grace) => actions.extend(self.stop_next(grace, now)),
-            Phase::Volumes | Phase::Finished => {}
+            Phase::Held | Phase::Volumes | Phase::Finished => {}
         }
         if self.phase != Phase::Finished && self.containers.iter().all(|c| c.state == State::Done) {
             self.phase = Phase::Finished;
@@ -266,7 +276,7 @@ impl<'s> Lifecycle<'s> {
 
     fn check_goes_on(&self) -> Result<(), Refused> {
         match self.phase {
-            Phase::Volumes | Phase::Beside => Ok(()),
+            Phase::Held | Phase::Volumes | Phase::Beside => Ok(()),
             Phase::Stopping(_) | Phase::Finished => Err(Refused::Ending),
         }
     }
@@ -337,10 +347,10 @@ impl<'s> Lifecycle<'s> {
         self.containers.get(index).is_some_and(|c| matches!(c.state, State::Delayed(_)))
     }
 
-    /// The pod's exit code: the critical container's that ended it, else the first container's; 125 where
-    /// that was never started.
+    /// The pod's exit code: the critical container's that ended it, else the first container's; where that was never
+    /// started 125, or 0 if it was not to be.
     pub(crate) fn code(&self) -> u8 {
-        self.ended_by.or_else(|| self.containers.first().and_then(|c| c.code)).unwrap_or(125)
+        self.ended_by.or_else(|| self.containers.first().and_then(|c| c.code)).unwrap_or(self.code)
     }
 
     /// Why the pod ended when it was not simply that its containers had.

@@ -303,3 +303,17 @@ fn a_container_that_waits_for_others_is_left_alone() {
     assert_eq!(pod.stop_one(1, None, false, at(1)), Err(Refused::Already));
     assert_eq!(pod.ended(0, 0, at(2)), [Start(1)]);
 }
+
+#[test]
+fn a_held_pod_starts_nothing_and_ends_when_it_is_told_to() {
+    let mut specs = specs(2);
+    specs[0].lifecycle.before = BEFORE_VOLUMES.into();
+    let mut pod = Lifecycle::held(&specs);
+    assert_eq!((pod.advance(at(0)), pod.deadline()), (Vec::new(), None));
+    assert_eq!(pod.start_one(0, at(1)), Err(Refused::Waits));
+    assert_eq!(pod.stop_one(1, None, true, at(1)), Err(Refused::Waits));
+    assert_eq!(pod.stop_one(1, None, false, at(1)), Err(Refused::Already));
+    assert_eq!(pod.advance(at(2)), []);
+    assert_eq!(pod.stop(None, "enough", at(3)), [Finish]);
+    assert_eq!((pod.code(), pod.reason(), pod.is_stopped()), (0, Some("enough"), true));
+}

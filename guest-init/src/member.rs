@@ -56,6 +56,7 @@ impl Member {
     pub(crate) fn new(pod: &'static LaunchSpec, index: usize, disks: &Disks) -> Result<Self, CgroupError> {
         let spec = &pod.containers[index];
         let state = ContainerState {
+            status: if pod.hold && has_run(spec, index, disks) { Status::Exited } else { Status::Created },
             limits: spec.limits.clone(),
             health: health::initial(spec),
             ..ContainerState::default()
@@ -132,6 +133,12 @@ impl Member {
             events.push(Event::now(&self.model, "die", &more));
         }
     }
+}
+
+/// Whether the disk tells of an earlier run: by the container's tree, or by its log where that is not kept.
+fn has_run(spec: &ContainerSpec, index: usize, disks: &Disks) -> bool {
+    let log = disks.logs.as_ref().map(|logs| logs.join(format!("{}.0", spec.name)));
+    disks.trees[index].ran || log.is_some_and(|log| log.exists())
 }
 
 /// Takes an end into a container's state. How long it ran; `None` where its program was not executed, which leaves the

@@ -70,6 +70,7 @@ impl Pod {
         stream: Stream,
         births: mpsc::UnboundedSender<Birth>,
     ) -> Result<Self, CgroupError> {
+        let lifecycle = if spec.hold { Lifecycle::held } else { Lifecycle::new };
         let members = (0..spec.containers.len()).map(|index| Member::new(spec, index, disks));
         Ok(Self {
             spec,
@@ -82,7 +83,7 @@ impl Pod {
             rescheduled: Notify::new(),
             finished: Latch::default(),
             acknowledged: Latch::default(),
-            lifecycle: RefCell::new(Lifecycle::new(&spec.containers)),
+            lifecycle: RefCell::new(lifecycle(&spec.containers)),
             births,
             started_any: Cell::new(false),
         })
@@ -157,6 +158,8 @@ impl Pod {
                 let grace = payload.try_into().ok().map(|seconds| u32::from_le_bytes(seconds).into());
                 self.stop(grace.map(Duration::from_secs), "stopped by the host");
             }
+            // No process would get it.
+            Kind::Signal if self.spec.hold => self.stop(None, "ended by a signal"),
             Kind::FinalAck if self.finished.is_set() => self.acknowledged.set(),
             _ => {
                 let Some(member) = self.members.get(frame.container) else { return Ok(()) };
@@ -213,7 +216,9 @@ impl Pod {
             0 => (Kind::Stdout, log::Stream::Stdout),
             _ => (Kind::Stderr, log::Stream::Stderr),
         };
-        self.host.push(kind, index, bytes);
+        if !self.spec.quiet {
+            self.host.push(kind, index, bytes);
+        }
         let member = &self.members[index];
         if !member.wrote.replace(true) {
             self.disks.make_logs();
@@ -259,8 +264,8 @@ impl Pod {
     pub(crate) fn record(&self) -> ExitRecord {
         let never = |member: &Member| ContainerExit {
             name: member.spec.name.clone(),
-            code: 125,
-            error: Some("never started: the pod ended before".to_owned()),
+            code: if self.spec.hold { 0 } else { 125 },
+            error: (!self.spec.hold).then(|| "never started: the pod ended before".to_owned()),
             ..ContainerExit::default()
         };
         let lifecycle = self.lifecycle.borrow();

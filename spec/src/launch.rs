@@ -185,6 +185,10 @@ pub struct ProcessSpec {
     pub tty: bool,
     /// Whether standard input is kept open for the host; else it is `/dev/null`.
     pub stdin: bool,
+    /// Whether standard input ends with that of the first client of the Docker API that is attached to it (not a
+    /// terminal's, which has no end). Else it stays open for the next.
+    #[serde(default = "yes", skip_serializing_if = "is_yes")]
+    pub stdin_once: bool,
     /// `user[:group]`, each a name from the image's files or a number; empty: root.
     #[serde(default)]
     pub user: String,
@@ -200,6 +204,15 @@ pub struct ProcessSpec {
     pub stop_signal: u32,
     /// Seconds from the stop signal to SIGKILL.
     pub stop_timeout: u32,
+}
+
+const fn yes() -> bool {
+    true
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+const fn is_yes(value: &bool) -> bool {
+    *value
 }
 
 /// An environment variable.

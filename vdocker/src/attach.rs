@@ -44,6 +44,7 @@ impl Attachment {
 
     /// Whether the end of the client's bytes is the end of the container's input. A terminal has no such end.
     fn closes_stdin(&self) -> bool {
-        !self.container.spec.process.tty
+        let process = &self.container.spec.process;
+        process.stdin_once && !process.tty
     }
 }

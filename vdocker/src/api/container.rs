@@ -275,7 +275,7 @@ impl Config {
             attach_stderr: true,
             tty: process.tty,
             open_stdin: process.stdin,
-            stdin_once: false,
+            stdin_once: process.stdin && process.stdin_once,
             env: process.env.iter().map(|env| format!("{}={}", env.name, env.value)).collect(),
             cmd: process.cmd.clone(),
             healthcheck: spec.healthcheck.as_ref().map(Healthcheck::new),

@@ -138,3 +138,21 @@ fn a_slow_client_gets_its_run_and_nothing_of_the_next() {
         assert!(frames(&mut client).await.0 == (wanted + "end\n").into_bytes());
     });
 }
+
+#[test]
+fn an_input_that_is_kept_open_is_there_for_the_next_client() {
+    let mut specs = with_stdin(&["sh", "-c", "read one; read two; echo $one $two"]);
+    specs[0]["process"]["stdinOnce"] = json!(false);
+    Bench::run(specs, async |bench| {
+        let config = bench.json("/containers/web/json").await["Config"].clone();
+        assert_eq!((&config["OpenStdin"], &config["StdinOnce"]), (&json!(true), &json!(false)));
+        let mut first = bench.hijack("POST", ALL, "").await;
+        first.write_all(b"one\n").await.unwrap();
+        first.shutdown().await.unwrap();
+        drop(first);
+        until(|| bench.server.streams() == 0).await;
+        let mut second = bench.hijack("POST", ALL, "").await;
+        second.write_all(b"two\n").await.unwrap();
+        assert_eq!(frames(&mut second).await.0, b"one two\n");
+    });
+}
