@@ -116,7 +116,9 @@ type Done = oneshot::Sender<Result<(), DbError>>;
 /// The store, open.
 pub(crate) struct Db {
     database: Arc<Database>,
-    writer: mpsc::Sender<(Batch, Done)>,
+    /// `None` while the store is closed.
+    writer: Option<mpsc::Sender<(Batch, Done)>>,
+    thread: Option<thread::JoinHandle<()>>,
 }
 
 impl Db {
@@ -141,8 +143,8 @@ impl Db {
         let (writer, batches) = mpsc::channel();
         let of_thread = Arc::clone(&database);
         let spawned = thread::Builder::new().name("db".into()).spawn(move || run(&of_thread, &batches));
-        spawned.map_err(|error| wrong(redb::Error::Io(error)))?;
-        Ok(Self { database, writer })
+        let thread = spawned.map_err(|error| wrong(redb::Error::Io(error)))?;
+        Ok(Self { database, writer: Some(writer), thread: Some(thread) })
     }
 
     /// Commits a batch: when this returns well, all of it is on the disk. Batches are committed in the order in which this is
@@ -150,7 +152,7 @@ impl Db {
     pub(crate) fn commit(&self, batch: Batch) -> impl Future<Output = Result<(), DbError>> + 'static {
         let (done, committed) = oneshot::channel();
         // A writer that has gone drops `done`.
-        let _sent = self.writer.send((batch, done));
+        let _sent = self.writer.as_ref().map(|writer| writer.send((batch, done)));
         async move { committed.await.unwrap_or(Err(DbError::Closed)) }
     }
 
@@ -195,6 +197,17 @@ impl Db {
             Ok((number, event))
         };
         found.into_iter().map(event).collect()
+    }
+}
+
+impl Drop for Db {
+    /// What was given to the writer is committed, and the file is free when this returns.
+    fn drop(&mut self) {
+        self.writer = None;
+        if let Some(thread) = self.thread.take() {
+            // Where it panicked, whoever waited for it has been told.
+            let _ended = thread.join();
+        }
     }
 }
 
