@@ -22,8 +22,8 @@ use thiserror::Error;
 
 use crate::failure::{Failure, HintExt as _};
 use crate::hint;
-use crate::pod::{PodDir, SocketDir, socket};
 use crate::run::is_running;
+use pod::{PodDir, SocketDir, socket};
 
 use http::{Connection, Response, Upload};
 

@@ -7,10 +7,11 @@ use serde::Serialize;
 
 use crate::cli::CheckArgs;
 use crate::failure::Failure;
-use crate::home::Home;
-use crate::package::Package;
+use crate::hint;
+use crate::home;
 use crate::size::human;
 use crate::stdout;
+use pod::Package;
 
 /// Free space under which a pull of an ordinary image is likely to fail, in bytes.
 const LITTLE_SPACE: u64 = 2 << 30;
@@ -97,9 +98,9 @@ fn package() -> Finding {
             "runtime package",
             format!("{}, Linux {}", package.path.display(), package.spec.kernel.release),
         ),
-        Err(failure) => {
-            let remedy = "build one with `make`, install one with `make install`, or name one in CRADLE_PKG";
-            lacking("runtime package", Level::Missing, failure.line(), remedy)
+        Err(error) => {
+            let line = Failure::from(anyhow::Error::from(error)).line();
+            lacking("runtime package", Level::Missing, line, hint::PACKAGE)
         }
     }
 }
@@ -120,7 +121,7 @@ fn mkfs() -> Finding {
 }
 
 fn space() -> Finding {
-    let home = match Home::from_environment() {
+    let home = match home::find() {
         Ok(home) => home.path().to_owned(),
         Err(failure) => return lacking("disk space", Level::Missing, failure.line(), "set CRADLE_HOME"),
     };

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 
-use crate::pod::RestartPolicy;
+use pod::RestartPolicy;
 
 use containers::{AttachArgs, CpArgs, ExecArgs, InspectArgs, LogsArgs, PsArgs, StatsArgs, TopArgs};
 use health::HealthArgs;

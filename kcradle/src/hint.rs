@@ -6,7 +6,7 @@ use image::erofs::ConvertError;
 use image::{ArchiveError, DaemonError, LayerError, RegistryError, ResolveError};
 
 use crate::failure::Failure;
-use crate::pod::PodError;
+use pod::{PackageError, PodError, StagingError};
 
 /// The advice of the first cause, outermost first, that has one.
 pub(crate) fn of(error: &anyhow::Error) -> Option<String> {
@@ -16,6 +16,14 @@ pub(crate) fn of(error: &anyhow::Error) -> Option<String> {
         }
         if let Some(error) = cause.downcast_ref::<PodError>() {
             return of_pod(error);
+        }
+        if let Some(error) = cause.downcast_ref::<StagingError>()
+            && let Some(hint) = of_staging(error)
+        {
+            return Some(hint);
+        }
+        if let Some(PackageError::Missing(_)) = cause.downcast_ref() {
+            return Some(PACKAGE.to_owned());
         }
         if let Some(error) = cause.downcast_ref::<ResolveError>() {
             return of_resolve(error).map(str::to_owned);
@@ -60,6 +68,24 @@ fn of_pod(error: &PodError) -> Option<String> {
         PodError::Read { .. } => None,
     }
 }
+
+fn of_staging(error: &StagingError) -> Option<String> {
+    Some(match error {
+        StagingError::Pod(path) => {
+            format!("remove it with `kcradle rm {}`, or choose another directory", path.display())
+        }
+        StagingError::Occupied(_) => "choose a directory that is empty or does not exist".to_owned(),
+        StagingError::Busy(_) => "wait for it, or choose another directory".to_owned(),
+        StagingError::Foreign(path) => {
+            format!("remove {}, or choose a directory that only you can write to", path.display())
+        }
+        _ => return None,
+    })
+}
+
+/// Where there is no runtime package.
+pub(crate) const PACKAGE: &str =
+    "build one with `make`, install one with `make install`, or name one in CRADLE_PKG";
 
 const TRY_AGAIN: &str = "try again; if it stays so, the registry or a proxy before it changes what it sends";
 const MAKE_AGAIN: &str = "get or make the image again, for example with `docker save` or `skopeo copy`";

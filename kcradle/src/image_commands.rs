@@ -5,14 +5,14 @@ use image::{ImageSummary, Store};
 
 use crate::cli::{ImageCommand, ImageLsArgs, ImagePruneArgs, ImageRmArgs};
 use crate::failure::Failure;
-use crate::home::Home;
+use crate::home;
 use crate::size::human;
 use crate::stdout;
 use crate::table;
 
 /// Runs the command.
 pub(crate) fn run(command: &ImageCommand) -> Result<u8, Failure> {
-    let store = Home::from_environment()?.store()?;
+    let store = home::store(&home::find()?)?;
     match command {
         ImageCommand::Ls(args) => ls(&store, args),
         ImageCommand::Rm(args) => rm(&store, args),

@@ -9,11 +9,12 @@ use serde::Serialize;
 use crate::cli::LsArgs;
 use crate::clock;
 use crate::failure::Failure;
-use crate::home::Home;
-use crate::pod::{PodDir, PodRecord, PodState, Status};
+use crate::home;
 use crate::run::is_running;
 use crate::stdout;
 use crate::table;
+use pod::state::SECOND;
+use pod::{PodDir, PodRecord, PodState, Status};
 
 /// A line of the list.
 #[derive(Debug, Serialize)]
@@ -41,7 +42,7 @@ struct Pod {
 
 /// Lists the pods.
 pub(crate) fn run(args: &LsArgs) -> Result<u8, Failure> {
-    let store = Home::from_environment()?.store()?;
+    let store = home::store(&home::find()?)?;
     let images = store.list().context("cannot list the pods")?;
     let mut dirs: Vec<PathBuf> = images.into_iter().flat_map(|image| image.pods).collect();
     dirs.sort();
@@ -126,21 +127,21 @@ fn standing(running: bool, state: Option<&PodState>) -> (&'static str, Option<u8
     match (running, state) {
         (false, None) => ("created", None, 0),
         (true, Some(PodState { status: Status::Restarting { code }, started, .. })) => {
-            ("restarting", Some(*code), *started)
+            ("restarting", Some(*code), *started / SECOND)
         }
-        (true, state) => ("running", None, state.map_or_else(clock::now, |state| state.started)),
+        (true, state) => ("running", None, state.map_or_else(clock::now, |state| state.started / SECOND)),
         (false, Some(PodState { status: Status::Exited { code, finished, .. }, .. })) => {
-            ("exited", Some(*code), *finished)
+            ("exited", Some(*code), *finished / SECOND)
         }
         // It was killed, and could not say so.
-        (false, Some(state)) => ("exited", Some(137), state.started),
+        (false, Some(state)) => ("exited", Some(137), state.started / SECOND),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pod::state::VERSION;
+    use pod::state::VERSION;
 
     #[test]
     fn long_paths_are_cut_and_names_are_not() {
@@ -152,10 +153,16 @@ mod tests {
 
     #[test]
     fn the_lock_decides_whether_a_pod_lives() {
-        let state =
-            |status| PodState { version: VERSION, status, pid: 1, started: 5, restarts: 0, stopped: false };
+        let state = |status| PodState {
+            version: VERSION,
+            status,
+            pid: 1,
+            started: 5 * SECOND,
+            restarts: 0,
+            stopped: false,
+        };
         let running = state(Status::Running);
-        let exited = state(Status::Exited { finished: 9, code: 3, record: None, error: None });
+        let exited = state(Status::Exited { finished: 9 * SECOND, code: 3, record: None, error: None });
         assert_eq!(standing(true, Some(&running)), ("running", None, 5));
         assert_eq!(standing(false, Some(&running)), ("exited", Some(137), 5));
         assert_eq!(standing(false, Some(&exited)), ("exited", Some(3), 9));

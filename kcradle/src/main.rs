@@ -2,7 +2,6 @@
 #![forbid(unsafe_code)]
 
 mod api;
-mod atomic_file;
 mod attach;
 mod check;
 mod cli;
@@ -17,8 +16,6 @@ mod image_commands;
 mod inspect;
 mod logs;
 mod ls;
-mod package;
-mod pod;
 mod progress;
 mod ps;
 mod rm;

@@ -1,33 +1,17 @@
 //! `kcradle rm`: removes pod directories, and what they kept in the image store.
 
-use std::fs::DirEntry;
-use std::path::{Path, PathBuf};
-use std::{fs, io};
+use std::io;
+use std::path::Path;
 
 use anyhow::Context as _;
+use pod::{Home, LockError, PodDir, PodError, PodLock, PodRecord, Removed};
 
-use crate::atomic_file;
 use crate::cli::RmArgs;
 use crate::failure::{Failure, HintExt as _};
 use crate::hint;
-use crate::home::Home;
-use crate::pod::{LockError, PodDir, PodError, PodLock, PodRecord};
+use crate::home;
 use crate::stdout;
 use crate::stop;
-
-/// The files of a pod in the order of their removal: without the first it is none any more.
-const FILES: [&str; 10] = [
-    "pod.json",
-    "control.sock",
-    "docker.sock",
-    "state.json",
-    "pid",
-    "console.log",
-    "scratch.ext4",
-    "cradle",
-    "launch.json",
-    "lock",
-];
 
 /// Removes the pods, all of them even where one fails.
 pub(crate) fn run(args: &RmArgs) -> Result<u8, Failure> {
@@ -72,49 +56,21 @@ fn remove(path: &Path, force: bool) -> Result<(), Failure> {
         Err(LockError::Lock { source, .. }) if source.kind() == io::ErrorKind::NotFound => None,
         lock => Some(lock.map_err(anyhow::Error::from)?),
     };
-    delete(&dir)?;
+    if dir.remove().map_err(anyhow::Error::from)? == Removed::DirectoryKept {
+        eprintln!("kcradle: {} is kept: it holds files that are not the pod's", dir.path().display());
+    }
     drop(lock);
     forget(&dir, record.as_ref())
-}
-
-/// Removes the pod's own files, whole or torn, and the directory if nothing else is in it.
-fn delete(dir: &PodDir) -> Result<(), Failure> {
-    let torn = torn(dir).with_context(|| format!("cannot list {}", dir.path().display()))?;
-    for file in FILES.iter().map(|name| dir.path().join(name)).chain(torn) {
-        match fs::remove_file(&file) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                return Err(anyhow::Error::from(error)
-                    .context(format!("cannot remove {}", file.display()))
-                    .into());
-            }
-            _ => {}
-        }
-    }
-    match fs::remove_dir(dir.path()) {
-        Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => {
-            eprintln!("kcradle: {} is kept: it holds files that are not the pod's", dir.path().display());
-            Ok(())
-        }
-        Err(error) => Err(anyhow::Error::from(error).context("cannot remove the directory").into()),
-        Ok(()) => Ok(()),
-    }
-}
-
-/// What killed processes left of files that they were writing.
-fn torn(dir: &PodDir) -> io::Result<Vec<PathBuf>> {
-    let entries = fs::read_dir(dir.path())?.collect::<io::Result<Vec<_>>>()?;
-    let torn = |entry: &DirEntry| FILES.iter().any(|file| atomic_file::is_torn(&entry.file_name(), file));
-    Ok(entries.iter().filter(|entry| torn(entry)).map(DirEntry::path).collect())
 }
 
 /// Lets the image store remove what only this pod needed.
 fn forget(dir: &PodDir, record: Option<&PodRecord>) -> Result<(), Failure> {
     let home = match record {
         Some(record) => Home::at(record.home.clone()),
-        None => Home::from_environment()?,
+        None => home::find()?,
     };
     if home.path().exists() {
-        home.store()?.remove_root(dir.path()).context("cannot tell the image store")?;
+        home::store(&home)?.remove_root(dir.path()).context("cannot tell the image store")?;
     }
     Ok(())
 }

@@ -3,7 +3,6 @@
 mod archive;
 mod boot;
 mod console;
-pub(crate) mod control;
 mod event;
 mod frames;
 mod input;
@@ -19,7 +18,6 @@ mod warnings;
 
 use std::io::{IsTerminal as _, Write as _};
 use std::os::unix::net::UnixStream;
-use std::path::Path;
 use std::sync::{Arc, mpsc};
 use std::time::Instant;
 
@@ -30,11 +28,10 @@ use spec::LaunchSpec;
 use vmm::Vm;
 use vmm::seccomp::{Filter, Mode, Role};
 
-use crate::atomic_file;
 use crate::cli::RunArgs;
-use crate::clock;
 use crate::failure::{CODE_RUN_FAILED, Failure, HintExt as _};
-use crate::pod::{
+use pod::atomic_file;
+use pod::{
     LockError, PodDir, PodLock, PodRecord, PodState, RestartPolicy, SocketDir, StateFile, Status, socket,
     state,
 };
@@ -150,7 +147,7 @@ fn boot_and_attach(
         version: state::VERSION,
         status: Status::Running,
         pid,
-        started: clock::now(),
+        started: state::now(),
         restarts: args.supervised.unwrap_or(0),
         stopped: false,
     };
@@ -281,8 +278,7 @@ fn resolve_environment(
 
 /// Whether a process is at work as this pod.
 pub(crate) fn is_running(dir: &PodDir) -> Result<bool, Failure> {
-    let wrong = |path: &Path| format!("cannot see whether {} runs", path.display());
-    Ok(PodLock::is_held(&dir.lock()).with_context(|| wrong(dir.path()))?)
+    Ok(dir.is_running().with_context(|| format!("cannot see whether {} runs", dir.path().display()))?)
 }
 
 #[cfg(test)]

@@ -9,9 +9,9 @@ use spec::control::{Reply, Verb};
 use crate::cli::StopArgs;
 use crate::failure::Failure;
 use crate::hint;
-use crate::pod::{PodDir, Status};
-use crate::run::{control, is_running};
+use crate::run::is_running;
 use crate::stdout;
+use pod::{PodDir, Status, control};
 
 /// What a pod may take beyond the grace period of its containers: to start at all, and to flush its disks.
 const MARGIN: Duration = Duration::from_secs(10);

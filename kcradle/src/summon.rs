@@ -6,32 +6,29 @@
 mod cancel;
 mod plan;
 mod pod_file;
-mod staging;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::Context as _;
-use image::{ImageHandle, ResolveOptions, Source, Store, container_spec};
+use image::{ImageHandle, ResolveOptions, Source, Store};
+use pod::make::{self, Blueprint};
+use pod::{Home, ImageRecord, Package, Staging};
 use serde::Serialize;
-use spec::launch::{DiskSpec, ImageSpec, LimitsSpec, MountSource, Resources, Writable};
-use spec::{ContainerSpec, LaunchSpec};
+use spec::ContainerSpec;
+use spec::launch::Resources;
 
 use crate::cli::SummonArgs;
-use crate::clock;
 use crate::failure::{Failure, HintExt as _};
-use crate::home::Home;
-use crate::package::Package;
-use crate::pod::{DiskRecord, Extent, ImageRecord, PodRecord, record};
+use crate::home;
 use crate::progress::Display;
 use crate::stdout;
 
 use cancel::Cancel;
-use plan::Plan;
-use staging::Staging;
+use plan::{ContainerPlan, Plan};
 
 /// Makes the pod and says what was made.
 pub(crate) fn run(args: &SummonArgs) -> Result<u8, Failure> {
-    let home = Home::from_environment()?;
+    let home = home::find()?;
     let context = format!("cannot summon {}", args.dir.display());
     let summoned = summon(args, &home).map_err(|failure| failure.context(context))?;
     if args.json {
@@ -58,9 +55,9 @@ struct Summoned {
 
 fn summon(args: &SummonArgs, home: &Home) -> Result<Summoned, Failure> {
     let plan = Plan::new(args)?;
-    let package = Package::find()?;
-    let staging = Staging::begin(&args.dir)?;
-    let store = home.store()?;
+    let package = Package::find().map_err(anyhow::Error::from)?;
+    let staging = Staging::begin(&args.dir).map_err(anyhow::Error::from)?;
+    let store = home::store(home)?;
     let cancel = Cancel::on_signals().context("cannot watch for signals")?;
     let display = Display::new(args.quiet || args.json);
 
@@ -68,35 +65,20 @@ fn summon(args: &SummonArgs, home: &Home) -> Result<Summoned, Failure> {
     for container in &plan.containers {
         images.resolve(&store, &container.image, &cancel, &display)?;
     }
-    let id = plan.id.clone().map_or_else(new_id, Ok)?;
-    let launch = launch_spec(&plan, &id, &images)?;
-    let record = PodRecord {
-        version: record::VERSION,
-        id: id.clone(),
-        created: clock::now(),
-        home: home.path().to_owned(),
-        labels: plan.labels.clone(),
+    let id = plan.id.clone().map_or_else(make::new_id, Ok).map_err(anyhow::Error::from)?;
+    let blueprint = Blueprint {
+        resources: Resources { cpu: plan.cpus.count, mem: plan.memory },
+        disk_size: plan.disk_size,
+        images: images.handles(),
+        containers: containers(&plan, &id, &images)?,
+        labels: plan.labels,
         restart: plan.restart,
-        images: images.records(),
-        disks: launch.disks.iter().enumerate().map(|(index, disk)| images.disk_record(index, disk)).collect(),
+        network: plan.network,
+        id: id.clone(),
     };
-    if launch.disks.contains(&DiskSpec::Scratch) {
-        image::ext4::create_scratch(&home.templates(), &staging.dir().scratch(), plan.disk_size)
-            .context("cannot make the pod's writable disk")?;
-    }
+    let written = blueprint.write(staging, home, &package).map_err(anyhow::Error::from)?;
     cancel.check()?;
-    staging.write(&launch, &record, &package)?;
-    // Before the pod is in place: a collection in between must not take its layers. The handles keep them until then.
-    store
-        .add_root(staging.destination(), &images.handles())
-        .context("cannot register the pod with the store")?;
-    let dir = match staging.finish() {
-        Ok(dir) => dir,
-        Err((destination, failure)) => {
-            let _ = store.remove_root(&destination);
-            return Err(failure);
-        }
-    };
+    let (dir, record) = written.put(&store).map_err(anyhow::Error::from)?;
     Ok(Summoned { id, dir, images: record.images })
 }
 
@@ -146,67 +128,24 @@ impl Images {
     fn handles(&self) -> Vec<&ImageHandle> {
         self.disks.iter().collect()
     }
-
-    fn records(&self) -> Vec<ImageRecord> {
-        let record = |(reference, disk): &(String, usize)| ImageRecord {
-            reference: reference.clone(),
-            digest: digest(&self.disks[*disk]),
-        };
-        self.containers.iter().map(record).collect()
-    }
-
-    fn disk_record(&self, index: usize, disk: &DiskSpec) -> DiskRecord {
-        match disk {
-            DiskSpec::Scratch => DiskRecord::Scratch,
-            DiskSpec::Image => {
-                let extents = self.disks[index].extents().iter();
-                let extents = extents.map(|extent| Extent { path: extent.path.clone(), length: extent.len });
-                DiskRecord::Image { extents: extents.collect() }
-            }
-        }
-    }
 }
 
-fn digest(image: &ImageHandle) -> String {
-    image.manifest_digest().map(|digest| digest.to_string()).unwrap_or_default()
-}
-
-/// What the guest is told: image disks first, then the scratch disk, if anything is written to it.
-fn launch_spec(plan: &Plan, id: &str, images: &Images) -> Result<LaunchSpec, Failure> {
-    let count = |number: usize| u32::try_from(number).context("too many disks");
-    let scratch = count(images.disks.len())?;
-    let mut containers = Vec::with_capacity(plan.containers.len());
-    for (container, (reference, disk)) in plan.containers.iter().zip(&images.containers) {
-        let image = &images.disks[*disk];
-        let image_spec = ImageSpec {
-            reference: reference.clone(),
-            digest: digest(image),
-            disk: count(*disk)?,
-            writable: Writable::Disk(scratch),
-        };
+/// The containers as the plan has them, of the images that were resolved.
+fn containers(plan: &Plan, id: &str, images: &Images) -> Result<Vec<ContainerSpec>, Failure> {
+    let handles = images.handles();
+    let cpu_millis = cpu_limit(plan)?;
+    let alone = plan.containers.len() == 1;
+    let container = |(container, (reference, disk)): (&ContainerPlan, &(String, usize))| {
         let mut overrides = container.overrides.clone();
-        if overrides.hostname.is_empty() && plan.containers.len() == 1 {
+        if overrides.hostname.is_empty() && alone {
             id[..12].clone_into(&mut overrides.hostname);
         }
-        let mut spec = container_spec(image.config(), image_spec, &overrides)
-            .with_context(|| format!("cannot make a container of {reference}"))?;
-        spec.limits = LimitsSpec { cpu_millis: cpu_limit(plan)?, ..spec.limits };
-        containers.push(spec);
-    }
-    let mut disks = vec![DiskSpec::Image; images.disks.len()];
-    if containers.iter().any(writes) {
-        disks.push(DiskSpec::Scratch);
-    }
-    Ok(LaunchSpec {
-        version: spec::launch::VERSION,
-        id: id.to_owned(),
-        resources: Resources { cpu: plan.cpus.count, mem: plan.memory },
-        disks,
-        containers,
-        network: plan.network.clone(),
-        hold: false,
-        quiet: false,
-    })
+        let mut spec =
+            make::container(&handles, *disk, reference, &overrides).map_err(anyhow::Error::from)?;
+        spec.limits.cpu_millis = cpu_millis;
+        Ok(spec)
+    };
+    plan.containers.iter().zip(&images.containers).map(container).collect()
 }
 
 fn cpu_limit(plan: &Plan) -> Result<Option<u64>, Failure> {
@@ -216,33 +155,5 @@ fn cpu_limit(plan: &Plan) -> Result<Option<u64>, Failure> {
                 .hint("use a whole number in --cpus"))
         }
         millis => Ok(millis),
-    }
-}
-
-/// Whether a container needs the scratch disk.
-fn writes(container: &ContainerSpec) -> bool {
-    let anonymous = |mount: &spec::launch::MountSpec| matches!(mount.source, MountSource::Anonymous { .. });
-    matches!(container.image.writable, Writable::Disk(_)) || container.mounts.iter().any(anonymous)
-}
-
-/// 64 random hexadecimal digits.
-fn new_id() -> Result<String, Failure> {
-    let mut bytes = [0_u8; 32];
-    let mut filled = 0;
-    while filled < bytes.len() {
-        let rest = &mut bytes[filled..];
-        filled += rustix::rand::getrandom(rest, rustix::rand::GetRandomFlags::empty())
-            .context("cannot get random bytes")?;
-    }
-    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
-}
-
-/// Whether there is anything at `path` that is not an empty directory.
-fn is_occupied(path: &Path) -> std::io::Result<bool> {
-    match std::fs::read_dir(path) {
-        Ok(mut entries) => Ok(entries.next().is_some()),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
-        Err(error) if error.kind() == std::io::ErrorKind::NotADirectory => Ok(true),
-        Err(error) => Err(error),
     }
 }

@@ -3,15 +3,16 @@
 use crate::graph::crates;
 
 /// A crate, and those of ours that it may link.
-const EDGES: [(&str, &[&str]); 10] = [
+const EDGES: [(&str, &[&str]); 11] = [
     ("spec", &[]),
     ("tar", &[]),
     ("image", &["spec", "tar"]),
+    ("pod", &["image", "spec"]),
     ("vmm", &["spec"]),
     ("vdocker", &["spec"]),
-    ("frontend", &["image", "spec", "tar", "vdocker"]),
+    ("frontend", &["image", "pod", "spec", "tar", "vdocker"]),
     ("guest-init", &["spec", "tar", "vdocker"]),
-    ("kcradle", &["image", "spec", "tar", "vdocker", "vmm"]),
+    ("kcradle", &["image", "pod", "spec", "tar", "vdocker", "vmm"]),
     ("fuzz", &[]),
     ("tests", &[]),
 ];

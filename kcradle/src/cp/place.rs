@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::pod::PodDir;
+use pod::PodDir;
 
 /// A place to copy from or to.
 #[derive(Clone, Debug, PartialEq, Eq)]

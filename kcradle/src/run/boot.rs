@@ -13,8 +13,8 @@ use vmm::devices::vsock::VsockConfig;
 use vmm::{InitrdPart, VmConfig};
 
 use crate::failure::{Failure, HintExt as _};
-use crate::package::Package;
-use crate::pod::{DiskRecord, Extent, PodDir, PodRecord};
+use pod::Package;
+use pod::{DiskRecord, Extent, PodDir, PodRecord};
 
 use super::archive;
 

@@ -5,7 +5,7 @@ use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 
 use crate::failure::push_visible;
-use crate::pod::PodDir;
+use pod::PodDir;
 
 /// The most bytes that this side adds to the file.
 const LIMIT: u64 = 1 << 20;

@@ -7,13 +7,13 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
+use pod::control;
 use spec::control::Reply;
 use spec::frame::Kind;
 use spec::{ContainerExit, ExitRecord};
 use vmm::VmHandle;
 use vmm::seccomp::Filter;
 
-use super::control;
 use super::event::Event;
 use super::frames::{Frame, FrameReader};
 use super::input::Window;

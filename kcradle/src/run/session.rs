@@ -9,8 +9,7 @@ use spec::ExitRecord;
 use spec::control::{Reply, Verb};
 use vmm::{VmExit, VmHandle};
 
-use crate::clock;
-use crate::pod::{StateFile, Status};
+use pod::{StateFile, Status, state};
 
 use super::console::Console;
 use super::event::Event;
@@ -161,7 +160,7 @@ impl Session {
     }
 
     fn keep(&mut self, record: &Option<ExitRecord>, code: u8, error: Option<String>, stopped: bool) {
-        let status = Status::Exited { finished: clock::now(), code, record: record.clone(), error };
+        let status = Status::Exited { finished: state::now(), code, record: record.clone(), error };
         if let Err(error) = self.state.end(status, stopped) {
             eprintln!("kcradle: cannot write how the pod ended: {error}");
         }

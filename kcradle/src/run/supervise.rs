@@ -12,9 +12,8 @@ use anyhow::Context as _;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 use crate::cli::RunArgs;
-use crate::clock;
 use crate::failure::Failure;
-use crate::pod::{PodDir, PodLock, PodState, RestartPolicy, StateFile, Status};
+use pod::{PodDir, PodLock, PodState, RestartPolicy, SocketDir, StateFile, Status, socket, state};
 
 use super::is_running;
 use super::signals::{Arrival, Signals, is_termination};
@@ -62,7 +61,12 @@ pub(crate) fn supervise(
         }
     };
     std::thread::Builder::new().name("signals".into()).spawn(watch).context("cannot start a thread")?;
-    Supervisor { args, dir, notices, sender, ending: false }.run(policy)
+    let ended = Supervisor { args, dir, notices, sender, ending: false }.run(policy);
+    // The process that ran the guest may remove nothing. Sockets that cannot be removed refuse connections.
+    if let Ok(sockets) = SocketDir::open(dir) {
+        let _ = [socket::DOCKER, socket::CONTROL].map(|name| sockets.remove(name));
+    }
+    ended
 }
 
 impl Supervisor<'_> {
@@ -185,7 +189,7 @@ fn signal(number: u32) -> Option<Signal> {
 }
 
 fn exited(code: u8) -> Status {
-    Status::Exited { finished: clock::now(), code, record: None, error: None }
+    Status::Exited { finished: state::now(), code, record: None, error: None }
 }
 
 /// The exit code of a process as a shell counts.

@@ -8,8 +8,8 @@ use spec::launch::{MAX_CONTAINERS, NetworkSpec};
 
 use crate::cli::SummonArgs;
 use crate::failure::Failure;
-use crate::pod::RestartPolicy;
 use crate::size::{Cpus, parse_bytes, parse_cpus};
+use pod::RestartPolicy;
 
 use super::pod_file;
 

@@ -1,7 +1,7 @@
 //! Pod files that are converted, and those that are refused.
 
 use super::*;
-use crate::pod::RestartPolicy;
+use pod::RestartPolicy;
 
 fn plan() -> Plan {
     Plan {

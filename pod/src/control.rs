@@ -1,4 +1,4 @@
-//! `control.sock`: the VM's process answers `stop`, `ls` and `rm` on it. See [`spec::control`].
+//! `control.sock`: the VM's process answers requests to stop, and what it runs, on it. See [`spec::control`].
 
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::net::UnixStream;
@@ -7,13 +7,17 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use spec::control::{MAX_LINE, Reply, Request, VERSION, Verb};
 
-use crate::pod::{PodDir, SocketDir, socket};
+use crate::dir::PodDir;
+use crate::socket::{self, SocketDir};
 
 /// The longest that a peer may take to write its line.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Sends a request to the pod's VM process and reads the answer.
-pub(crate) fn ask(dir: &PodDir, verb: Verb) -> io::Result<Reply> {
+///
+/// # Errors
+/// Nobody listens, or there is no sound answer within seconds.
+pub fn ask(dir: &PodDir, verb: Verb) -> io::Result<Reply> {
     let mut stream = SocketDir::open(dir)?.connect(socket::CONTROL)?;
     let mut line = serde_json::to_vec(&Request { version: VERSION, verb })?;
     line.push(b'\n');
@@ -22,7 +26,10 @@ pub(crate) fn ask(dir: &PodDir, verb: Verb) -> io::Result<Reply> {
 }
 
 /// Answers one connection: reads its request and writes what `answer` says.
-pub(crate) fn serve(stream: &UnixStream, answer: impl FnOnce(Verb) -> Reply) -> io::Result<()> {
+///
+/// # Errors
+/// The peer breaks off, sends too much, or nothing for seconds.
+pub fn serve(stream: &UnixStream, answer: impl FnOnce(Verb) -> Reply) -> io::Result<()> {
     let reply = match serde_json::from_slice::<Request>(&read_line(stream)?) {
         Ok(request) if request.version == VERSION => answer(request.verb),
         Ok(request) => Reply::Error(format!("version {} is not {VERSION}", request.version)),

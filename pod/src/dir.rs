@@ -1,39 +1,34 @@
-//! The pod directory: what `summon` makes and every other command reads.
+//! The pod directory: made by [`crate::make`], read by everything else.
 //!
 //! | file | written by | holds |
 //! |---|---|---|
-//! | `launch.json` | summon | [`spec::LaunchSpec`], what the guest is told |
-//! | `pod.json` | summon, last | [`PodRecord`], what only the host needs; a directory without it is no pod |
-//! | `cradle` | summon | link to the runtime package |
-//! | `scratch.ext4` | summon | the writable disk |
-//! | `lock` | summon | empty; locked by the VM's process as long as it lives |
+//! | `launch.json` | make | [`spec::LaunchSpec`], what the guest is told |
+//! | `pod.json` | make, last | [`PodRecord`], what only the host needs; a directory without it is no pod |
+//! | `cradle` | make | link to the runtime package |
+//! | `scratch.ext4` | make | the writable disk |
+//! | `lock` | make | empty; locked by the VM's process as long as it lives |
 //! | `state.json`, `pid`, `console.log` | run | [`PodState`] and the rest of the run |
 //! | `control.sock` | run | where `stop`, `ls` and `rm` reach the VM's process |
 //! | `docker.sock` | run | where the Docker API of the guest is reached |
-
-pub(crate) mod lock;
-pub(crate) mod record;
-pub(crate) mod socket;
-pub(crate) mod state;
 
 use std::io;
 use std::path::{Path, PathBuf};
 
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 use spec::LaunchSpec;
 use thiserror::Error;
 
-pub(crate) use lock::{LockError, PodLock};
-pub(crate) use record::{DiskRecord, Extent, ImageRecord, PodRecord, RestartPolicy};
-pub(crate) use socket::SocketDir;
-pub(crate) use state::{PodState, StateFile, Status};
+use crate::lock::PodLock;
+use crate::record::{self, PodRecord};
+use crate::state::{self, PodState};
 
 /// The largest JSON file of a pod directory that is read, in bytes.
 const MAX_JSON: u64 = 16 << 20;
 
 /// Why a directory could not be read as a pod.
 #[derive(Debug, Error)]
-pub(crate) enum PodError {
+pub enum PodError {
     /// Nothing is there.
     #[error("there is no pod at {}", .0.display())]
     Missing(PathBuf),
@@ -79,66 +74,103 @@ pub(crate) enum PodError {
 
 /// A pod directory, not yet read.
 #[derive(Clone, Debug)]
-pub(crate) struct PodDir {
+pub struct PodDir {
     path: PathBuf,
 }
 
 impl PodDir {
     /// The pod at `path`, which is made absolute; nothing is looked at yet.
-    pub(crate) fn new(path: &Path) -> io::Result<Self> {
+    ///
+    /// # Errors
+    /// The path is empty, or relative where the working directory cannot be found.
+    pub fn new(path: &Path) -> io::Result<Self> {
         Ok(Self { path: std::path::absolute(path)?.components().collect() })
     }
 
     /// The directory itself, absolute.
-    pub(crate) fn path(&self) -> &Path {
+    #[must_use]
+    pub fn path(&self) -> &Path {
         &self.path
     }
 
-    pub(crate) fn launch(&self) -> PathBuf {
+    /// `launch.json`: what the guest is told.
+    #[must_use]
+    pub fn launch(&self) -> PathBuf {
         self.path.join("launch.json")
     }
 
-    pub(crate) fn record(&self) -> PathBuf {
+    /// `pod.json`: what only the host needs.
+    #[must_use]
+    pub fn record(&self) -> PathBuf {
         self.path.join("pod.json")
     }
 
-    pub(crate) fn package(&self) -> PathBuf {
+    /// `cradle`: the link to the runtime package.
+    #[must_use]
+    pub fn package(&self) -> PathBuf {
         self.path.join("cradle")
     }
 
-    pub(crate) fn scratch(&self) -> PathBuf {
+    /// `scratch.ext4`: the writable disk.
+    #[must_use]
+    pub fn scratch(&self) -> PathBuf {
         self.path.join("scratch.ext4")
     }
 
-    pub(crate) fn lock(&self) -> PathBuf {
+    /// `lock`, which the process of a running pod holds.
+    #[must_use]
+    pub fn lock(&self) -> PathBuf {
         self.path.join("lock")
     }
 
-    pub(crate) fn state(&self) -> PathBuf {
+    /// `state.json`: how the last run stands.
+    #[must_use]
+    pub fn state(&self) -> PathBuf {
         self.path.join("state.json")
     }
 
-    pub(crate) fn pid(&self) -> PathBuf {
+    /// `pid`: the number of the process that runs the pod, for people.
+    #[must_use]
+    pub fn pid(&self) -> PathBuf {
         self.path.join("pid")
     }
 
-    pub(crate) fn console(&self) -> PathBuf {
+    /// `console.log`: what kernel and guest-init said.
+    #[must_use]
+    pub fn console(&self) -> PathBuf {
         self.path.join("console.log")
     }
 
     /// Reads `pod.json`.
-    pub(crate) fn read_record(&self) -> Result<PodRecord, PodError> {
-        self.read_versioned("pod.json", record::VERSION)
+    ///
+    /// # Errors
+    /// Each variant.
+    pub fn read_record(&self) -> Result<PodRecord, PodError> {
+        self.read_versioned("pod.json", record::VERSION, |_| {})
     }
 
     /// Reads `launch.json`.
-    pub(crate) fn read_launch(&self) -> Result<LaunchSpec, PodError> {
-        self.read_versioned("launch.json", spec::launch::VERSION)
+    ///
+    /// # Errors
+    /// Each variant.
+    pub fn read_launch(&self) -> Result<LaunchSpec, PodError> {
+        self.read_versioned("launch.json", spec::launch::VERSION, |_| {})
+    }
+
+    /// Whether a process is at work as this pod.
+    ///
+    /// # Errors
+    /// The lock cannot be looked at.
+    pub fn is_running(&self) -> io::Result<bool> {
+        PodLock::is_held(&self.lock())
     }
 
     /// Reads `state.json`; a pod that never ran has none.
-    pub(crate) fn read_state(&self) -> Result<Option<PodState>, PodError> {
-        match self.read_versioned("state.json", state::VERSION) {
+    ///
+    /// # Errors
+    /// The file cannot be read, is damaged or of another version.
+    pub fn read_state(&self) -> Result<Option<PodState>, PodError> {
+        match self.read_versioned("state.json", state::VERSION, state::upgrade) {
             Ok(state) => Ok(Some(state)),
             Err(PodError::NotAPod { .. }) => Ok(None),
             Err(error) => Err(error),
@@ -146,7 +178,12 @@ impl PodDir {
     }
 
     /// The version is looked at before anything else, so that another version's file is not called damaged.
-    fn read_versioned<T: DeserializeOwned>(&self, file: &'static str, known: u32) -> Result<T, PodError> {
+    fn read_versioned<T: DeserializeOwned>(
+        &self,
+        file: &'static str,
+        known: u32,
+        upgrade: fn(&mut Value),
+    ) -> Result<T, PodError> {
         let path = self.path.join(file);
         let bytes = match read_bounded(&path, MAX_JSON) {
             Ok(bytes) => bytes,
@@ -159,8 +196,9 @@ impl PodDir {
             Err(source) => return Err(PodError::Read { path, source }),
         };
         let parse = |source| PodError::Parse { path: path.clone(), source };
-        let value: serde_json::Value = serde_json::from_slice(&bytes).map_err(parse)?;
-        let found = value.get("version").and_then(serde_json::Value::as_u64).unwrap_or(0);
+        let mut value: Value = serde_json::from_slice(&bytes).map_err(parse)?;
+        upgrade(&mut value);
+        let found = value.get("version").and_then(Value::as_u64).unwrap_or(0);
         if found != u64::from(known) {
             return Err(PodError::Version { dir: self.path.clone(), file, found, known });
         }
@@ -169,7 +207,10 @@ impl PodDir {
 }
 
 /// Reads a file of at most `limit` bytes.
-pub(crate) fn read_bounded(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
+///
+/// # Errors
+/// The file cannot be read, or is longer.
+pub fn read_bounded(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
     use std::io::Read as _;
     let mut bytes = Vec::new();
     std::fs::File::open(path)?.take(limit + 1).read_to_end(&mut bytes)?;

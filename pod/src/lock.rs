@@ -13,7 +13,7 @@ use thiserror::Error;
 
 /// Why a pod's lock was not taken.
 #[derive(Debug, Error)]
-pub(crate) enum LockError {
+pub enum LockError {
     /// Another process runs the pod.
     #[error("the pod is running already")]
     Held,
@@ -30,13 +30,16 @@ pub(crate) enum LockError {
 
 /// A lock that is held; dropped with its last descriptor.
 #[derive(Debug)]
-pub(crate) struct PodLock {
+pub struct PodLock {
     file: File,
 }
 
 impl PodLock {
     /// Takes the lock of an existing lock file, without waiting.
-    pub(crate) fn take(path: &Path) -> Result<Self, LockError> {
+    ///
+    /// # Errors
+    /// Each variant.
+    pub fn take(path: &Path) -> Result<Self, LockError> {
         let failed = |source: io::Error| LockError::Lock { path: path.to_owned(), source };
         let file = File::options().read(true).write(true).open(path).map_err(failed)?;
         match fcntl(&file, FcntlArg::F_OFD_SETLK(&whole_file(libc::F_WRLCK))) {
@@ -47,7 +50,10 @@ impl PodLock {
     }
 
     /// Whether somebody holds the lock. A missing file is not held.
-    pub(crate) fn is_held(path: &Path) -> io::Result<bool> {
+    ///
+    /// # Errors
+    /// The file cannot be opened or asked about.
+    pub fn is_held(path: &Path) -> io::Result<bool> {
         let file = match File::open(path) {
             Ok(file) => file,
             Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
@@ -61,7 +67,8 @@ impl PodLock {
     }
 
     /// The file whose descriptor holds the lock.
-    pub(crate) fn file(&self) -> &File {
+    #[must_use]
+    pub fn file(&self) -> &File {
         &self.file
     }
 }

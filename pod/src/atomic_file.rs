@@ -12,7 +12,10 @@ use std::path::Path;
 const TEMPORARY: &str = ".tmp";
 
 /// Writes `bytes` to `path`, replacing what is there, with the permission bits `mode`.
-pub(crate) fn write(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
+///
+/// # Errors
+/// The file cannot be written or put in place; what was there is there still.
+pub fn write(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
     use std::os::unix::fs::OpenOptionsExt as _;
     let mut name = path.file_name().unwrap_or_default().to_owned();
     name.push(TEMPORARY);
@@ -30,12 +33,16 @@ pub(crate) fn write(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
 }
 
 /// Whether `name` is what a process that was killed while it wrote the file `of` left beside it.
-pub(crate) fn is_torn(name: &OsStr, of: &str) -> bool {
+#[must_use]
+pub fn is_torn(name: &OsStr, of: &str) -> bool {
     name.to_str().and_then(|name| name.strip_prefix(of)) == Some(TEMPORARY)
 }
 
 /// Flushes a directory's entries to the disk.
-pub(crate) fn sync_dir(path: &Path) -> io::Result<()> {
+///
+/// # Errors
+/// The directory cannot be opened or flushed.
+pub fn sync_dir(path: &Path) -> io::Result<()> {
     File::open(path)?.sync_all()
 }
 

@@ -10,35 +10,39 @@ use rustix::fs::{AtFlags, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 
-use super::PodDir;
+use crate::dir::PodDir;
 
 /// Where the VM's process is asked to stop.
-pub(crate) const CONTROL: &str = "control.sock";
+pub const CONTROL: &str = "control.sock";
 /// Where the Docker API of the guest is reached.
-pub(crate) const DOCKER: &str = "docker.sock";
+pub const DOCKER: &str = "docker.sock";
 
 /// Connections that may wait to be accepted: hundreds of clients may come before the guest's first moment.
 const WAITING: i32 = 1024;
 
 /// A pod directory in which sockets are.
-pub(crate) struct SocketDir {
+#[derive(Debug)]
+pub struct SocketDir {
     folder: OwnedFd,
 }
 
 impl SocketDir {
     /// Opens the directory.
-    pub(crate) fn open(dir: &PodDir) -> io::Result<Self> {
+    ///
+    /// # Errors
+    /// It is not there, or is no directory.
+    pub fn open(dir: &PodDir) -> io::Result<Self> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         Ok(Self { folder: rustix::fs::open(dir.path(), flags, Mode::empty())? })
     }
 
     /// Listens at a name, in place of a socket that an earlier run left. Only this user may connect. The pod's lock
     /// must be held.
-    pub(crate) fn bind(&self, name: &str) -> io::Result<UnixListener> {
-        match rustix::fs::unlinkat(&self.folder, name, AtFlags::empty()) {
-            Ok(()) | Err(Errno::NOENT) => {}
-            Err(error) => return Err(error.into()),
-        }
+    ///
+    /// # Errors
+    /// The socket cannot be made.
+    pub fn bind(&self, name: &str) -> io::Result<UnixListener> {
+        self.remove(name)?;
         let socket =
             rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
         // The file takes the socket's mode when it is bound: there is no moment at which others can connect.
@@ -48,8 +52,22 @@ impl SocketDir {
         Ok(UnixListener::from(socket))
     }
 
+    /// Removes the socket that an earlier run left, if there is one. The pod's lock must be held.
+    ///
+    /// # Errors
+    /// It cannot be removed.
+    pub fn remove(&self, name: &str) -> io::Result<()> {
+        match rustix::fs::unlinkat(&self.folder, name, AtFlags::empty()) {
+            Ok(()) | Err(Errno::NOENT) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
     /// Connects to whoever listens at a name.
-    pub(crate) fn connect(&self, name: &str) -> io::Result<UnixStream> {
+    ///
+    /// # Errors
+    /// Nobody listens, or this user may not connect.
+    pub fn connect(&self, name: &str) -> io::Result<UnixStream> {
         UnixStream::connect(self.path(name))
     }
 
@@ -82,5 +100,8 @@ mod tests {
         let _client = sockets.connect("a.sock").unwrap();
         second.accept().unwrap();
         assert_eq!(sockets.connect("b.sock").unwrap_err().kind(), io::ErrorKind::NotFound);
+        sockets.remove("a.sock").unwrap();
+        assert_eq!(sockets.connect("a.sock").unwrap_err().kind(), io::ErrorKind::NotFound);
+        sockets.remove("a.sock").unwrap();
     }
 }

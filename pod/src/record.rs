@@ -1,4 +1,4 @@
-//! `pod.json`: what the host keeps about a pod and the guest is not told. Written by `summon`.
+//! `pod.json`: what the host keeps about a pod and the guest is not told. Written when it is made.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -8,45 +8,45 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 /// The version of [`PodRecord`].
-pub(crate) const VERSION: u32 = 1;
+pub const VERSION: u32 = 1;
 
 /// The content of `pod.json`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
-pub(crate) struct PodRecord {
+pub struct PodRecord {
     /// [`VERSION`].
-    pub(crate) version: u32,
+    pub version: u32,
     /// The pod's id, as in launch.json.
-    pub(crate) id: String,
+    pub id: String,
     /// Seconds since 1970 at which the pod was summoned.
-    pub(crate) created: u64,
+    pub created: u64,
     /// The state directory whose store holds the images.
-    pub(crate) home: PathBuf,
+    pub home: PathBuf,
     /// The pod's labels.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub(crate) labels: BTreeMap<String, String>,
+    pub labels: BTreeMap<String, String>,
     /// What `run` does when the virtual machine has ended.
-    pub(crate) restart: RestartPolicy,
+    pub restart: RestartPolicy,
     /// The images, one a container.
-    pub(crate) images: Vec<ImageRecord>,
+    pub images: Vec<ImageRecord>,
     /// The disks, in the order of launch.json.
-    pub(crate) disks: Vec<DiskRecord>,
+    pub disks: Vec<DiskRecord>,
 }
 
 /// The image of a container.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
-pub(crate) struct ImageRecord {
+pub struct ImageRecord {
     /// As the user wrote it.
-    pub(crate) reference: String,
+    pub reference: String,
     /// The manifest's digest; empty where the source had none.
-    pub(crate) digest: String,
+    pub digest: String,
 }
 
 /// A disk of the virtual machine.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase", tag = "kind")]
-pub(crate) enum DiskRecord {
+pub enum DiskRecord {
     /// Files of the store, one behind the other, read-only.
     Image {
         /// The files.
@@ -59,17 +59,17 @@ pub(crate) enum DiskRecord {
 /// A file that is a part of a disk.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
-pub(crate) struct Extent {
+pub struct Extent {
     /// The file.
-    pub(crate) path: PathBuf,
+    pub path: PathBuf,
     /// Its length in bytes when the pod was summoned; another length is refused at run.
-    pub(crate) length: u64,
+    pub length: u64,
 }
 
 /// What `kcradle run` does when the virtual machine has ended.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
-pub(crate) enum RestartPolicy {
+pub enum RestartPolicy {
     /// It ends too.
     #[default]
     No,
@@ -83,7 +83,8 @@ pub(crate) enum RestartPolicy {
 
 impl RestartPolicy {
     /// Whether to start again after an end with `code`, `restarts` restarts having been made.
-    pub(crate) fn restarts(self, code: u8, restarts: u32) -> bool {
+    #[must_use]
+    pub fn restarts(self, code: u8, restarts: u32) -> bool {
         match self {
             Self::No => false,
             Self::OnFailure(limit) => code != 0 && (limit == 0 || restarts < limit),

@@ -1,5 +1,5 @@
-//! The runtime package of a pod: kernel, initramfs and `cradle.json`. Found by `summon`, read by `run` through the
-//! pod's `cradle` link.
+//! The runtime package of a pod: kernel, initramfs and `cradle.json`. Found when a pod is made, read through the
+//! pod's `cradle` link when it is run.
 
 use std::io;
 use std::path::{Component, Path, PathBuf};
@@ -7,15 +7,14 @@ use std::path::{Component, Path, PathBuf};
 use spec::PackageSpec;
 use thiserror::Error;
 
-use crate::failure::Failure;
-use crate::pod::read_bounded;
+use crate::dir::read_bounded;
 
 /// The folder's name where it is looked for.
 const NAME: &str = "pkg-default";
 
 /// Why a folder is no runtime package.
 #[derive(Debug, Error)]
-pub(crate) enum PackageError {
+pub enum PackageError {
     /// A file of it could not be read.
     #[error("cannot read the runtime package's {}", .path.display())]
     Read {
@@ -26,7 +25,7 @@ pub(crate) enum PackageError {
         source: io::Error,
     },
     /// `cradle.json` is not what it should be.
-    #[error("{} is no runtime package that this kcradle reads", .path.display())]
+    #[error("{} is no runtime package that this program reads", .path.display())]
     Parse {
         /// The file.
         path: PathBuf,
@@ -35,13 +34,16 @@ pub(crate) enum PackageError {
         source: serde_json::Error,
     },
     /// Another version.
-    #[error("{} has version {found}, this kcradle reads {known}", .path.display(), known = spec::package::VERSION)]
+    #[error("{} has version {found}, this program reads {known}", .path.display(), known = spec::package::VERSION)]
     Version {
         /// The file.
         path: PathBuf,
         /// Its version.
         found: u64,
     },
+    /// There is none at any of the places.
+    #[error("there is no runtime package at {0}")]
+    Missing(String),
     /// A file name with a folder in it.
     #[error("{} names \"{name}\", which is not a file name inside the package", .path.display())]
     Name {
@@ -54,16 +56,19 @@ pub(crate) enum PackageError {
 
 /// A runtime package that has been read.
 #[derive(Clone, Debug)]
-pub(crate) struct Package {
+pub struct Package {
     /// The folder, without links.
-    pub(crate) path: PathBuf,
+    pub path: PathBuf,
     /// What `cradle.json` says.
-    pub(crate) spec: PackageSpec,
+    pub spec: PackageSpec,
 }
 
 impl Package {
     /// Reads the package in a folder, or behind a link to one.
-    pub(crate) fn open(folder: &Path) -> Result<Self, PackageError> {
+    ///
+    /// # Errors
+    /// A file of it is missing or unreadable, of another version, or names what is not its own.
+    pub fn open(folder: &Path) -> Result<Self, PackageError> {
         let read = |path: &Path, source| PackageError::Read { path: path.to_owned(), source };
         let path = folder.canonicalize().map_err(|source| read(folder, source))?;
         let file = path.join("cradle.json");
@@ -85,24 +90,28 @@ impl Package {
     }
 
     /// The kernel's path.
-    pub(crate) fn kernel(&self) -> PathBuf {
+    #[must_use]
+    pub fn kernel(&self) -> PathBuf {
         self.path.join(&self.spec.kernel.kernel)
     }
 
     /// The initramfs's path.
-    pub(crate) fn initramfs(&self) -> PathBuf {
+    #[must_use]
+    pub fn initramfs(&self) -> PathBuf {
         self.path.join(&self.spec.kernel.initrd)
     }
 
     /// Finds the package for new pods: `$CRADLE_PKG`, beside the executable, installed.
-    pub(crate) fn find() -> Result<Self, Failure> {
+    ///
+    /// # Errors
+    /// There is none, or it cannot be read.
+    pub fn find() -> Result<Self, PackageError> {
         let places = places(std::env::var_os("CRADLE_PKG").map(PathBuf::from), std::env::current_exe().ok());
         let Some(folder) = places.iter().find(|folder| folder.join("cradle.json").exists()) else {
             let looked: Vec<_> = places.iter().map(|place| place.display().to_string()).collect();
-            return Err(Failure::new(format!("there is no runtime package at {}", looked.join(" or ")))
-                .hint("build one with `make`, install one with `make install`, or name one in CRADLE_PKG"));
+            return Err(PackageError::Missing(looked.join(" or ")));
         };
-        Self::open(folder).map_err(|error| Failure::from(anyhow::Error::from(error)))
+        Self::open(folder)
     }
 }
 

@@ -1,0 +1,30 @@
+//! A pod on the host, below whoever wants one: the directory that it is ([`PodDir`]), how that is made of images
+//! ([`make`]), read and removed, and the ways to reach the process that runs it ([`socket`], [`control`]).
+//!
+//! A pod is one virtual machine. What the guest is told is [`spec::LaunchSpec`]; this crate knows nothing of
+//! KVM. Used by the command line and by the API frontend.
+#![forbid(unsafe_code)]
+
+pub mod atomic_file;
+pub mod control;
+pub mod dir;
+pub mod home;
+pub mod lock;
+pub mod make;
+pub mod package;
+pub mod record;
+pub mod remove;
+pub mod socket;
+pub mod staging;
+pub mod state;
+
+pub use dir::{PodDir, PodError, read_bounded};
+pub use home::Home;
+pub use lock::{LockError, PodLock};
+pub use make::{Blueprint, MakeError};
+pub use package::{Package, PackageError};
+pub use record::{DiskRecord, Extent, ImageRecord, PodRecord, RestartPolicy};
+pub use remove::{RemoveError, Removed};
+pub use socket::SocketDir;
+pub use staging::{Staging, StagingError};
+pub use state::{PodState, StateFile, Status};
