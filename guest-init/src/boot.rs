@@ -75,13 +75,14 @@ pub(crate) struct Booted {
 pub(crate) fn boot() -> Result<Booted, BootError> {
     stage::reached(Stage::Init);
     let spec = configure().inspect(|_| stage::reached(Stage::Config));
+    // Before any container could take the port; and before the stdio stream, with which the host's VMM passes on the
+    // clients that have come already: so they are there before a container starts.
+    let listener = vsock::listen(VDOCKER_PORT).map_err(BootError::Listen);
     let mut stream = match vsock::connect_stdio() {
         Ok(socket) => Stream::new(socket),
         Err(error) => return Err(spec.err().unwrap_or(BootError::Stdio(error))),
     };
     stage::reached(Stage::Stdio);
-    // Before the first client can come, and before any container could take the port.
-    let listener = vsock::listen(VDOCKER_PORT).map_err(BootError::Listen);
     match listener.and_then(|listener| Ok((listener, prepare(spec?)?))) {
         Ok((listener, (spec, disks, children))) => {
             stage::reached(Stage::Disks);

@@ -2,6 +2,7 @@
 
 use crate::connection::{Connection, Connections};
 use crate::engine::Engine;
+use crate::latch::Latch;
 use crate::vsock;
 use crate::watch::watch;
 use rustix::fd::OwnedFd;
@@ -11,6 +12,7 @@ use std::rc::Rc;
 use std::time::Duration;
 use tokio::io::Interest;
 use tokio::sync::Notify;
+use vdocker::server::MAX_CONNECTIONS;
 use vdocker::{Pod, Server};
 
 /// How long after a pod's end its clients may get on with nothing before power is cut.
@@ -22,67 +24,102 @@ const MOST_TURNS: u32 = 300;
 /// From a connection that could not be accepted to the next try.
 const NEXT_TRY: Duration = Duration::from_millis(100);
 
+/// How often those are accepted that have connected before the end: some may have been on their way at the first time.
+const LAST_CALLS: u32 = 2;
+
 /// The API's server, made for the first connection.
 pub(crate) struct Api {
     engine: Rc<Engine>,
+    listener: Rc<OwnedFd>,
     server: OnceCell<Server<Pod<Engine>>>,
     connections: Rc<Connections>,
+    /// Nobody is accepted any more but at [`Self::end`].
+    ending: Latch,
     /// Connections that are left are dropped.
     over: Rc<Notify>,
 }
 
 impl Api {
-    /// Over that engine.
-    pub(crate) fn new(engine: Rc<Engine>) -> Self {
-        Self { engine, server: OnceCell::new(), connections: Rc::default(), over: Rc::default() }
-    }
-
-    /// Accepts and serves connections for as long as the pod lives.
-    ///
-    /// # Errors
-    /// A listener that cannot be waited for.
-    pub(crate) async fn run(&self, listener: OwnedFd) -> io::Result<()> {
-        let listener = watch(listener, Interest::READABLE)?;
-        loop {
-            let socket = match listener.async_io(Interest::READABLE, vsock::accept).await {
-                Ok(Some(socket)) => socket,
-                Ok(None) => continue,
-                // A client that has gone again, or no memory for one: the next may fare better.
-                Err(_) => {
-                    tokio::time::sleep(NEXT_TRY).await;
-                    continue;
-                }
-            };
-            let Ok(connection) = Connection::new(socket, Rc::clone(&self.connections)) else { continue };
-            let server = self.server.get_or_init(|| {
-                self.engine.prepare();
-                Server::new(Rc::clone(&self.engine))
-            });
-            let (server, over) = (server.clone(), Rc::clone(&self.over));
-            tokio::task::spawn_local(async move {
-                tokio::select! {
-                    () = server.serve_connection(connection) => {}
-                    () = over.notified() => {}
-                }
-            });
+    /// Over that engine, for those who connect to the listener.
+    pub(crate) fn new(engine: Rc<Engine>, listener: OwnedFd) -> Self {
+        Self {
+            engine,
+            listener: Rc::new(listener),
+            server: OnceCell::new(),
+            connections: Rc::default(),
+            ending: Latch::default(),
+            over: Rc::default(),
         }
     }
 
-    /// Ends all connections: their last answers and bytes reach the host, if it takes them. Whether all that clients
-    /// have begun has ended.
-    pub(crate) async fn end(&self) -> bool {
-        let Some(server) = self.server.get() else { return true };
-        self.connections.end();
-        for _ in 0..MOST_TURNS {
-            let before = self.connections.moved();
-            if server.close(PATIENCE).await || self.connections.moved() == before {
-                break;
+    /// Accepts and serves connections until the pod's end.
+    ///
+    /// # Errors
+    /// A listener that cannot be waited for.
+    pub(crate) async fn run(&self) -> io::Result<()> {
+        let listener = watch(Rc::clone(&self.listener), Interest::READABLE)?;
+        loop {
+            let accepted = tokio::select! {
+                biased;
+                () = self.ending.wait() => return Ok(()),
+                accepted = listener.async_io(Interest::READABLE, |listener| vsock::accept(listener)) => accepted,
+            };
+            match accepted {
+                Ok(Some(socket)) => self.serve(socket),
+                Ok(None) => {}
+                // A client that has gone again, or no memory for one: the next may fare better.
+                Err(_) => tokio::time::sleep(NEXT_TRY).await,
             }
+        }
+    }
+
+    /// Serves a connection until it ends.
+    fn serve(&self, socket: OwnedFd) {
+        let Ok(connection) = Connection::new(socket, Rc::clone(&self.connections)) else { return };
+        let server = self.server.get_or_init(|| {
+            self.engine.prepare();
+            Server::new(Rc::clone(&self.engine))
+        });
+        let (server, over) = (server.clone(), Rc::clone(&self.over));
+        tokio::task::spawn_local(async move {
+            tokio::select! {
+                () = server.serve_connection(connection) => {}
+                () = over.notified() => {}
+            }
+        });
+    }
+
+    /// Ends all connections, those too that wait to be accepted: each is told what there is to tell, and the last bytes
+    /// reach the host, if it takes them. Whether all that clients have begun has ended.
+    pub(crate) async fn end(&self) -> bool {
+        self.ending.set();
+        self.connections.end();
+        for _ in 0..LAST_CALLS {
+            // As many at most as the server takes.
+            for _ in 0..MAX_CONNECTIONS {
+                match vsock::accept(&self.listener) {
+                    Ok(socket) => drop(socket.map(|socket| self.serve(socket))),
+                    // Nobody is left, or there is no memory for one.
+                    Err(_) => break,
+                }
+            }
+            let Some(server) = self.server.get() else { return true };
+            self.close(server).await;
         }
         self.over.notify_waiters();
         // The dropped ones let go of files, and begin to wait for the host.
         tokio::task::yield_now().await;
         self.connections.taken(PATIENCE).await;
         self.engine.end().await
+    }
+
+    /// Waits for the ends of connections while they get on with something.
+    async fn close(&self, server: &Server<Pod<Engine>>) {
+        for _ in 0..MOST_TURNS {
+            let before = self.connections.moved();
+            if server.close(PATIENCE).await || self.connections.moved() == before {
+                return;
+            }
+        }
     }
 }

@@ -55,7 +55,7 @@ async fn serve(
 ) -> Result<(), StreamError> {
     let mut tasks = JoinSet::new();
     let engine = Rc::new(Engine::new(Rc::clone(&pod)));
-    let api = Rc::new(Api::new(Rc::clone(&engine)));
+    let api = Rc::new(Api::new(Rc::clone(&engine), listener));
     tasks.spawn_local(async {
         if let Err(error) = reaping.await {
             // Without the ends of its children PID 1 is of no use.
@@ -67,7 +67,7 @@ async fn serve(
     tasks.spawn_local({
         let api = Rc::clone(&api);
         async move {
-            if let Err(error) = api.run(listener).await {
+            if let Err(error) = api.run().await {
                 crate::last_words(&format!("the pod's API cannot be reached: {error}"));
             }
         }

@@ -9,5 +9,6 @@ pub const GUEST_CID: u64 = 3;
 /// The guest port on which vdocker answers Docker API calls.
 pub const VDOCKER_PORT: u32 = 1;
 
-/// The host port of the stdio stream, which the guest opens once, early in its boot. See [`crate::frame`].
+/// The host port of the stdio stream, which the guest opens once, early in its boot, when it listens on
+/// [`VDOCKER_PORT`]. See [`crate::frame`].
 pub const STDIO_PORT: u32 = 2;

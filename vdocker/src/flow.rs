@@ -11,6 +11,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::sync::Notify;
 
 /// What a connection is doing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -28,6 +29,9 @@ pub(crate) enum Phase {
 #[derive(Debug, Default)]
 pub(crate) struct Flow {
     phase: Cell<Phase>,
+    /// Whether there has been a request.
+    begun: Cell<bool>,
+    first: Notify,
     ended: Cell<bool>,
     unsent: Cell<bool>,
     /// hyper, from which the end was kept.
@@ -40,8 +44,17 @@ impl Flow {
     /// Enters a phase.
     pub(crate) fn enter(&self, phase: Phase) {
         self.phase.set(phase);
+        self.begun.set(true);
+        self.first.notify_waiters();
         if let Some(reader) = self.reader.take() {
             reader.wake();
+        }
+    }
+
+    /// Waits for the first request.
+    pub(crate) async fn begun(&self) {
+        if !self.begun.get() {
+            self.first.notified().await;
         }
     }
 

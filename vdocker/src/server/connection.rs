@@ -16,13 +16,16 @@ use tokio::io::AsyncWriteExt;
 
 use super::{Request, Server, Service, Wire};
 use crate::body::Body;
-use crate::flow::{Answered, FlowIo, Phase};
+use crate::flow::{Answered, Flow, FlowIo, Phase};
 use crate::hijack::hangup::hangup;
 use crate::hijack::{self, Hijacked, Socket};
 use crate::request_body::RequestBody;
 
 /// For a request's head, from the end of the request before it.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(120);
+
+/// For a connection's first request, from the moment at which the server is asked to end.
+const FIRST_REQUEST: Duration = Duration::from_secs(1);
 
 /// Bytes of a request's head.
 const MAX_HEAD: usize = 64 << 10;
@@ -49,7 +52,7 @@ where
     let flow_io = FlowIo { io: Rc::clone(&io), flow: Rc::clone(&wire.flow) };
     let mut connection = builder().serve_connection(TokioIo::new(flow_io), service);
     let mut gone = None;
-    let mut closing = Box::pin(server.open.closing());
+    let mut closing = Box::pin(end_due(&server, &wire.flow));
     let mut is_closing = false;
     // Whatever hyper's error says, the client is gone, or has been told.
     let takeover = poll_fn(|context| {
@@ -77,6 +80,13 @@ where
         Some(takeover) => takeover.run(stream).await,
         None => hijack::linger(stream).await,
     }
+}
+
+/// Returns once the connection is to end after the request that is under way, if one is. Who has not asked anything yet
+/// may have connected in time, and gets an answer.
+async fn end_due<S: Service>(server: &Server<S>, flow: &Flow) {
+    server.open.closing().await;
+    let _silent = tokio::time::timeout(FIRST_REQUEST, flow.begun()).await;
 }
 
 type Gone = Pin<Box<dyn Future<Output = ()>>>;

@@ -2,7 +2,8 @@
 //! the host, so that file permissions guard it.
 //!
 //! A connection to one of the listeners goes to its guest port; the guest may connect only to the host ports that
-//! were handed in, once each.
+//! were handed in, once each. What the host has connected before the guest listened is asked for again when the guest
+//! connects, and from time to time.
 
 mod backlog;
 mod connection;

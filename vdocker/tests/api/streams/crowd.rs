@@ -1,10 +1,12 @@
 //! Many at once: side by side, and too many.
 
-use tokio::io::AsyncReadExt;
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::task::spawn_local;
 use vdocker::server::{MAX_CONNECTIONS, MAX_STREAMS};
 
-use crate::bench::{Bench, frames, until};
+use crate::bench::{Bench, frames, head, request, until};
 use crate::pod::{parse, spec_json};
 
 fn run(test: impl AsyncFnOnce(Bench)) {
@@ -66,5 +68,30 @@ fn a_body_over_the_limit_is_refused_and_hurts_nobody() {
         let (status, body) = bench.request("POST", "/containers/web/exec", &huge).await;
         assert!(status == 400 && body.contains("request body too large"), "{status} {body}");
         assert_eq!(bench.request("GET", "/_ping", "").await.0, 200);
+    });
+}
+
+#[test]
+fn who_has_connected_before_the_end_is_answered_once_more() {
+    run(async |bench| {
+        let (mut late, mut idle, mut silent) = (bench.connect(), bench.connect(), bench.connect());
+        let ping = request("GET", "/_ping", "", "");
+        idle.write_all(ping.as_bytes()).await.unwrap();
+        head(&mut idle).await;
+        let asked = async {
+            // The server has been asked to end when this one's end is seen.
+            let mut rest = Vec::new();
+            idle.read_to_end(&mut rest).await.unwrap();
+            late.write_all(ping.as_bytes()).await.unwrap();
+            let mut answer = Vec::new();
+            late.read_to_end(&mut answer).await.unwrap();
+            let again = parse(&answer);
+            drop(late);
+            assert_eq!(silent.read(&mut [0; 1]).await.unwrap(), 0);
+            drop((silent, idle));
+            again
+        };
+        let (closed, answer) = tokio::join!(bench.server.close(Duration::from_secs(60)), asked);
+        assert_eq!((closed, answer), (true, (200, "OK".into())));
     });
 }

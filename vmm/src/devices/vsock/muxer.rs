@@ -162,7 +162,11 @@ impl Muxer {
             (None, op::RST) => {}
             (None, op::REQUEST) if sound && !self.table.is_full() => {
                 match self.host_ports.remove(&key.host_port) {
-                    Some(stream) => self.add(Connection::from_guest(key, stream, header)),
+                    Some(stream) => {
+                        // A guest listens before it connects: what was held gets to it before the answer does.
+                        self.tick(Instant::now());
+                        self.add(Connection::from_guest(key, stream, header));
+                    }
                     None => self.resets.push_back(key),
                 }
             }

@@ -68,6 +68,23 @@ fn a_host_that_connects_before_the_guest_listens_is_held() {
 }
 
 #[test]
+fn a_guest_that_connects_has_what_was_held_before_it_is_answered() {
+    let (mut guest, dir, _far) = device(Duration::from_secs(60));
+    let streams = [connect(&dir), connect(&dir)];
+    guest.start();
+    guest.harness.run_until(|harness| harness.has_used(RX));
+    for _ in &streams {
+        let (request, _) = guest.expect(op::REQUEST);
+        guest.answer(&request, op::RST, 0, &[]);
+    }
+    guest.send(op::REQUEST, 0, &[]);
+    for _ in &streams {
+        guest.expect(op::REQUEST);
+    }
+    assert_eq!(guest.expect(op::RESPONSE).0.src_port, HOST_PORT);
+}
+
+#[test]
 fn a_host_is_not_held_for_ever() {
     let (mut guest, dir, _far) = device(Duration::ZERO);
     guest.start();
