@@ -44,7 +44,7 @@ pub(crate) fn run(args: &PsArgs) -> Result<u8, Failure> {
     let query = Query::of("/containers/json".to_owned()).flag("all", args.all);
     let list: serde_json::Value = api.get(query.as_str()).map_err(anyhow::Error::from)?;
     if args.json {
-        stdout::line(format_args!("{}", serde_json::to_string_pretty(&list).context("cannot print JSON")?));
+        stdout::json(&list).context("cannot print JSON")?;
         return Ok(0);
     }
     let list: Vec<Container> = serde_json::from_value(list).context("the pod's list is malformed")?;

@@ -11,6 +11,8 @@ use super::body::{Body, Framing};
 
 /// The longest head of an answer, in bytes.
 const MAX_HEAD: usize = 64 << 10;
+/// The most heads before that of the answer proper (status 1xx).
+const MAX_INTERIM: usize = 16;
 /// The most fields of a head.
 const MAX_FIELDS: usize = 100;
 /// Bytes that are read, or sent, at once.
@@ -91,7 +93,7 @@ impl Connection {
 
     /// Reads the head of the answer, and not a byte more.
     fn head(&mut self) -> Result<Head, ApiError> {
-        let mut bytes = Vec::new();
+        let (mut bytes, mut interim) = (Vec::new(), 0);
         loop {
             let seen = bytes.len();
             let more = self.stream.fill_buf().map_err(ApiError::Broken)?;
@@ -102,11 +104,14 @@ impl Connection {
             match Head::parse(&bytes)? {
                 Some((head, length)) => {
                     self.stream.consume(length - seen);
-                    if head.is_interim() {
-                        bytes.clear();
-                        continue;
+                    if !head.is_interim() {
+                        return Ok(head);
                     }
-                    return Ok(head);
+                    interim += 1;
+                    if interim > MAX_INTERIM {
+                        return Err(ApiError::Malformed("no answer behind so many interim ones"));
+                    }
+                    bytes.clear();
                 }
                 None if bytes.len() > MAX_HEAD => return Err(ApiError::Malformed("a head that is too long")),
                 None => self.stream.consume(bytes.len() - seen),
@@ -257,3 +262,6 @@ impl Response {
         (self.status == 101).then(|| self.body.into_connection())
     }
 }
+
+#[cfg(test)]
+mod fuzz;

@@ -91,6 +91,8 @@ fn what_is_cut_or_malformed_is_an_error() {
 fn endless_heads_lines_and_trailers_are_cut() {
     let endless = format!("HTTP/1.1 200 OK\r\n{}", "A: b\r\n".repeat(20_000));
     assert!(answer(&endless).is_err());
+    let interim = "HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n".repeat(1000);
+    assert!(answer(&format!("{interim}HTTP/1.1 200 OK\r\n\r\n")).unwrap_err().contains("interim"));
     let chunked = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
     assert!(
         answer(&format!("{chunked}{}", "0".repeat(10_000))).unwrap_err().contains("a line without an end")

@@ -219,9 +219,10 @@ pub(crate) struct StatsArgs {
 /// `kcradle inspect`.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Prints a JSON array. Templates of Go (docker's --format) are not understood; jq(1) has more.\n\n\
+    after_help = "Prints a JSON array, or a line a container. Of Go's templates, paths are understood; the docker client \
+        on DIR/docker.sock has all of them.\n\n\
         Examples:\n  \
-        kcradle inspect ./web | jq -r '.[0].State.Status'\n  \
+        kcradle inspect ./web -f '{{.State.Status}} {{json .State.Health}}'\n  \
         kcradle inspect ./shop -c web -c db"
 )]
 pub(crate) struct InspectArgs {
@@ -233,4 +234,7 @@ pub(crate) struct InspectArgs {
     /// Also sizes of the containers' files
     #[arg(long, short)]
     pub(crate) size: bool,
+    /// Print this instead, with {{.Path.To.Value}} and {{json .Path}} filled in
+    #[arg(long, short, value_name = "TEMPLATE")]
+    pub(crate) format: Option<String>,
 }
