@@ -66,6 +66,10 @@ fn a_pod_is_started_again_although_its_program_was_removed() {
     fs::remove_file(&program).unwrap();
     assert_eq!(lines.map(Result::unwrap).collect::<Vec<_>>(), ["life"]);
     assert_eq!(run.wait().unwrap().code(), Some(3));
+    // What waits for the pod's processes removes their sockets.
+    for socket in ["docker.sock", "control.sock"] {
+        assert!(!pod.path().join(socket).exists(), "{socket}");
+    }
 }
 
 #[test]
