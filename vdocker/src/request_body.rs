@@ -54,6 +54,21 @@ impl RequestBody {
         Ok(None)
     }
 
+    /// [`RequestBody::chunk`], polled: for whoever hands the body on as one of another request.
+    pub fn poll_chunk(&mut self, context: &mut task::Context<'_>) -> Poll<Option<io::Result<Bytes>>> {
+        loop {
+            match std::task::ready!(self.poll_frame(context)) {
+                None => return Poll::Ready(None),
+                Some(Err(error)) => return Poll::Ready(Some(Err(error))),
+                Some(Ok(frame)) => {
+                    if let Ok(bytes) = frame.into_data() {
+                        return Poll::Ready(Some(Ok(bytes)));
+                    }
+                }
+            }
+        }
+    }
+
     /// hyper is not told of the client's end meanwhile: with nothing left to take, it is an end within the body.
     fn poll_frame(
         &mut self,

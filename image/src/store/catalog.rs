@@ -7,6 +7,7 @@ use std::os::unix::fs::MetadataExt;
 use super::{ImageRecord, Store, StoreError, TagRecord};
 use crate::config::ImageConfig;
 use crate::digest::Digest;
+use crate::handle::ImageHandle;
 use crate::reference::{Reference, ReferenceError};
 
 /// An image of the store.
@@ -92,6 +93,14 @@ impl Store {
         let tags: Vec<_> = self.tags()?.into_iter().filter(|tag| tag.image == id).collect();
         let found = self.describe(id, self.record(id)?, &tags)?;
         found.ok_or_else(|| CatalogError::NoImage(text.to_owned()))
+    }
+
+    /// The handle of an image with all its files, under the name that it is called by; `None` where a file is missing.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub fn open_image(&self, image: &StoredImage, name: &str) -> Result<Option<ImageHandle>, StoreError> {
+        self.handle(name.to_owned(), image.id, image.manifest, self.lease()?)
     }
 
     /// Gives an image a further name, which is taken from the image that had it.
