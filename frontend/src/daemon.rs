@@ -10,10 +10,12 @@ use vdocker::server::{Open, Request, Server, Service};
 use crate::container::Container;
 use crate::container::record::Stored;
 use crate::container::registry::Containers;
-use crate::db::{Db, DbError, Table};
+use crate::db::{Batch, Db, DbError, Table};
 use crate::events::EventLog;
+use crate::network::Networks;
 use crate::router;
 use crate::routes::{self, Route};
+use crate::volume::Volumes;
 
 /// How a daemon works.
 #[derive(Clone, Debug)]
@@ -42,6 +44,9 @@ pub enum StartError {
         #[source]
         source: std::io::Error,
     },
+    /// It could not give itself, or a network, an id.
+    #[error("cannot make an id")]
+    Id(#[source] std::io::Error),
     /// Its state could not be read.
     #[error(transparent)]
     Db(#[from] DbError),
@@ -52,11 +57,15 @@ pub enum StartError {
 
 /// The Docker Engine API of a host.
 pub struct Daemon {
+    /// 64 lower-case hexadecimal digits.
+    pub(crate) id: String,
     pub(crate) config: Config,
     pub(crate) db: Db,
     pub(crate) events: EventLog,
     pub(crate) images: Store,
     pub(crate) containers: Containers,
+    pub(crate) volumes: Volumes,
+    pub(crate) networks: Networks,
     pub(crate) open: Rc<Open>,
     pub(crate) routes: Vec<Route>,
 }
@@ -66,7 +75,7 @@ impl Daemon {
     ///
     /// # Errors
     /// [`StartError`]; nothing was changed.
-    pub fn start(config: Config) -> Result<Server<Self>, StartError> {
+    pub async fn start(config: Config) -> Result<Server<Self>, StartError> {
         let made = std::fs::create_dir_all(&config.state);
         made.map_err(|source| StartError::Directory { path: config.state.clone(), source })?;
         let db = Db::open(&config.state.join("state.redb"))?;
@@ -79,12 +88,28 @@ impl Daemon {
             let _taken = containers.take_name(&container.name(), &container.id);
             containers.add(&container);
         }
+        let volumes = Volumes::new(db.all(Table::Volumes)?, config.state.join("volumes"));
+        let networks = Networks::load(&db)?;
+        let mut batch = Batch::default();
+        let id = match db.get(Table::Meta, "id")? {
+            Some(id) => id,
+            None => {
+                let id = crate::id::new().map_err(StartError::Id)?;
+                batch.put(Table::Meta, "id", &id)?;
+                id
+            }
+        };
+        networks.predefine(&mut batch)?;
+        db.commit(batch).await?;
         Ok(Server::serving(|open| Self {
+            id,
             config,
             db,
             events,
             images,
             containers,
+            volumes,
+            networks,
             open,
             routes: routes::table(),
         }))

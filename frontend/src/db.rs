@@ -11,6 +11,7 @@ use redb::{Database, ReadableDatabase as _, ReadableTable as _, TableDefinition}
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::oneshot;
+use vdocker::EngineError;
 
 /// The most batches of one commit.
 const GROUP: usize = 256;
@@ -73,6 +74,13 @@ pub enum DbError {
     /// The thread that writes has gone.
     #[error("the daemon's state is closed")]
     Closed,
+}
+
+impl From<DbError> for EngineError {
+    fn from(error: DbError) -> Self {
+        let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}")).unwrap_or_default();
+        Self::Failed(format!("{error}{cause}"))
+    }
 }
 
 enum Change {

@@ -119,6 +119,11 @@ impl EventLog {
         let _none = self.followers.send(event);
     }
 
+    /// Clients that follow.
+    pub(crate) fn followers(&self) -> usize {
+        self.followers.receiver_count()
+    }
+
     /// The events that are kept, oldest first, and those to come: none is missing between them, and none comes twice.
     pub(crate) fn subscribe(&self) -> (Vec<Rc<Event>>, broadcast::Receiver<Rc<Event>>) {
         (self.kept.borrow().iter().cloned().collect(), self.followers.subscribe())

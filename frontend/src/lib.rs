@@ -10,8 +10,11 @@ pub mod daemon;
 mod db;
 mod events;
 mod id;
+mod network;
 mod router;
 mod routes;
+mod system;
+mod volume;
 
 pub use daemon::{Config, Daemon, StartError};
 pub use db::DbError;

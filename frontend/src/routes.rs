@@ -9,6 +9,7 @@ use vdocker::query;
 use vdocker::response::Response;
 
 use crate::context::Context;
+use crate::{network, system, volume};
 
 /// What a handler returns.
 pub(crate) type Answer = Pin<Box<dyn Future<Output = Result<Response, EngineError>>>>;
@@ -23,7 +24,10 @@ pub(crate) struct Route {
 
 /// All routes; the first that matches answers.
 pub(crate) fn table() -> Vec<Route> {
-    Vec::new()
+    let mut routes = system::routes();
+    routes.extend(volume::routes::routes());
+    routes.extend(network::routes::routes());
+    routes
 }
 
 /// A route. In its pattern `{id}` stands for one segment of the path and `{name}` for one or more.

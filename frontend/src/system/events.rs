@@ -1,0 +1,208 @@
+//! `GET /events`: what has happened since a time, and what happens until a time.
+
+use std::rc::Rc;
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
+use hyper::StatusCode;
+use tokio::sync::broadcast::error::RecvError;
+use vdocker::EngineError;
+use vdocker::body::{Body, Sink};
+use vdocker::filters::Filters;
+use vdocker::query::Query;
+use vdocker::response::{self, Response};
+use vdocker::time;
+
+use crate::context::Context;
+use crate::events::Event;
+
+const FILTERS: [&str; 14] = [
+    "config",
+    "container",
+    "daemon",
+    "event",
+    "image",
+    "label",
+    "network",
+    "node",
+    "plugin",
+    "scope",
+    "secret",
+    "service",
+    "type",
+    "volume",
+];
+
+/// Filters that name an object of their kind by id or name.
+const KINDS: [&str; 9] =
+    ["config", "container", "daemon", "network", "node", "plugin", "secret", "service", "volume"];
+
+/// What a client wants to hear of.
+struct Interest {
+    filters: Filters,
+    since: Option<SystemTime>,
+    until: Option<SystemTime>,
+}
+
+/// `GET /events`.
+pub(super) async fn events(mut context: Context) -> Result<Response, EngineError> {
+    let interest = Interest::read(&context.query)?;
+    let (kept, mut next) = context.daemon.events.subscribe();
+    context.follow().await?;
+    let open = Rc::clone(&context.daemon.open);
+    let body = Body::stream(async move |sink| {
+        if interest.since.is_some() || interest.until.is_some_and(|until| until <= SystemTime::now()) {
+            for event in kept.iter().filter(|event| interest.has(event)) {
+                send(&sink, event).await?;
+            }
+        }
+        drop(kept);
+        let mut over = std::pin::pin!(interest.over());
+        loop {
+            let event = tokio::select! {
+                biased;
+                event = next.recv() => event,
+                () = &mut over => return Ok(()),
+                () = open.closing() => return Ok(()),
+            };
+            match event {
+                Ok(event) if interest.is_after(&event) => return Ok(()),
+                Ok(event) if interest.has(&event) => send(&sink, &event).await?,
+                // Who does not listen misses something, and nobody waits for him.
+                Ok(_) | Err(RecvError::Lagged(_)) => {}
+                Err(RecvError::Closed) => return Ok(()),
+            }
+        }
+    });
+    Ok(response::typed(StatusCode::OK, "application/json", body))
+}
+
+async fn send(sink: &Sink, event: &Event) -> std::io::Result<()> {
+    let mut line = serde_json::to_vec(event)?;
+    line.push(b'\n');
+    sink.send(Bytes::from(line)).await;
+    Ok(())
+}
+
+impl Interest {
+    fn read(query: &Query) -> Result<Self, EngineError> {
+        let time = |name: &str| match query.text(name) {
+            None | Some("0") => Ok(None),
+            Some(text) => {
+                let broken = || EngineError::BadRequest(format!("invalid value {text:?} for {name}"));
+                time::parse(text).map(Some).ok_or_else(broken)
+            }
+        };
+        let (since, until) = (time("since")?, time("until")?);
+        if let (Some(since), Some(until)) = (since, until)
+            && since > until
+        {
+            return Err(EngineError::BadRequest("`since` time cannot be after `until` time".into()));
+        }
+        Ok(Self { filters: Filters::from_query(query, &FILTERS)?, since, until })
+    }
+
+    /// Returns at `until`.
+    async fn over(&self) {
+        match self.until {
+            Some(until) => {
+                tokio::time::sleep(until.duration_since(SystemTime::now()).unwrap_or_default()).await;
+            }
+            None => std::future::pending().await,
+        }
+    }
+
+    fn is_after(&self, event: &Event) -> bool {
+        self.until.is_some_and(|until| when(event) > until)
+    }
+
+    fn has(&self, event: &Event) -> bool {
+        let filters = &self.filters;
+        let (id, attributes) = (&event.actor.id, &event.actor.attributes);
+        let name = attributes.get("name").map_or("", String::as_str);
+        let kind = event.action.split(':').next().unwrap_or_default();
+        let image = match event.kind.as_str() {
+            "image" => id.as_str(),
+            _ => attributes.get("image").map_or("", String::as_str),
+        };
+        let is_named = |wanted: &str| id.starts_with(wanted) || name == wanted;
+        self.since.is_none_or(|since| when(event) >= since)
+            && !self.is_after(event)
+            && filters.exact("type", &event.kind)
+            && filters.exact("scope", &event.scope)
+            && filters.any("event", |wanted| wanted == event.action || wanted == kind)
+            && filters.any("image", |wanted| {
+                [image, untagged(image), name, untagged(name)].contains(&wanted) && !wanted.is_empty()
+            })
+            && filters.labels("label", attributes)
+            && KINDS
+                .iter()
+                .all(|kind| !filters.has(kind) || (*kind == event.kind && filters.any(kind, is_named)))
+    }
+}
+
+fn when(event: &Event) -> SystemTime {
+    let nanos = u64::try_from(event.time_nano).unwrap_or(0);
+    SystemTime::UNIX_EPOCH + Duration::from_nanos(nanos)
+}
+
+/// A reference without its tag and digest.
+fn untagged(reference: &str) -> &str {
+    let name = reference.split('@').next().unwrap_or_default();
+    match name.rsplit_once(':') {
+        Some((name, tag)) if !tag.contains('/') => name,
+        _ => name,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    fn has(query: &str, event: &Event) -> bool {
+        Interest::read(&Query::parse(query).unwrap()).unwrap().has(event)
+    }
+
+    fn event() -> Event {
+        let attributes = [("image", "busybox:1"), ("name", "web"), ("team", "a")];
+        let attributes = attributes.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let when = SystemTime::UNIX_EPOCH + Duration::from_secs(100);
+        Event::at(when, "container", "health_status: healthy", &"ab".repeat(32), BTreeMap::from(attributes))
+    }
+
+    #[test]
+    fn filters_narrow() {
+        for (query, passes) in [
+            ("", true),
+            (r#"filters={"type":["container"]}"#, true),
+            (r#"filters={"type":["image"]}"#, false),
+            (r#"filters={"event":["health_status"]}"#, true),
+            (r#"filters={"event":["health_status: healthy"]}"#, true),
+            (r#"filters={"event":["die"]}"#, false),
+            (r#"filters={"container":["abab"]}"#, true),
+            (r#"filters={"container":["web"]}"#, true),
+            (r#"filters={"container":["we"]}"#, false),
+            (r#"filters={"volume":["web"]}"#, false),
+            (r#"filters={"image":["busybox"]}"#, true),
+            (r#"filters={"image":["busybox:1"]}"#, true),
+            (r#"filters={"image":["busybox:2"]}"#, false),
+            (r#"filters={"label":["team=a"]}"#, true),
+            (r#"filters={"label":["team=b"]}"#, false),
+            ("since=100", true),
+            ("since=101", false),
+            ("until=100", true),
+            ("until=99", false),
+        ] {
+            assert_eq!(has(query, &event()), passes, "{query}");
+        }
+    }
+
+    #[test]
+    fn a_time_before_the_other_is_refused() {
+        assert!(Interest::read(&Query::parse("since=3&until=2").unwrap()).is_err());
+        assert!(Interest::read(&Query::parse("since=yesterday").unwrap()).is_err());
+        assert!(Interest::read(&Query::parse(r#"filters={"colour":["red"]}"#).unwrap()).is_err());
+    }
+}

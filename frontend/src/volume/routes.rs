@@ -1,0 +1,142 @@
+//! `/volumes`.
+
+use std::collections::{BTreeMap, HashMap};
+
+use bollard_stubs::models;
+use hyper::{Method, StatusCode};
+use serde::Deserialize;
+use serde_json::json;
+use vdocker::EngineError;
+use vdocker::filters::Filters;
+use vdocker::response::{self, Response};
+use vdocker::time;
+
+use super::{Volume, Wanted, create, missing, remove, users};
+use crate::context::Context;
+use crate::daemon::Daemon;
+use crate::db::Batch;
+use crate::events::Event;
+use crate::routes::{Route, route};
+
+/// All routes.
+pub(crate) fn routes() -> Vec<Route> {
+    vec![
+        route(Method::GET, "volumes", list),
+        route(Method::POST, "volumes/create", post),
+        route(Method::POST, "volumes/prune", prune),
+        route(Method::GET, "volumes/{id}", inspect),
+        route(Method::DELETE, "volumes/{id}", delete),
+        route(Method::PUT, "volumes/{id}", async |_| {
+            Err(EngineError::Unsupported("only volumes of a swarm can be updated".into()))
+        }),
+    ]
+}
+
+/// What `POST /volumes/create` takes; `null` is as good as nothing.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+struct CreateBody {
+    name: Option<String>,
+    driver: Option<String>,
+    driver_opts: Option<BTreeMap<String, String>>,
+    labels: Option<BTreeMap<String, String>>,
+    cluster_volume_spec: Option<serde_json::Value>,
+}
+
+async fn post(mut context: Context) -> Result<Response, EngineError> {
+    let body: CreateBody = context.json().await?;
+    if let Some(driver) = body.driver.filter(|driver| !matches!(driver.as_str(), "" | "local" | "default")) {
+        return Err(EngineError::NotFound(format!(
+            "error looking up volume plugin {driver}: plugin {driver:?} not found"
+        )));
+    }
+    if body.cluster_volume_spec.is_some() {
+        return Err(EngineError::Busy("This node is not a swarm manager: it has no cluster volumes.".into()));
+    }
+    let wanted = Wanted {
+        name: body.name.filter(|name| !name.is_empty()),
+        labels: body.labels.unwrap_or_default(),
+        options: body.driver_opts.unwrap_or_default(),
+    };
+    let volume = create(&context.daemon, wanted).await?;
+    response::json(StatusCode::CREATED, &show(&context.daemon, &volume))
+}
+
+async fn inspect(context: Context) -> Result<Response, EngineError> {
+    let volume = context.daemon.volumes.get(&context.name).ok_or_else(|| missing(&context.name))?;
+    response::json(StatusCode::OK, &show(&context.daemon, &volume))
+}
+
+async fn delete(context: Context) -> Result<Response, EngineError> {
+    match remove(&context.daemon, &context.name).await {
+        Err(EngineError::NotFound(_)) if context.query.flag("force") => {}
+        result => result?,
+    }
+    Ok(response::status(StatusCode::NO_CONTENT))
+}
+
+async fn list(context: Context) -> Result<Response, EngineError> {
+    let daemon = &context.daemon;
+    let filters = Filters::from_query(&context.query, &["dangling", "driver", "label", "label!", "name"])?;
+    let dangling = filters.truth("dangling")?;
+    let names = filters.patterns("name")?;
+    let is_wanted = |volume: &Volume| {
+        dangling.is_none_or(|dangling| dangling == users(daemon, &volume.name).is_empty())
+            && filters.exact("driver", "local")
+            && filters.labels("label", &volume.labels)
+            && (!filters.has("label!") || !filters.labels("label!", &volume.labels))
+            && (names.is_empty() || names.iter().any(|name| name.matches(&volume.name)))
+    };
+    let volumes: Vec<_> =
+        daemon.volumes.all().iter().filter(|one| is_wanted(one)).map(|one| show(daemon, one)).collect();
+    response::json(StatusCode::OK, &json!({ "Volumes": volumes, "Warnings": null }))
+}
+
+async fn prune(context: Context) -> Result<Response, EngineError> {
+    let daemon = &context.daemon;
+    let filters = Filters::from_query(&context.query, &["all", "label", "label!"])?;
+    // Since version 1.42 named volumes are left alone unless asked for.
+    let all = filters.truth("all")?.unwrap_or(!context.version.at_least(42));
+    let (mut deleted, mut reclaimed) = (Vec::new(), 0);
+    for volume in daemon.volumes.all() {
+        let is_wanted = (all || volume.is_anonymous())
+            && users(daemon, &volume.name).is_empty()
+            && filters.labels("label", &volume.labels)
+            && (!filters.has("label!") || !filters.labels("label!", &volume.labels));
+        if !is_wanted {
+            continue;
+        }
+        let used = daemon.volumes.used(&volume.name);
+        match remove(daemon, &volume.name).await {
+            Ok(()) => {
+                deleted.push(volume.name);
+                reclaimed += used;
+            }
+            // A container took it meanwhile, or another request removed it.
+            Err(EngineError::Conflict(_) | EngineError::NotFound(_)) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    let mut batch = Batch::default();
+    let attributes = BTreeMap::from([("reclaimed".to_owned(), reclaimed.to_string())]);
+    daemon.events.push(&mut batch, Event::now("volume", "prune", "", attributes));
+    daemon.db.commit(batch).await?;
+    response::json(StatusCode::OK, &json!({ "VolumesDeleted": deleted, "SpaceReclaimed": reclaimed }))
+}
+
+/// A volume in the form of the API.
+pub(crate) fn show(daemon: &Daemon, volume: &Volume) -> models::Volume {
+    let map = |from: &BTreeMap<String, String>| -> HashMap<String, String> {
+        from.iter().map(|(name, value)| (name.clone(), value.clone())).collect()
+    };
+    models::Volume {
+        name: volume.name.clone(),
+        driver: "local".into(),
+        mountpoint: daemon.volumes.disk(&volume.name).display().to_string(),
+        created_at: Some(time::trimmed(volume.created)),
+        labels: map(&volume.labels),
+        scope: Some(models::VolumeScopeEnum::LOCAL),
+        options: map(&volume.options),
+        ..models::Volume::default()
+    }
+}
