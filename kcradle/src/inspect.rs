@@ -20,7 +20,9 @@ use template::{Template, TemplateError};
 pub(crate) fn run(args: &InspectArgs) -> Result<u8, Failure> {
     let unfit = |error: TemplateError| anyhow::Error::from(error);
     let elsewhere = || {
-        let dir = args.dir.display();
+        // The client takes no path that begins elsewhere than at the root.
+        let dir = std::path::absolute(&args.dir).unwrap_or_else(|_| args.dir.clone());
+        let dir = dir.display();
         format!("whole templates of Go: docker -H unix://{dir}/docker.sock inspect --format …; JSON: jq(1)")
     };
     let template = args.format.as_deref().map(Template::parse).transpose();
