@@ -1,0 +1,115 @@
+//! A daemon on a socket of its own, and its docker client.
+
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use frontend::{Config, Daemon};
+use tempfile::TempDir;
+use tokio::net::UnixListener;
+use tokio::sync::oneshot;
+use tokio::task::LocalSet;
+
+/// A daemon that runs. Ends with this.
+pub(crate) struct Host {
+    dir: TempDir,
+    running: Option<(oneshot::Sender<()>, JoinHandle<()>)>,
+}
+
+impl Host {
+    /// A daemon without containers and images.
+    pub(crate) fn start() -> Self {
+        let mut host = Self { dir: TempDir::new().unwrap(), running: None };
+        host.resume();
+        host
+    }
+
+    /// Ends the daemon, if it runs, and starts another on the same state.
+    pub(crate) fn resume(&mut self) {
+        self.stop();
+        let config = Config {
+            state: self.path("state"),
+            images: self.path("images"),
+            templates: self.path("templates"),
+            package: self.path("package"),
+            program: self.path("kcradle"),
+        };
+        let socket = self.socket();
+        // A daemon before this one left it.
+        let _ = std::fs::remove_file(&socket);
+        let (end, ended) = oneshot::channel();
+        let (ready, is_ready) = std::sync::mpsc::channel();
+        let thread = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            LocalSet::new().block_on(&runtime, async move {
+                let server = Daemon::start(config).await.unwrap();
+                let listener = UnixListener::bind(socket).unwrap();
+                ready.send(()).unwrap();
+                let accept = async {
+                    loop {
+                        let (connection, _) = listener.accept().await.unwrap();
+                        let server = server.clone();
+                        tokio::task::spawn_local(async move { server.serve_connection(connection).await });
+                    }
+                };
+                tokio::select! {
+                    () = accept => {}
+                    _ = ended => {}
+                }
+                server.close(Duration::from_secs(5)).await;
+            });
+        });
+        is_ready.recv().unwrap();
+        self.running = Some((end, thread));
+    }
+
+    fn stop(&mut self) {
+        if let Some((end, thread)) = self.running.take() {
+            let _ = end.send(());
+            thread.join().unwrap();
+        }
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    pub(crate) fn socket(&self) -> PathBuf {
+        self.path("docker.sock")
+    }
+
+    /// `docker` with arguments: exit code, standard output and error.
+    pub(crate) fn run(&self, arguments: &[&str]) -> (i32, String, String) {
+        let mut docker = Command::new("docker");
+        docker.arg("-H").arg(format!("unix://{}", self.socket().display())).args(arguments);
+        docker.env("DOCKER_CONFIG", self.path("client")).stdin(Stdio::null());
+        let output = docker.output().unwrap();
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+        (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
+    }
+
+    /// What `docker` prints, without the last line feed; it must end with 0.
+    pub(crate) fn good(&self, arguments: &[&str]) -> String {
+        let (code, out, err) = self.run(arguments);
+        assert_eq!(code, 0, "docker {arguments:?}: {out}{err}");
+        out.trim_end_matches('\n').to_owned()
+    }
+
+    /// What `docker` says against it; it must end with 1.
+    pub(crate) fn refused(&self, arguments: &[&str]) -> String {
+        let (code, out, err) = self.run(arguments);
+        assert_eq!(code, 1, "docker {arguments:?}: {out}{err}");
+        err
+    }
+}
+
+impl Drop for Host {
+    fn drop(&mut self) {
+        if let Some((end, thread)) = self.running.take() {
+            let _ = end.send(());
+            // A panic in it has failed the test already.
+            let _ = thread.join();
+        }
+    }
+}

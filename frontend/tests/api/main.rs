@@ -1,0 +1,7 @@
+//! The daemon in this process, driven by the real docker client of tests/tools.lock; no pods, so no KVM.
+#![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
+mod host;
+mod networks;
+mod system;
+mod volumes;

@@ -1,0 +1,61 @@
+//! `docker volume`.
+
+use crate::host::Host;
+
+#[test]
+fn volumes_are_made_listed_and_removed() {
+    let mut host = Host::start();
+    assert_eq!(host.good(&["volume", "create", "--label", "team=a", "-o", "size=64m", "data"]), "data");
+    assert_eq!(host.good(&["volume", "create", "data"]), "data", "it is there already");
+    let anonymous = host.good(&["volume", "create"]);
+    assert_eq!(anonymous.len(), 64);
+    host.resume();
+    let shown = host.good(&[
+        "volume",
+        "inspect",
+        "data",
+        "--format",
+        "{{.Driver}} {{.Labels}} {{.Options}} {{.Scope}}",
+    ]);
+    assert_eq!(shown, "local map[team:a] map[size:64m] local");
+    let disk = host.good(&["volume", "inspect", "data", "--format", "{{.Mountpoint}}"]);
+    assert_eq!(std::fs::metadata(&disk).unwrap().len(), 64 << 20);
+
+    let list = |filter: &str| host.good(&["volume", "ls", "-q", "--filter", filter]);
+    assert_eq!(list("name=dat"), "data");
+    assert_eq!(list("label=team=a"), "data");
+    assert_eq!(list("label=team=b"), "");
+    assert_eq!(list("driver=other"), "");
+    assert_eq!(list("dangling=true").lines().count(), 2);
+    assert_eq!(list("dangling=false"), "");
+
+    let pruned = host.good(&["volume", "prune", "-f"]);
+    assert!(pruned.contains(&anonymous) && !pruned.contains("data"), "{pruned}");
+    assert!(host.good(&["volume", "prune", "-af"]).contains("data"));
+    assert_eq!(host.good(&["volume", "ls", "-q"]), "");
+    assert!(!std::path::Path::new(&disk).exists());
+}
+
+#[test]
+fn what_cannot_be_a_volume_is_refused() {
+    let host = Host::start();
+    for name in ["../x", "a/b", ".", "x y"] {
+        let said = host.refused(&["volume", "create", name]);
+        assert!(said.contains("invalid characters for a local volume name"), "{said}");
+    }
+    assert!(host.refused(&["volume", "create", "-d", "nfs", "data"]).contains("plugin \"nfs\" not found"));
+    assert!(
+        host.refused(&["volume", "create", "-o", "type=nfs", "data"]).contains("unknown option \"type\"")
+    );
+    assert!(host.refused(&["volume", "create", "-o", "size=1", "data"]).contains("invalid size"));
+    assert!(host.refused(&["volume", "inspect", "absent"]).contains("no such volume"));
+    assert!(host.refused(&["volume", "rm", "absent"]).contains("no such volume"));
+    host.good(&["volume", "create", "-o", "size=64m", "data"]);
+    let said = host.refused(&["volume", "create", "-o", "size=65m", "data"]);
+    assert!(said.contains("exists already with other options"), "{said}");
+    let left: Vec<_> = std::fs::read_dir(host.path("state/volumes"))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name())
+        .collect();
+    assert_eq!(left, ["data"], "what was refused left nothing");
+}
