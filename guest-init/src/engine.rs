@@ -312,6 +312,11 @@ impl vdocker::Engine for Engine {
         self.files.export(PathBuf::from(&self.pod.disks.trees[container.index].root))
     }
 
+    async fn layer(&self, container: &Container) -> Result<Chunks, EngineError> {
+        let mounts = container.spec.mounts.iter().map(|mount| mount.guest_path.clone()).collect();
+        self.files.layer(self.layers(container)?, mounts)
+    }
+
     async fn disk_usage(&self, container: &Container) -> Result<(u64, u64), EngineError> {
         self.files.disk_usage(self.layers(container)?).await
     }

@@ -137,14 +137,15 @@ impl Files {
     /// # Errors
     /// Those of the trait.
     pub(crate) fn export(&self, root: PathBuf) -> Result<Chunks, EngineError> {
-        let (sender, chunks) = mpsc::channel(CHUNKS_AHEAD);
-        self.begin(move || {
-            let mut out = Outgoing::new(sender);
-            let done =
-                Descriptors::new().and_then(|descriptors| Packer::new(&mut out, &descriptors).all(&root));
-            out.finish(done);
-        })?;
-        Ok(chunks)
+        self.pack(move |packer| packer.all(&root))
+    }
+
+    /// See [`vdocker::engine::Engine::layer`]. `mounts` are the paths where the container has something mounted.
+    ///
+    /// # Errors
+    /// Those of the trait.
+    pub(crate) fn layer(&self, layers: Layers, mounts: Vec<String>) -> Result<Chunks, EngineError> {
+        self.pack(move |packer| packer.layer(&layers, &mounts))
     }
 
     /// See [`vdocker::engine::Engine::disk_usage`].
@@ -176,6 +177,20 @@ impl Files {
         self.over.store(true, Ordering::Relaxed);
         let threads = self.slots.acquire_many(MAX_OPERATIONS);
         tokio::time::timeout(PATIENCE, threads).await.is_ok()
+    }
+
+    /// Starts an operation that makes an archive of PID 1's own files.
+    fn pack(
+        &self,
+        pack: impl FnOnce(Packer<'_>) -> Result<(), FilesError> + Send + 'static,
+    ) -> Result<Chunks, EngineError> {
+        let (sender, chunks) = mpsc::channel(CHUNKS_AHEAD);
+        self.begin(move || {
+            let mut out = Outgoing::new(sender);
+            let done = Descriptors::new().and_then(|descriptors| pack(Packer::new(&mut out, &descriptors)));
+            out.finish(done);
+        })?;
+        Ok(chunks)
     }
 
     /// Starts an operation on a thread of its own.

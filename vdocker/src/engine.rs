@@ -264,6 +264,13 @@ pub trait Engine: 'static {
     /// Those of reading.
     async fn export(&self, container: &Container) -> Result<Chunks, EngineError>;
 
+    /// What the container has written, as a layer for an image (OCI image specification): a tar archive with whiteouts,
+    /// mounts left out.
+    ///
+    /// # Errors
+    /// Those of reading.
+    async fn layer(&self, container: &Container) -> Result<Chunks, EngineError>;
+
     /// Bytes that the container has written, and bytes of its whole root file system.
     ///
     /// # Errors

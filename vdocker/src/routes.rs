@@ -87,6 +87,7 @@ fn container_routes<E: Engine>() -> Vec<Route<E>> {
         container(Method::GET, "containers/{id}/stats", Verb::Stats, stats::stats),
         container(Method::GET, "containers/{id}/changes", Verb::ReadFiles, inspect::changes),
         container(Method::GET, "containers/{id}/export", Verb::ReadFiles, archive::export),
+        container(Method::GET, "containers/{id}/layer", Verb::ReadFiles, archive::layer),
         container(Method::HEAD, "containers/{id}/archive", Verb::ReadFiles, archive::stat),
         container(Method::GET, "containers/{id}/archive", Verb::ReadFiles, archive::read),
         container(Method::PUT, "containers/{id}/archive", Verb::WriteFiles, archive::write),

@@ -16,9 +16,12 @@ const MAX_BYTES: usize = 16 << 20;
 /// What a change costs beside its path.
 const COST: usize = 48;
 
+/// The one that more than that can be in.
+pub(super) const ETC: &[u8] = b"/etc";
+
 /// Made for what every container has mounted, where the image lacks it: no change of the container's.
-const OURS: [&[u8]; 7] =
-    [b"/dev", b"/etc", b"/etc/hostname", b"/etc/hosts", b"/etc/resolv.conf", b"/proc", b"/sys"];
+pub(super) const OURS: [&[u8]; 7] =
+    [b"/dev", ETC, b"/etc/hostname", b"/etc/hosts", b"/etc/resolv.conf", b"/proc", b"/sys"];
 
 /// The directories that a container's overlay is made of.
 #[derive(Clone, Debug)]
@@ -189,35 +192,35 @@ impl Comparison {
     }
 }
 
-fn look(dir: BorrowedFd<'_>, name: &CStr, path: &[u8]) -> Result<Option<Stat>, FilesError> {
+pub(super) fn look(dir: BorrowedFd<'_>, name: &CStr, path: &[u8]) -> Result<Option<Stat>, FilesError> {
     match rustix::fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW) {
         Err(Errno::NOENT) => Ok(None),
         other => other.map(Some).map_err(FilesError::call("lstat", path)),
     }
 }
 
-fn open_dir(dir: BorrowedFd<'_>, name: &CStr) -> rustix::io::Result<OwnedFd> {
+pub(super) fn open_dir(dir: BorrowedFd<'_>, name: &CStr) -> rustix::io::Result<OwnedFd> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     rustix::fs::openat(dir, name, flags, Mode::empty())
 }
 
-fn is_dir(stat: &Stat) -> bool {
+pub(super) fn is_dir(stat: &Stat) -> bool {
     FileType::from_raw_mode(stat.st_mode) == FileType::Directory
 }
 
 /// The overlay's mark for a name that is gone.
-fn is_whiteout(stat: &Stat) -> bool {
+pub(super) fn is_whiteout(stat: &Stat) -> bool {
     FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice && stat.st_rdev == 0
 }
 
 /// Whether a directory stands in place of the image's, not over it.
-fn is_opaque(dir: &OwnedFd) -> bool {
+pub(super) fn is_opaque(dir: &OwnedFd) -> bool {
     let mut value = [0; 1];
     rustix::fs::fgetxattr(dir, c"trusted.overlay.opaque", &mut value[..]) == Ok(1) && value == *b"y"
 }
 
 /// Whether an inode differs as Docker tells it: content by size and time, of a directory neither.
-fn differs(old: &Stat, new: &Stat) -> bool {
+pub(super) fn differs(old: &Stat, new: &Stat) -> bool {
     let same_time = old.st_mtime == new.st_mtime
         && (old.st_mtime_nsec == new.st_mtime_nsec || old.st_mtime_nsec == 0 || new.st_mtime_nsec == 0);
     old.st_mode != new.st_mode

@@ -2,6 +2,8 @@
 //!
 //! Directories are read as a stream, so that their number and size cost no memory; what has gone meanwhile is left out.
 
+mod layer;
+
 use super::descriptors::{self, Descriptors};
 use super::error::FilesError;
 use super::outgoing::Outgoing;
@@ -47,6 +49,8 @@ pub(super) struct Packer<'a> {
     /// Directories on the way to it.
     levels: Vec<Level>,
     links: Links,
+    /// Which extended attributes go into it.
+    takes: fn(&[u8]) -> bool,
 }
 
 /// A directory being read.
@@ -66,7 +70,8 @@ struct Links {
 
 impl<'a> Packer<'a> {
     pub(super) fn new(out: &'a mut Outgoing, descriptors: &'a Descriptors) -> Self {
-        Self { out, descriptors, path: Vec::new(), levels: Vec::new(), links: Links::default() }
+        let takes = xattr::travels;
+        Self { out, descriptors, path: Vec::new(), levels: Vec::new(), links: Links::default(), takes }
     }
 
     /// Archives what was found at a path, under its name there.
@@ -189,7 +194,7 @@ impl<'a> Packer<'a> {
     }
 
     fn xattrs(&self, fd: &OwnedFd) -> Result<Vec<Attribute>, FilesError> {
-        xattr::of(fd.as_fd()).map_err(FilesError::call("llistxattr", &self.path))
+        xattr::of(fd.as_fd(), self.takes).map_err(FilesError::call("llistxattr", &self.path))
     }
 
     fn header(

@@ -2,6 +2,7 @@
 
 mod changes;
 mod hostile;
+mod layer;
 mod reading;
 mod writing;
 

@@ -14,21 +14,21 @@ pub(super) type Attribute = (Vec<u8>, Vec<u8>);
 
 /// Whether an attribute goes into an archive. Others have a meaning for this kernel alone, above
 /// all `trusted.overlay.*`.
-fn travels(name: &[u8]) -> bool {
+pub(super) fn travels(name: &[u8]) -> bool {
     name.starts_with(b"user.") || name == b"security.capability"
 }
 
 /// Whether an attribute is taken out of an archive that has it. Access control lists are, which Docker never packs and
-/// always unpacks.
-fn is_welcome(name: &[u8]) -> bool {
+/// always unpacks. A layer takes them along.
+pub(super) fn is_welcome(name: &[u8]) -> bool {
     travels(name) || matches!(name, b"system.posix_acl_access" | b"system.posix_acl_default")
 }
 
-/// The attributes of an inode, open for reading.
+/// Those attributes of an inode, open for reading, whose name `takes` takes.
 ///
 /// # Errors
 /// What the system says; E2BIG where there are too many.
-pub(super) fn of(fd: BorrowedFd<'_>) -> io::Result<Vec<Attribute>> {
+pub(super) fn of(fd: BorrowedFd<'_>, takes: fn(&[u8]) -> bool) -> io::Result<Vec<Attribute>> {
     let mut found = Vec::new();
     let length = match rustix::fs::flistxattr_query(fd) {
         Ok(0) | Err(Errno::OPNOTSUPP) => return Ok(found),
@@ -43,7 +43,7 @@ pub(super) fn of(fd: BorrowedFd<'_>) -> io::Result<Vec<Attribute>> {
     let mut bytes = 0;
     for name in names[..length].split_inclusive(|byte| *byte == 0) {
         let Ok(name) = CStr::from_bytes_with_nul(name) else { continue };
-        if !travels(name.to_bytes()) {
+        if !takes(name.to_bytes()) {
             continue;
         }
         let value = match read(fd, name) {

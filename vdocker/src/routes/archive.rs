@@ -87,6 +87,15 @@ pub(super) async fn export<E: Engine>(
     Ok(response::typed(StatusCode::OK, TAR, Body::chunks(chunks)))
 }
 
+/// `GET /containers/{id}/layer` (ours): what the container has written, as a layer for an image.
+pub(super) async fn layer<E: Engine>(
+    context: Context<E>,
+    container: Rc<Container>,
+) -> Result<Response, EngineError> {
+    let chunks = context.engine.layer(&container).await?;
+    Ok(response::typed(StatusCode::OK, TAR, Body::chunks(chunks)))
+}
+
 /// Lives as long as somebody waits for the answer to an upload.
 #[derive(Default)]
 struct Present {

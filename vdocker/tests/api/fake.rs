@@ -282,6 +282,10 @@ impl Engine for FakeEngine {
         files::pack(&self.root(container), "/")
     }
 
+    async fn layer(&self, container: &Container) -> Result<Chunks, EngineError> {
+        files::pack(&self.root(container), "/")
+    }
+
     async fn disk_usage(&self, _container: &Container) -> Result<(u64, u64), EngineError> {
         Ok((1_000, 5_000_000))
     }

@@ -210,6 +210,10 @@ impl Engine for IdleEngine {
         Ok(chunks(&[b"all"]))
     }
 
+    async fn layer(&self, _container: &Container) -> Result<Chunks, EngineError> {
+        Ok(chunks(&[b"layer"]))
+    }
+
     async fn disk_usage(&self, _container: &Container) -> Result<(u64, u64), EngineError> {
         Ok((1, 2))
     }
