@@ -217,6 +217,14 @@ pub(crate) struct RunArgs {
     /// How often the parent process, which holds the pod's lock, has started the pod again.
     #[arg(long, hide = true)]
     pub(crate) supervised: Option<u32>,
+    /// The process belongs to the API frontend: standard input is the listening docker.sock, standard output the pod's
+    /// lock, nothing is printed of what the containers write, and the pod is not started again.
+    #[arg(long, hide = true, conflicts_with_all = ["restart", "supervised"])]
+    pub(crate) served: bool,
+    /// No container's process is started: what the containers left can be read through docker.sock until the pod is
+    /// stopped. `state.json` stays as it is.
+    #[arg(long, hide = true, conflicts_with_all = ["restart", "supervised"])]
+    pub(crate) hold: bool,
 }
 
 /// `kcradle ls`.

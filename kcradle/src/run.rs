@@ -9,6 +9,7 @@ mod input;
 mod outcome;
 mod output;
 mod pump;
+mod served;
 mod session;
 pub(crate) mod signals;
 mod supervise;
@@ -84,9 +85,11 @@ fn prepare_and_run(args: &RunArgs, origin: Instant) -> Result<End, Failure> {
     let launch = dir.read_launch().map_err(anyhow::Error::from)?;
     let lock = match args.supervised {
         Some(_) => None,
+        None if args.served => Some(served::take_lock(&dir).map_err(anyhow::Error::from)?),
         None => Some(take_lock(&dir)?),
     };
-    let policy = args.restart.unwrap_or(record.restart);
+    let once = args.served || args.hold;
+    let policy = if once { RestartPolicy::No } else { args.restart.unwrap_or(record.restart) };
     match lock {
         Some(lock) if policy != RestartPolicy::No => {
             supervise::supervise(args, &dir, &lock, policy).map(End::Code)
@@ -123,8 +126,11 @@ fn boot_and_attach(
 ) -> Result<Outcome, Failure> {
     raise_descriptor_limit().context("cannot raise the limit on open files")?;
     reserve_descriptors().context("cannot reserve open files")?;
-    resolve_environment(&mut launch, &|name| std::env::var(name).ok())?;
-    let attached = Attached::of(&launch)?;
+    // A process that is not started needs no variables.
+    let host = |name: &str| std::env::var(name).ok().or_else(|| args.hold.then(String::new));
+    resolve_environment(&mut launch, &host)?;
+    (launch.hold, launch.quiet) = (args.hold, args.served);
+    let attached = if args.served || args.hold { Attached::NOTHING } else { Attached::of(&launch)? };
 
     // Everything that this process will ever use is opened here.
     let (stream, guest_stream) = UnixStream::pair().context("cannot make the stdio stream")?;
@@ -132,13 +138,15 @@ fn boot_and_attach(
     let (early_console, console_reader) = console.sink().context("cannot make the console")?;
     warnings::keep(early_console.try_clone().context("cannot keep console.log open")?);
     let sockets = SocketDir::open(dir).context("cannot open the pod directory")?;
-    let docker = sockets.bind(socket::DOCKER).context("cannot make docker.sock")?;
+    let docker = match args.served {
+        true => served::take_listener().context("cannot take docker.sock from standard input")?,
+        false => sockets.bind(socket::DOCKER).context("cannot make docker.sock")?,
+    };
     let parts =
         boot::Parts { stdio: guest_stream, docker, console: early_console, verbose: args.console, origin };
     let config = boot::config(dir, record, &launch, parts)?;
     let machine = Vm::build(config).map_err(anyhow::Error::from)?;
     let handle = machine.handle();
-    let listener = sockets.bind(socket::CONTROL).context("cannot make control.sock")?;
     let signals = Signals::block().context("cannot watch for signals")?;
     let filter = Filter::compile(Role::Stdio, Mode::Enforce).map_err(anyhow::Error::from)?;
     let pid = std::process::id();
@@ -151,7 +159,10 @@ fn boot_and_attach(
         restarts: args.supervised.unwrap_or(0),
         stopped: false,
     };
-    let state = StateFile::begin(dir, running).context("cannot write state.json")?;
+    let begin = || StateFile::begin(dir, running).context("cannot write state.json");
+    let state = if args.hold { None } else { Some(begin()?) };
+    // Last: whoever is answered finds the rest in place.
+    let listener = sockets.bind(socket::CONTROL).context("cannot make control.sock")?;
     let terminal =
         if attached.raw { RawTerminal::enter().context("cannot set up the terminal")? } else { None };
 
@@ -163,6 +174,7 @@ fn boot_and_attach(
     let names: Vec<_> = launch.containers.iter().map(|container| container.name.as_str()).collect();
     let demultiplexer = Demultiplexer {
         containers: names.len(),
+        quiet: launch.quiet,
         stdout: Output::new(std::io::stdout(), &names),
         stderr: Output::new(std::io::stderr(), &names),
         window: Arc::clone(&window),
@@ -177,6 +189,8 @@ fn boot_and_attach(
         terminal,
         tty: attached.tty,
         pids: vec![None; names.len()],
+        held: args.hold,
+        stops_on_signal: args.served || args.hold || names.len() > 1,
     };
     let spawned = (|| {
         let to_guest = stream.try_clone()?;
@@ -239,6 +253,9 @@ struct Attached {
 }
 
 impl Attached {
+    /// No container has any of the user's.
+    const NOTHING: Self = Self { stdin: None, tty: None, raw: false };
+
     fn of(launch: &LaunchSpec) -> Result<Self, Failure> {
         let position = |wanted: fn(&spec::launch::ProcessSpec) -> bool| {
             let index = launch.containers.iter().position(|container| wanted(&container.process));

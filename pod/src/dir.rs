@@ -8,6 +8,7 @@
 //! | `scratch.ext4` | make | the writable disk |
 //! | `lock` | make | empty; locked by the VM's process as long as it lives |
 //! | `state.json`, `pid`, `console.log` | run | [`PodState`] and the rest of the run |
+//! | `run.log` | run, for a frontend | what the process said of itself |
 //! | `control.sock` | run | where `stop`, `ls` and `rm` reach the VM's process |
 //! | `docker.sock` | run | where the Docker API of the guest is reached |
 
@@ -139,6 +140,12 @@ impl PodDir {
     #[must_use]
     pub fn console(&self) -> PathBuf {
         self.path.join("console.log")
+    }
+
+    /// `run.log`: the standard error of a process that a frontend has started.
+    #[must_use]
+    pub fn run_log(&self) -> PathBuf {
+        self.path.join("run.log")
     }
 
     /// Reads `pod.json`.

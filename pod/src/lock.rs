@@ -3,8 +3,9 @@
 //! An open file description lock (fcntl(2), `F_OFD_SETLK`): the kernel drops it with the last descriptor, and
 //! asking who holds it takes nothing, so a look by `ls` never makes a `run` fail.
 
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use nix::fcntl::{FcntlArg, fcntl};
@@ -42,10 +43,29 @@ impl PodLock {
     pub fn take(path: &Path) -> Result<Self, LockError> {
         let failed = |source: io::Error| LockError::Lock { path: path.to_owned(), source };
         let file = File::options().read(true).write(true).open(path).map_err(failed)?;
+        Self::lock(file, path)
+    }
+
+    /// Takes over the lock of the lock file at `path` with a descriptor that another process has locked and passed on.
+    ///
+    /// # Errors
+    /// Each variant; also where `file` is another file.
+    pub fn take_over(file: File, path: &Path) -> Result<Self, LockError> {
+        let inode = |found: Metadata| (found.dev(), found.ino());
+        let same = file.metadata().and_then(|ours| Ok(inode(ours) == inode(std::fs::metadata(path)?)));
+        let source = match same {
+            Ok(true) => return Self::lock(file, path),
+            Ok(false) => io::Error::new(io::ErrorKind::InvalidInput, "the descriptor is another file's"),
+            Err(source) => source,
+        };
+        Err(LockError::Lock { path: path.to_owned(), source })
+    }
+
+    fn lock(file: File, path: &Path) -> Result<Self, LockError> {
         match fcntl(&file, FcntlArg::F_OFD_SETLK(&whole_file(libc::F_WRLCK))) {
             Ok(_) => Ok(Self { file }),
             Err(nix::Error::EAGAIN | nix::Error::EACCES) => Err(LockError::Held),
-            Err(error) => Err(failed(error.into())),
+            Err(error) => Err(LockError::Lock { path: path.to_owned(), source: error.into() }),
         }
     }
 
@@ -64,6 +84,12 @@ impl PodLock {
         let mut lock = whole_file(libc::F_WRLCK);
         fcntl(&file, FcntlArg::F_OFD_GETLK(&mut lock))?;
         Ok(i32::from(lock.l_type) != libc::F_UNLCK)
+    }
+
+    /// The descriptor that holds the lock, to be passed on.
+    #[must_use]
+    pub fn into_file(self) -> File {
+        self.file
     }
 
     /// The file whose descriptor holds the lock.
@@ -97,5 +123,22 @@ mod tests {
         drop(held);
         assert!(!PodLock::is_held(&path).unwrap());
         PodLock::take(&path).unwrap();
+    }
+
+    #[test]
+    fn a_lock_is_passed_on_without_a_gap() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("lock");
+        File::create(&path).unwrap();
+        let passed = PodLock::take(&path).unwrap().into_file();
+        assert!(PodLock::is_held(&path).unwrap());
+        let stranger = File::options().write(true).open(&path).unwrap();
+        assert!(matches!(PodLock::take_over(stranger, &path), Err(LockError::Held)));
+        let other = tempfile::tempfile().unwrap();
+        assert!(matches!(PodLock::take_over(other, &path), Err(LockError::Lock { .. })));
+        let taken = PodLock::take_over(passed, &path).unwrap();
+        assert!(PodLock::is_held(&path).unwrap());
+        drop(taken);
+        assert!(!PodLock::is_held(&path).unwrap());
     }
 }

@@ -82,6 +82,8 @@ impl Record {
 pub(crate) struct Demultiplexer<O, E> {
     /// Containers in the pod.
     pub(crate) containers: usize,
+    /// Whether the guest was told to keep the output to itself.
+    pub(crate) quiet: bool,
     pub(crate) stdout: Output<O>,
     pub(crate) stderr: Output<E>,
     pub(crate) window: std::sync::Arc<Window>,
@@ -125,6 +127,7 @@ impl<O: Write, E: Write> Demultiplexer<O, E> {
         }
         let number = || payload.try_into().map(u32::from_le_bytes).map_err(|_| "a number of a wrong length");
         match kind {
+            Kind::Stdout | Kind::Stderr if self.quiet => return Err("output that nobody wants"),
             Kind::Stdout => self.put(true, container, payload),
             Kind::Stderr => self.put(false, container, payload),
             Kind::Started => self.tell(Event::Started { container: index, pid: number()? }),
@@ -215,10 +218,15 @@ mod tests {
 
     /// The events of a stream, and what came out of two containers or one.
     fn run(names: &[&str], frames: &[(Kind, u8, &[u8])]) -> (Vec<Event>, Vec<u8>, Vec<u8>) {
+        pump(names, false, frames)
+    }
+
+    fn pump(names: &[&str], quiet: bool, frames: &[(Kind, u8, &[u8])]) -> (Vec<Event>, Vec<u8>, Vec<u8>) {
         let (events, received) = mpsc::sync_channel(QUEUE_FOR_TESTS);
         let (mut out, mut err) = (Vec::new(), Vec::new());
         Demultiplexer {
             containers: names.len(),
+            quiet,
             stdout: Output::new(&mut out, names),
             stderr: Output::new(&mut err, names),
             window: Arc::new(Window::default()),
@@ -255,6 +263,17 @@ mod tests {
         assert!(matches!(events[0], Event::Started { container: 0, pid: 7 }));
         assert!(matches!(&events[1], Event::Final(record) if record.code == 3));
         assert!(matches!(events[2], Event::OutputEnded(None)));
+    }
+
+    #[test]
+    fn a_quiet_pod_has_no_output() {
+        for kind in [Kind::Stdout, Kind::Stderr] {
+            let frames: [(Kind, u8, &[u8]); 2] = [(Kind::Started, 0, &[7, 0, 0, 0]), (kind, 0, b"x")];
+            let (events, out, err) = pump(&["a"], true, &frames);
+            assert!(matches!(events[0], Event::Started { container: 0, pid: 7 }));
+            assert!(matches!(&events[1], Event::OutputEnded(Some(why)) if why.contains("nobody wants")));
+            assert!(out.is_empty() && err.is_empty());
+        }
     }
 
     #[test]

@@ -24,13 +24,18 @@ pub(crate) struct Session {
     pub(crate) events: Receiver<Event>,
     pub(crate) frames: Sender<Frame>,
     pub(crate) console: Console,
-    pub(crate) state: StateFile,
+    /// How the pod stands, where that is kept.
+    pub(crate) state: Option<StateFile>,
     /// The user's terminal, raw; put back when the session ends.
     pub(crate) terminal: Option<RawTerminal>,
     /// The container whose terminal follows the size of the user's.
     pub(crate) tty: Option<u8>,
     /// The pid of each container's process in the guest, while it runs.
     pub(crate) pids: Vec<Option<u32>>,
+    /// No container has or will have a process.
+    pub(crate) held: bool,
+    /// A signal that asks for the end is for the pod, not for its first container.
+    pub(crate) stops_on_signal: bool,
 }
 
 /// What the loop learns.
@@ -109,19 +114,23 @@ impl Session {
         true
     }
 
-    /// A signal for the pod. Before there is a process to get it, one that asks for the end ends the machine; after
-    /// the machine's end it ends the wait for whoever does not read the rest of the output.
+    /// A signal for the pod. Before there is a process to get it, one that asks for the end ends the machine, as the
+    /// second does where there never is one; after the machine's end it ends the wait for whoever does not read the rest
+    /// of the output.
     fn forward(&mut self, number: u32, progress: &mut Progress) -> bool {
         if progress.machine.is_some() {
             return !is_termination(number);
         }
-        if is_termination(number) {
-            progress.stopped = true;
+        if !is_termination(number) {
+            self.send(Frame::signal(0, number));
+            return true;
         }
-        if !progress.started && is_termination(number) {
+        let waited_for = if self.held { !progress.stopped } else { progress.started };
+        progress.stopped = true;
+        if !waited_for {
             progress.signal = Some(number);
             self.machine.kill();
-        } else if self.pids.len() > 1 && is_termination(number) {
+        } else if self.stops_on_signal {
             self.send(Frame::stop(None));
         } else {
             self.send(Frame::signal(0, number));
@@ -161,7 +170,9 @@ impl Session {
 
     fn keep(&mut self, record: &Option<ExitRecord>, code: u8, error: Option<String>, stopped: bool) {
         let status = Status::Exited { finished: state::now(), code, record: record.clone(), error };
-        if let Err(error) = self.state.end(status, stopped) {
+        if let Some(state) = &mut self.state
+            && let Err(error) = state.end(status, stopped)
+        {
             eprintln!("kcradle: cannot write how the pod ended: {error}");
         }
     }
