@@ -65,7 +65,7 @@ fn what_a_process_said_that_never_booted_is_its_end() {
 
 #[test]
 fn a_process_has_the_lock_and_the_socket() {
-    let (_parent, dir, program) = pod("readlink /proc/$$/fd/0 /proc/$$/fd/1 >&2; :");
+    let (_parent, dir, program) = pod(r#"said=$(readlink /proc/$$/fd/0 /proc/$$/fd/1); echo "$said" >&2"#);
     let process = Starting::begin(&dir, false).unwrap().spawn(&program).unwrap();
     process.wait().unwrap();
     let End::NotStarted(said) = end::of(&dir).unwrap() else { panic!("it has a state") };
