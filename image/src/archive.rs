@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use crate::decompress::Decoder;
 use crate::digest::{Digest, HashingReader};
-use crate::limits::RATIO_FLOOR;
+use crate::limits::{Limits, RATIO_FLOOR};
 use crate::manifest::{MAX_DOCUMENT, ManifestError};
 use crate::resolve::ResolveOptions;
 use crate::store::{Store, StoreError, TempFile};
@@ -167,6 +167,17 @@ impl Files {
         Self::index(path, file, Some(temp))
     }
 
+    /// The files of a tar archive that comes as a stream, compressed or not, and held to the limits of a layer.
+    pub(crate) fn stream(
+        from: impl Read,
+        store: &Store,
+        options: &ResolveOptions<'_>,
+    ) -> Result<Self, ArchiveError> {
+        let path = Path::new("the archive");
+        let plain = Unpacked::new(from, options).map_err(ArchiveError::Unpack)?;
+        Self::spool(path, plain, options.limits.layer_bytes, store, options)
+    }
+
     fn index(path: &Path, file: File, spool: Option<TempFile>) -> Result<Self, ArchiveError> {
         let index = Index::read(&file).map_err(|error| match error {
             index::IndexError::Read(source) => ArchiveError::Read { path: path.to_owned(), source },
@@ -178,6 +189,11 @@ impl Files {
     /// Where they are, for messages.
     pub(crate) fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Whether there is a file of that name.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.open(name).is_ok_and(|found| found.is_some())
     }
 
     /// Opens a file; `None` where there is none of that name.
@@ -264,11 +280,42 @@ impl<R: Read> Read for Stoppable<'_, R> {
     }
 }
 
+/// The uncompressed bytes of a stream of unknown length: ended where they are suspiciously more than came.
+pub(crate) struct Unpacked<R: Read> {
+    decoder: Decoder<HashingReader<R>>,
+    done: u64,
+    limits: Limits,
+}
+
+impl<R: Read> Unpacked<R> {
+    pub(crate) fn new(from: R, options: &ResolveOptions<'_>) -> io::Result<Self> {
+        Ok(Self { decoder: Decoder::new(HashingReader::new(from))?, done: 0, limits: options.limits })
+    }
+}
+
+impl<R: Read> Read for Unpacked<R> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let count = self.decoder.read(buf)?;
+        self.done += count as u64;
+        let most = self.decoder.get_ref().len().saturating_mul(self.limits.ratio);
+        if self.done > self.limits.layer_bytes || self.done > RATIO_FLOOR && self.done > most {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "it unpacks to suspiciously many bytes"));
+        }
+        Ok(count)
+    }
+}
+
 /// A part of a file; several can be read at one time.
-struct Section<'a> {
+pub(crate) struct Section<'a> {
     file: &'a File,
     offset: u64,
     left: u64,
+}
+
+impl<'a> Section<'a> {
+    pub(crate) fn new(file: &'a File, offset: u64, len: u64) -> Self {
+        Self { file, offset, left: len }
+    }
 }
 
 impl Read for Section<'_> {

@@ -102,6 +102,7 @@ pub(crate) fn candidate(
         manifest: None,
         index: None,
         in_registry: false,
+        from_mirror: false,
         tags: Vec::new(),
         blobs: vec![Blob::default()],
         layers: Box::new(Converted),

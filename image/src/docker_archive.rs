@@ -2,6 +2,7 @@
 //! which tells the manifest's digest.
 
 use std::io::{self, Read};
+use std::sync::Arc;
 
 use serde::Deserialize;
 
@@ -16,7 +17,7 @@ const EXPECTED: &str = "an archive of docker save";
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct Item {
+pub(crate) struct Item {
     config: String,
     #[serde(default)]
     repo_tags: Option<Vec<String>>,
@@ -38,10 +39,28 @@ pub(crate) fn candidate(
     wanted: Option<&Reference>,
     source: &str,
 ) -> Result<Candidate<'static>, ArchiveError> {
-    let json = files.document("manifest.json", EXPECTED)?;
-    let items: Vec<Item> =
-        serde_json::from_slice(&json).map_err(|error| ArchiveError::Json("manifest.json".into(), error))?;
+    let items = items(&files)?;
     let item = choose(&items, wanted, &files)?;
+    let mut found = candidate_of(&Arc::new(files), item, source)?;
+    if let Some(wanted) = wanted {
+        found.name = wanted.familiar();
+        found.tags = vec![wanted.clone()];
+    }
+    Ok(found)
+}
+
+/// All images of an archive.
+pub(crate) fn items(files: &Files) -> Result<Vec<Item>, ArchiveError> {
+    let json = files.document("manifest.json", EXPECTED)?;
+    serde_json::from_slice(&json).map_err(|error| ArchiveError::Json("manifest.json".into(), error))
+}
+
+/// One of its images, with the names it has there.
+pub(crate) fn candidate_of(
+    files: &Arc<Files>,
+    item: &Item,
+    source: &str,
+) -> Result<Candidate<'static>, ArchiveError> {
     let config = files.document(&item.config, EXPECTED)?;
     let id = Digest::of(&config);
     // The name is the digest wherever it looks like one.
@@ -50,17 +69,18 @@ pub(crate) fn candidate(
     if named.is_ok_and(|named| named != id) {
         return Err(ArchiveError::Digest { name: item.config.clone(), found: id });
     }
-    let tags: Vec<_> = wanted.map_or_else(|| item.names().collect(), |wanted| vec![wanted.clone()]);
+    let tags: Vec<_> = item.names().collect();
     let names = item.layers.clone().unwrap_or_default();
     Ok(Candidate {
         name: tags.first().map_or_else(|| source.to_owned(), Reference::familiar),
         config,
-        manifest: layout::manifest_of(&files, id),
+        manifest: layout::manifest_of(files, id),
         index: None,
         in_registry: false,
+        from_mirror: false,
         tags,
-        blobs: names.iter().map(|name| blob(&files, name)).collect(),
-        layers: Box::new(ArchiveLayers { files, names }),
+        blobs: names.iter().map(|name| blob(files, name)).collect(),
+        layers: Box::new(ArchiveLayers { files: Arc::clone(files), names }),
     })
 }
 
@@ -93,7 +113,7 @@ fn blob(files: &Files, name: &str) -> Blob {
 
 /// Layers that are files of an archive.
 pub(crate) struct ArchiveLayers {
-    pub(crate) files: Files,
+    pub(crate) files: Arc<Files>,
     pub(crate) names: Vec<String>,
 }
 

@@ -4,7 +4,7 @@
 use std::fs::File;
 use std::io::{self, Read};
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 
 use crate::config::ImageConfig;
 use crate::decompress::Compression;
@@ -15,13 +15,11 @@ use crate::layer::{self, At, Blob, LayerError, Way};
 use crate::limits::Limits;
 use crate::manifest;
 use crate::merge::{MergeError, merge_layers};
+use crate::parallel::{WORKERS, side_by_side};
 use crate::progress::{Event, Progress};
 use crate::reference::Reference;
 use crate::resolve::{ResolveError, ResolveOptions};
 use crate::store::{self, Lease, Store, StoreError, TagRecord, TempFile, extent_len};
-
-/// Layers that are transferred and converted at one time.
-const WORKERS: usize = 3;
 
 /// An image at its source.
 pub(crate) struct Candidate<'a> {
@@ -35,6 +33,8 @@ pub(crate) struct Candidate<'a> {
     pub(crate) index: Option<Vec<u8>>,
     /// Whether a registry has it under its names.
     pub(crate) in_registry: bool,
+    /// Whether a mirror stands in for that registry.
+    pub(crate) from_mirror: bool,
     /// The names it gets in the store.
     pub(crate) tags: Vec<Reference>,
     /// What is known of its layers, lowest first.
@@ -194,60 +194,23 @@ fn bring_layers(
         Ok(())
     };
     let workers = WORKERS.min(todo.len());
-    let mut large = Vec::new();
     if workers > 1 {
         let share = options.limits.metadata_bytes / workers as u64;
         let share = Limits { metadata_bytes: share, ..options.limits };
-        large = side_by_side(workers, &todo, &stop, |index| bring(index, &share))?;
-        todo.clear();
+        let large = Mutex::new(Vec::new());
+        let done = side_by_side(workers, &todo, &stop, |index| match bring(index, &share) {
+            Err(ResolveError::Layer { source, .. }) if source.is_too_much_metadata() => {
+                large.lock().map(|mut large| large.push(index)).map_err(|_| ResolveError::Cancelled)
+            }
+            done => done,
+        });
+        // A worker that panicked has told so already.
+        done.unwrap_or(Err(ResolveError::Cancelled))?;
+        todo = large.into_inner().unwrap_or_default();
     }
-    todo.into_iter().chain(large).try_for_each(|index| bring(index, &options.limits))?;
+    todo.into_iter().try_for_each(|index| bring(index, &options.limits))?;
     let blobs = blobs.into_inner().unwrap_or_default();
     Ok((0..blobs.len()).map(|index| blobs[first_of(index)?]).collect::<Option<_>>().filter(|_| keep))
-}
-
-/// Does some work on each of `todo`, some at a time, and answers those that need more memory than they may have. Sets
-/// `stop` once one has failed otherwise.
-fn side_by_side(
-    workers: usize,
-    todo: &[usize],
-    stop: &AtomicBool,
-    bring: impl Fn(usize) -> Result<(), ResolveError> + Sync,
-) -> Result<Vec<usize>, ResolveError> {
-    let queue = Mutex::new(todo.iter());
-    let large = Mutex::new(Vec::new());
-    let failed: Mutex<Option<ResolveError>> = Mutex::new(None);
-    let work = || {
-        while let Some(&index) = queue.lock().ok().and_then(|mut queue| queue.next()) {
-            match bring(index) {
-                Ok(()) => {}
-                Err(ResolveError::Layer { source, .. }) if source.is_too_much_metadata() => {
-                    if let Ok(mut large) = large.lock() {
-                        large.push(index);
-                    }
-                }
-                Err(error) => {
-                    if let Ok(mut failed) = failed.lock() {
-                        failed.get_or_insert(error);
-                    }
-                    // Only now: the others fail because of this, and must not be first with it.
-                    stop.store(true, Ordering::Relaxed);
-                    return;
-                }
-            }
-        }
-    };
-    std::thread::scope(|scope| {
-        for _ in 0..workers {
-            scope.spawn(work);
-        }
-    });
-    match (failed.into_inner(), large.into_inner()) {
-        (Ok(None), Ok(large)) => Ok(large),
-        (Ok(Some(error)), _) => Err(error),
-        // A worker panicked; its panic has gone on already.
-        (Err(_), _) | (_, Err(_)) => Err(ResolveError::Cancelled),
-    }
 }
 
 /// Makes the image's merged metadata if it is not there.

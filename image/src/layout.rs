@@ -1,6 +1,8 @@
 //! OCI image layouts (OCI image specification 1.1, "Image Layout"): `index.json` and `blobs/`, as a directory or a
 //! tar archive.
 
+use std::sync::Arc;
+
 use serde::Deserialize;
 
 use crate::archive::{ArchiveError, Files, blob_name};
@@ -12,8 +14,8 @@ use crate::manifest::{self, Descriptor, Document, Manifest, ManifestError};
 use crate::reference::Reference;
 
 const EXPECTED: &str = "an OCI image layout";
-const REF_NAME: &str = "org.opencontainers.image.ref.name";
-const FULL_NAME: &str = "io.containerd.image.name";
+pub(crate) const REF_NAME: &str = "org.opencontainers.image.ref.name";
+pub(crate) const FULL_NAME: &str = "io.containerd.image.name";
 
 /// Indexes inside of indexes that are followed.
 const MAX_DEPTH: usize = 4;
@@ -31,8 +33,17 @@ pub(crate) fn candidate(
     source: &str,
 ) -> Result<Candidate<'static>, ArchiveError> {
     let top = top_index(&files)?;
-    let top = choose(&top, wanted, &files)?;
-    let (bytes, manifest, index) = descend(&files, top.digest)?;
+    let top = choose(&top, wanted, &files)?.clone();
+    candidate_of(&Arc::new(files), &top, source)
+}
+
+/// One image of a layout, with the name it has there.
+pub(crate) fn candidate_of(
+    files: &Arc<Files>,
+    top: &Descriptor,
+    source: &str,
+) -> Result<Candidate<'static>, ArchiveError> {
+    let (bytes, manifest, index) = descend(files, top.digest)?;
     let config = files.blob(manifest.config.digest, EXPECTED)?;
     // A digest in the name would be the archive's word alone.
     let name = top.annotation(FULL_NAME).and_then(|name| name.parse::<Reference>().ok());
@@ -44,16 +55,23 @@ pub(crate) fn candidate(
         manifest: Some(bytes),
         index,
         in_registry: false,
+        from_mirror: false,
         tags,
         blobs: manifest.layers.iter().map(blob).collect(),
         layers: Box::new(ArchiveLayers {
-            files,
+            files: Arc::clone(files),
             names: manifest.layers.iter().map(|layer| blob_name(layer.digest)).collect(),
         }),
     })
 }
 
-fn top_index(files: &Files) -> Result<Vec<Descriptor>, ArchiveError> {
+/// The name of an entry that has only the short annotation, which a bare tag is not.
+pub(crate) fn short_name(entry: &Descriptor) -> Option<Reference> {
+    let name = entry.annotation(REF_NAME).filter(|name| name.contains([':', '/']))?;
+    name.parse::<Reference>().ok().filter(|name| name.digest().is_none())
+}
+
+pub(crate) fn top_index(files: &Files) -> Result<Vec<Descriptor>, ArchiveError> {
     let json = files.document("index.json", EXPECTED)?;
     let index: TopIndex =
         serde_json::from_slice(&json).map_err(|error| ArchiveError::Json("index.json".into(), error))?;

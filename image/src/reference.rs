@@ -70,6 +70,18 @@ impl Reference {
         Self { tag: None, digest: Some(digest), ..self.clone() }
     }
 
+    /// The same repository with a tag in place of tag and digest; `None` where the text is no tag.
+    #[must_use]
+    pub fn with_tag(&self, tag: &str) -> Option<Self> {
+        is_tag(tag).then(|| Self { tag: Some(tag.to_owned()), digest: None, ..self.clone() })
+    }
+
+    /// The repository in its shortest form, as in `redis`.
+    #[must_use]
+    pub fn repository(&self) -> String {
+        Self { tag: None, digest: None, ..self.clone() }.familiar()
+    }
+
     /// What a registry is asked for: the digest, else the tag.
     #[must_use]
     pub fn wanted(&self) -> String {

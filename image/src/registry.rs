@@ -5,22 +5,30 @@ mod auth;
 mod blob;
 mod client;
 mod credentials;
+mod hosts;
+mod query;
 mod tls;
+mod upload;
 
 use std::io::{self, Read};
 use std::time::Duration;
 
-pub use credentials::CredentialsError;
+pub use credentials::{Credentials, CredentialsError, Login};
+pub use hosts::{HostError, Insecure, Mirror, Registries};
+pub use query::{Remote, RemotePlatform, check_login, remote_image, remote_tags};
 
 use crate::digest::Digest;
 use crate::install::{Candidate, Layers};
 use crate::layer::{At, Blob};
 use crate::manifest::{self, Descriptor, Document, MAX_DOCUMENT, Manifest, ManifestError};
-use crate::progress::Progress;
+use crate::progress::{Event, Progress};
 use crate::reference::Reference;
 use crate::resolve::ResolveOptions;
 use blob::BlobReader;
-use client::Client;
+use client::Access;
+pub(crate) use client::Client;
+use hosts::Endpoint;
+pub(crate) use upload::Moved;
 
 /// Indexes inside of indexes that are followed.
 const MAX_DEPTH: usize = 4;
@@ -94,6 +102,23 @@ pub enum RegistryError {
         /// The registry's own words, after a colon.
         message: String,
     },
+    /// A login was obtained in between: the same request may be let in now.
+    #[error("the registry {0} asks for a login again and again")]
+    Again(String),
+    /// A blob that is to be sent cannot be read.
+    #[error("cannot read the blob {0}")]
+    Blob(Digest, #[source] io::Error),
+    /// The registry took a manifest for another one.
+    #[error("digest mismatch: the registry calls the manifest {found}, it is {expected}")]
+    Taken {
+        /// The manifest's digest.
+        expected: Digest,
+        /// The registry's word.
+        found: String,
+    },
+    /// Cancelled from outside.
+    #[error("cancelled")]
+    Cancelled,
     /// Another failure.
     #[error("the registry {host} answered {status}{message}")]
     Status {
@@ -171,10 +196,21 @@ impl RegistryError {
                 ),
                 _ => false,
             },
+            Self::Again(_) => true,
             Self::Status { status, .. } => matches!(status, 408 | 429 | 500..=599),
             _ => false,
         }
     }
+}
+
+/// A repository that is written.
+pub(crate) fn writer<'a>(
+    name: &Reference,
+    mount: Option<String>,
+    options: &ResolveOptions<'a>,
+) -> Result<Client<'a>, RegistryError> {
+    let endpoint = Endpoint::origin(name, &options.registries);
+    Client::connect(name, endpoint, Access::Push(mount), options)
 }
 
 /// Finds the image of a reference.
@@ -183,8 +219,22 @@ pub(crate) fn candidate<'a>(
     options: &ResolveOptions<'a>,
     progress: &dyn Progress,
 ) -> Result<Candidate<'a>, RegistryError> {
-    let client = Client::connect(name, options)?;
-    let (bytes, manifest, index) = find_manifest(&client, name, progress)?;
+    let mut endpoints = Endpoint::all(name, &options.registries).into_iter();
+    let (client, (bytes, manifest, index), from_mirror) = loop {
+        let Some(endpoint) = endpoints.next() else {
+            return Err(RegistryError::NotFound(name.api_host().to_owned()));
+        };
+        let mirror = endpoint.mirror;
+        let found = Client::connect(name, endpoint, Access::Pull, options)
+            .and_then(|client| find_manifest(&client, name, progress).map(|found| (client, found, mirror)));
+        match found {
+            // A mirror that has it not, or nothing at all, is in nobody's way.
+            Err(error) if mirror && !options.is_cancelled() => {
+                progress.event(Event::Retry { layer: None, cause: &client::chain(&error) });
+            }
+            found => break found?,
+        }
+    };
     let config = document(&client, "blobs", &manifest.config, progress)?;
     let blob = |layer: &Descriptor| Blob { digest: Some(layer.digest), size: Some(layer.size) };
     Ok(Candidate {
@@ -193,6 +243,7 @@ pub(crate) fn candidate<'a>(
         manifest: Some(bytes),
         index,
         in_registry: true,
+        from_mirror,
         tags: vec![name.clone()],
         blobs: manifest.layers.iter().map(blob).collect(),
         layers: Box::new(RegistryLayers { client, layers: manifest.layers }),

@@ -14,7 +14,7 @@ use crate::layer::LayerError;
 use crate::limits::Limits;
 use crate::merge::MergeError;
 use crate::progress::{Event, Progress};
-use crate::registry::{self, Patience, RegistryError};
+use crate::registry::{self, Login, Patience, Registries, RegistryError};
 use crate::source::{Origin, Source};
 use crate::store::{Store, StoreError};
 use crate::{bundle, docker_archive, layout};
@@ -32,7 +32,7 @@ pub enum PullPolicy {
 }
 
 /// How to resolve.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct ResolveOptions<'a> {
     /// Store or registry.
     pub pull: PullPolicy,
@@ -42,6 +42,10 @@ pub struct ResolveOptions<'a> {
     pub patience: Patience,
     /// The directory with Docker's `config.json`; `None`: `$DOCKER_CONFIG`, else `~/.docker`.
     pub docker_config: Option<PathBuf>,
+    /// Where the login for a registry comes from.
+    pub login: Login,
+    /// Mirrors, and registries that may do without TLS.
+    pub registries: Registries,
     /// The address of the Docker daemon; `None`: `$DOCKER_HOST`, else its usual socket.
     pub docker_host: Option<String>,
     /// Whether layers are kept as they are transferred as well, for a later push or save, and the image stays when it
@@ -164,8 +168,16 @@ pub fn resolve(
 ) -> Result<Resolved, ResolveError> {
     let text = source.to_string();
     progress.event(Event::Resolving { source: &text });
-    let resolved = find(store, source, &text, options, progress);
-    resolved.map_err(|error| match error {
+    settle(find(store, source, &text, options, progress), store, options)
+}
+
+/// The one cause that a user is told.
+pub(crate) fn settle<T>(
+    done: Result<T, ResolveError>,
+    store: &Store,
+    options: &ResolveOptions<'_>,
+) -> Result<T, ResolveError> {
+    done.map_err(|error| match error {
         // Whatever failed first, the user does not wait for it any more.
         _ if options.is_cancelled() => ResolveError::Cancelled,
         error if is_disk_full(&error) => {
@@ -196,7 +208,16 @@ fn find(
     let lease = store.lease()?;
     let (candidate, origin) = candidate(store, source, text, options, progress)?;
     progress.event(Event::Found { origin, layers: candidate.blobs.len() });
-    let image = install(store, &candidate, options, progress, lease)?;
+    let image = match install(store, &candidate, options, progress, lease) {
+        Err(error @ ResolveError::Layer { .. }) if candidate.from_mirror && !options.is_cancelled() => {
+            // What the mirror does not give the registry itself may: layers that came are kept.
+            progress.event(Event::Retry { layer: None, cause: &error.to_string() });
+            let mut options = options.clone();
+            options.registries.mirrors.clear();
+            return find(store, source, text, &options, progress);
+        }
+        installed => installed?,
+    };
     Ok(Resolved { image, origin })
 }
 

@@ -30,7 +30,7 @@ pub use gc::Pruned;
 pub use lock::Lease;
 pub use tag::ImageSummary;
 
-pub(crate) use blob::{Blob, BlobFile};
+pub(crate) use blob::Blob;
 pub(crate) use record::ImageRecord;
 pub(crate) use tag::TagRecord;
 pub(crate) use temp::TempFile;

@@ -82,6 +82,9 @@ impl Index {
                 return Err(IndexError::Malformed("it has too many files"));
             }
         }
+        if at < end && end - at < BLOCK {
+            return Err(IndexError::Malformed("it ends inside a header"));
+        }
         if entries.is_empty() {
             return Err(IndexError::Malformed("it has no files"));
         }

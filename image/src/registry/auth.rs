@@ -85,6 +85,7 @@ pub(super) fn authorization(
 ) -> Result<Option<String>, RegistryError> {
     match (challenge, stored) {
         (Challenge::Basic, Some(Credentials::Password { user, secret })) => Ok(Some(basic(user, secret))),
+        (_, Some(Credentials::Bearer(token))) => Ok(Some(format!("Bearer {token}"))),
         (Challenge::Basic, _) => Ok(None),
         (Challenge::Bearer { realm, service }, stored) => {
             token(client, realm, service.as_deref(), stored).map(|token| Some(format!("Bearer {token}")))
@@ -107,12 +108,12 @@ fn token(
         return Err(RegistryError::Unprotected(host));
     }
     let agent = client.agent(realm);
-    let mut query = format!("scope={}", encode(&client.scope()));
-    if let Some(service) = service {
-        query = format!("service={}&{query}", encode(service));
-    }
+    let service = service.map(|service| format!("service={}", encode(service)));
+    let scopes = client.scopes();
+    let scopes = scopes.iter().map(|scope| format!("scope={}", encode(scope)));
+    let query = service.into_iter().chain(scopes).collect::<Vec<_>>().join("&");
     let separator = if realm.contains('?') { '&' } else { '?' };
-    let url = format!("{realm}{separator}{query}");
+    let url = if query.is_empty() { realm.to_owned() } else { format!("{realm}{separator}{query}") };
     let sent = match stored {
         Some(Credentials::Token(refresh)) => {
             let form = format!(
@@ -125,7 +126,7 @@ fn token(
         Some(Credentials::Password { user, secret }) => {
             agent.get(&url).header(header::AUTHORIZATION, basic(user, secret)).call()
         }
-        None => agent.get(&url).call(),
+        Some(Credentials::Bearer(_)) | None => agent.get(&url).call(),
     };
     let response = sent.map_err(|error| client.transport(error))?;
     if response.status() != StatusCode::OK {
@@ -150,7 +151,7 @@ fn parse_token(bytes: &[u8]) -> Option<String> {
 }
 
 /// Percent-encodes a query's value (RFC 3986).
-fn encode(text: &str) -> String {
+pub(super) fn encode(text: &str) -> String {
     let mut encoded = String::with_capacity(text.len());
     for byte in text.bytes() {
         match byte {
@@ -165,6 +166,8 @@ fn encode(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::client::Access;
+    use super::super::hosts::Endpoint;
     use super::*;
 
     #[test]
@@ -195,7 +198,9 @@ mod tests {
     #[test]
     fn credentials_need_tls_where_the_registry_has_it() {
         let name = "registry.example/a".parse().unwrap();
-        let client = Client::connect(&name, &crate::ResolveOptions::default()).unwrap();
+        let options = crate::ResolveOptions::default();
+        let endpoint = Endpoint::origin(&name, &options.registries);
+        let client = Client::connect(&name, endpoint, Access::Pull, &options).unwrap();
         for realm in ["http://registry.example/token", "http://127.0.0.1/token", "file:///etc/passwd", ""] {
             let challenge = Challenge::Bearer { realm: realm.into(), service: None };
             let refused = authorization(&client, &challenge, None);

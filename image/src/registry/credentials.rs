@@ -3,13 +3,14 @@
 
 use std::collections::BTreeMap;
 use std::env;
+use std::fmt;
 use std::fs;
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
+use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
 use serde::Deserialize;
 
 /// What Docker calls its own registry in that file.
@@ -18,13 +19,70 @@ const DOCKER_HUB: &str = "https://index.docker.io/v1/";
 /// A helper's longest answer in bytes.
 const MAX_ANSWER: u64 = 1 << 20;
 
-/// A login. Has no `Debug`: it must not come into a message.
-#[derive(PartialEq, Eq)]
-pub(super) enum Credentials {
+/// A login.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Credentials {
     /// A user and a password.
-    Password { user: String, secret: String },
+    Password {
+        /// The user.
+        user: String,
+        /// The password.
+        secret: String,
+    },
     /// A token that a login server takes for another one.
     Token(String),
+    /// A token that the registry itself takes.
+    Bearer(String),
+}
+
+/// Where a login comes from.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Login {
+    /// From where `docker login` keeps it on this machine.
+    #[default]
+    Stored,
+    /// From a client, which may have none.
+    Given(Option<Credentials>),
+}
+
+// It must not come into a message.
+impl fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Credentials")
+    }
+}
+
+impl Credentials {
+    /// Reads the login that a client of the Docker API sends in a request's headers or body: Docker's `AuthConfig`.
+    /// `None` where it has nothing in it.
+    ///
+    /// # Errors
+    /// The text is not JSON of that form.
+    pub fn from_json(json: &[u8]) -> Result<Option<Self>, CredentialsError> {
+        let auth: Auth =
+            serde_json::from_slice(json).map_err(|_| CredentialsError::Auth("the request".to_owned()))?;
+        if !auth.registrytoken.is_empty() {
+            return Ok(Some(Self::Bearer(header_value(auth.registrytoken)?)));
+        }
+        decode(&auth, "the request")
+    }
+
+    /// The same, as it stands in `X-Registry-Auth`: in base64 for URLs, or the usual one, padded or not.
+    ///
+    /// # Errors
+    /// The text is neither base64 nor JSON in it.
+    pub fn from_header(value: &str) -> Result<Option<Self>, CredentialsError> {
+        let bad = |_| CredentialsError::Auth("the request".to_owned());
+        let text = value.trim().trim_end_matches('=').replace('-', "+").replace('_', "/");
+        let json = STANDARD_NO_PAD.decode(text).map_err(bad)?;
+        if json.is_empty() { Ok(None) } else { Self::from_json(&json) }
+    }
+}
+
+/// A text that goes into a header as it is.
+fn header_value(text: String) -> Result<String, CredentialsError> {
+    let fits = text.bytes().all(|byte| byte.is_ascii_graphic());
+    if fits { Ok(text) } else { Err(CredentialsError::Auth("the request".to_owned())) }
 }
 
 /// Why stored credentials cannot be used.
@@ -66,6 +124,7 @@ struct Auth {
     username: String,
     password: String,
     identitytoken: String,
+    registrytoken: String,
 }
 
 /// The login for a registry, if there is one; `dir` stands in for `$DOCKER_CONFIG`.

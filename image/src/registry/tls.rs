@@ -8,10 +8,10 @@ use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem};
 
 const CERTS_D: &str = "/etc/docker/certs.d";
 
-/// The TLS configuration for a registry. As Docker does, certificates of this machine's registries are not
-/// checked.
-pub(super) fn config(host: &str, loopback: bool) -> TlsConfig {
-    if loopback {
+/// The TLS configuration for a registry. As Docker does, certificates of insecure registries, such as this machine's, are
+/// not checked.
+pub(super) fn config(host: &str, insecure: bool) -> TlsConfig {
+    if insecure {
         return TlsConfig::builder().disable_verification(true).build();
     }
     let system = rustls_native_certs::load_native_certs().certs;

@@ -5,6 +5,7 @@
 
 mod archives;
 mod catalog;
+mod docker;
 mod hostile;
 mod limits;
 mod registry;
