@@ -15,6 +15,6 @@ pub(crate) mod spawn;
 mod stdio;
 pub(crate) mod terminal;
 pub(crate) mod user;
-mod volume;
+pub(crate) mod volume;
 
 use failure::plain;

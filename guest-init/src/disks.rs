@@ -22,6 +22,10 @@ use std::path::{Path, PathBuf};
 /// Where PID 1 keeps its mounts; no container sees it.
 const BASE: &str = "/run/pod";
 
+/// ext4 would read the bitmaps of all block groups as soon as it is mounted, while the first container starts, and keep
+/// them: 4 KiB a group. It reads those that it needs when it needs them.
+const EXT4_OPTIONS: &CStr = c"no_prefetch_block_bitmaps";
+
 /// Tells that a container has been more than looked at.
 const RAN: &CStr = c"user.cradle.ran";
 
@@ -70,6 +74,13 @@ pub(crate) struct Disks {
     /// The folder of containers' logs, where there is a writable disk.
     pub(crate) logs: Option<PathBuf>,
     writable: BTreeMap<u32, PathBuf>,
+    /// Where the disks of named volumes are mounted.
+    named: Vec<PathBuf>,
+}
+
+/// Where the disk of a named volume is mounted.
+pub(crate) fn named_volume(name: &str) -> PathBuf {
+    PathBuf::from(format!("{BASE}/volume/{name}"))
 }
 
 impl Disks {
@@ -79,15 +90,22 @@ impl Disks {
     /// The first that failed.
     pub(crate) fn mount(spec: &LaunchSpec) -> Result<Self, DiskError> {
         let mut places = Vec::new();
-        let mut writable = BTreeMap::new();
+        let (mut writable, mut named) = (BTreeMap::new(), Vec::new());
         for (index, disk) in spec.disks.iter().enumerate() {
-            let place = PathBuf::from(format!("{BASE}/disk{index}"));
+            let place = match disk {
+                DiskSpec::Volume { name } => named_volume(name),
+                DiskSpec::Image | DiskSpec::Scratch => PathBuf::from(format!("{BASE}/disk{index}")),
+            };
             make_dir(&place)?;
             match disk {
-                DiskSpec::Image => mount_disk(index, &place, "erofs", MountFlags::RDONLY)?,
+                DiskSpec::Image => mount_disk(index, &place, "erofs", MountFlags::RDONLY, c"")?,
                 DiskSpec::Scratch => {
-                    mount_disk(index, &place, "ext4", MountFlags::NODEV)?;
+                    mount_disk(index, &place, "ext4", MountFlags::NODEV, EXT4_OPTIONS)?;
                     writable.insert(u32::try_from(index).unwrap_or(u32::MAX), place.clone());
+                }
+                DiskSpec::Volume { .. } => {
+                    mount_disk(index, &place, "ext4", MountFlags::empty(), EXT4_OPTIONS)?;
+                    named.push(place.clone());
                 }
             }
             places.push(place);
@@ -97,7 +115,7 @@ impl Disks {
         let volumes = writable.values().next().unwrap_or(&memory).join("@volumes");
         make_dir(&volumes)?;
         let logs = writable.values().next().map(|disk| disk.join("@logs"));
-        let mut disks = Self { trees: Vec::new(), volumes, logs, writable };
+        let mut disks = Self { trees: Vec::new(), volumes, logs, writable, named };
         for container in &spec.containers {
             let image = &places[container.image.disk as usize];
             let failed = |error| DiskError::Tree(container.name.clone(), error);
@@ -167,7 +185,7 @@ impl Disks {
             // What is still held keeps its disk busy too, which is dealt with below.
             let _busy = rustix::mount::unmount(&tree.root, UnmountFlags::empty());
         }
-        for place in self.writable.values() {
+        for place in self.writable.values().chain(&self.named) {
             if rustix::mount::unmount(place, UnmountFlags::empty()).is_err() {
                 rustix::fs::sync();
                 let _busy = rustix::mount::mount_remount(place, MountFlags::RDONLY, c"");
@@ -176,9 +194,15 @@ impl Disks {
     }
 }
 
-fn mount_disk(index: usize, place: &Path, kind: &'static str, flags: MountFlags) -> Result<(), DiskError> {
+fn mount_disk(
+    index: usize,
+    place: &Path,
+    kind: &'static str,
+    flags: MountFlags,
+    options: &CStr,
+) -> Result<(), DiskError> {
     let device = launch::disk_device(index);
-    rustix::mount::mount(&device, place, kind, flags, c"").map_err(|error| DiskError::Mount {
+    rustix::mount::mount(&device, place, kind, flags, options).map_err(|error| DiskError::Mount {
         device,
         kind,
         source: error.into(),

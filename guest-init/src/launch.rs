@@ -68,13 +68,27 @@ fn check(spec: &LaunchSpec) -> Result<(), String> {
     }
     let mut names = HashSet::new();
     let mut volumes = HashSet::new();
+    for disk in &spec.disks {
+        if let DiskSpec::Volume { name } = disk {
+            require(is_name(name) && volumes.insert(name), || format!("volume name {name:?}"))?;
+        }
+    }
+    let mut anonymous = HashSet::new();
     for container in &spec.containers {
         let name = &container.name;
         require(is_name(name) && names.insert(name), || format!("container name {name:?}"))?;
         check_container(spec, container).map_err(|why| format!("container {name}: {why}"))?;
         for mount in &container.mounts {
-            if let MountSource::Anonymous { name } = &mount.source {
-                require(is_name(name) && volumes.insert(name), || format!("volume name {name:?}"))?;
+            match &mount.source {
+                MountSource::Tmpfs { .. } => {}
+                MountSource::Anonymous { name } => {
+                    require(is_name(name) && anonymous.insert(name), || format!("volume name {name:?}"))?;
+                }
+                MountSource::Volume { name, subpath, .. } => {
+                    require(volumes.contains(name), || format!("no disk for volume {name:?}"))?;
+                    let sound = subpath.as_ref().is_none_or(|path| !path.is_empty() && !path.contains('\0'));
+                    require(sound, || format!("subpath {subpath:?}"))?;
+                }
             }
         }
     }

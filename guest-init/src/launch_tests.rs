@@ -121,3 +121,32 @@ fn disks_are_named_as_the_kernel_does() {
     assert_eq!(disk_device(53), "/dev/vdbb");
     assert_eq!(disk_device(MAX_DISKS - 1), "/dev/vdzz");
 }
+
+#[test]
+fn named_volumes_have_disks() {
+    let volume = |name: &str, subpath: Option<&str>| MountSpec {
+        guest_path: "/data".into(),
+        source: MountSource::Volume {
+            name: name.into(),
+            subpath: subpath.map(str::to_owned),
+            no_copy: false,
+        },
+        read_only: false,
+    };
+    let disk = |name: &str| DiskSpec::Volume { name: name.into() };
+    let mut spec = pod(vec![container("a"), container("b")]);
+    spec.disks.push(disk("db"));
+    spec.containers[0].mounts.push(volume("db", None));
+    spec.containers[1].mounts.push(volume("db", Some("a/b")));
+    check(&spec).unwrap();
+    assert!(
+        refusal(|spec| spec.containers[0].mounts.push(volume("db", None))).contains("no disk for volume")
+    );
+    assert!(refusal(|spec| spec.disks.extend([disk("x"), disk("x")])).contains("volume name"));
+    assert!(refusal(|spec| spec.disks.push(disk("../x"))).contains("volume name"));
+    let empty = |spec: &mut LaunchSpec| {
+        spec.disks.push(disk("x"));
+        spec.containers[0].mounts.push(volume("x", Some("")));
+    };
+    assert!(refusal(empty).contains("subpath"));
+}

@@ -71,6 +71,7 @@ fn summon(args: &SummonArgs, home: &Home) -> Result<Summoned, Failure> {
         disk_size: plan.disk_size,
         images: images.handles(),
         containers: containers(&plan, &id, &images)?,
+        volumes: Vec::new(),
         labels: plan.labels,
         restart: plan.restart,
         network: plan.network,

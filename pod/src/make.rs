@@ -65,6 +65,8 @@ pub struct Blueprint<'a> {
     /// The containers; their images are indices of `images`, and what they write goes to the disk behind those. See
     /// [`container`].
     pub containers: Vec<ContainerSpec>,
+    /// The named volumes that the containers mount: name and file. None twice.
+    pub volumes: Vec<(String, PathBuf)>,
     /// The pod's labels.
     pub labels: BTreeMap<String, String>,
     /// What is done when the virtual machine has ended.
@@ -125,7 +127,7 @@ impl<'a> Blueprint<'a> {
             labels: self.labels,
             restart: self.restart,
             images: launch.containers.iter().map(|container| image_record(&container.image)).collect(),
-            disks: disk_records(&self.images, &launch.disks),
+            disks: disk_records(&self.images, &launch.disks, &self.volumes),
         };
         if launch.disks.contains(&DiskSpec::Scratch) {
             image::ext4::create_scratch(&home.templates(), &staging.dir().scratch(), self.disk_size)
@@ -135,7 +137,7 @@ impl<'a> Blueprint<'a> {
         Ok(Written { staging, images: self.images, record })
     }
 
-    /// What the guest is told: image disks first, then the writable disk, if anything is written to it.
+    /// What the guest is told: image disks first, then the writable disk, if anything is written to it, then volumes.
     fn launch(&self) -> Result<LaunchSpec, MakeError> {
         let scratch = number(self.images.len())?;
         let fits = |container: &&ContainerSpec| {
@@ -149,6 +151,7 @@ impl<'a> Blueprint<'a> {
         if self.containers.iter().any(writes) {
             disks.push(DiskSpec::Scratch);
         }
+        disks.extend(self.volumes.iter().map(|(name, _)| DiskSpec::Volume { name: name.clone() }));
         Ok(LaunchSpec {
             version: spec::launch::VERSION,
             id: self.id.clone(),
@@ -204,11 +207,17 @@ fn image_record(image: &ImageSpec) -> ImageRecord {
     ImageRecord { reference: image.reference.clone(), digest: image.digest.clone() }
 }
 
-fn disk_records(images: &[&ImageHandle], disks: &[DiskSpec]) -> Vec<DiskRecord> {
+fn disk_records(
+    images: &[&ImageHandle],
+    disks: &[DiskSpec],
+    volumes: &[(String, PathBuf)],
+) -> Vec<DiskRecord> {
     let extent = |extent: &image::Extent| Extent { path: extent.path.clone(), length: extent.len };
     let images = images
         .iter()
         .map(|image| DiskRecord::Image { extents: image.extents().iter().map(extent).collect() });
     let scratch = disks.iter().filter(|disk| **disk == DiskSpec::Scratch).map(|_| DiskRecord::Scratch);
-    images.chain(scratch).collect()
+    let volumes =
+        volumes.iter().map(|(name, path)| DiskRecord::Volume { name: name.clone(), path: path.clone() });
+    images.chain(scratch).chain(volumes).collect()
 }

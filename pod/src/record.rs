@@ -54,6 +54,13 @@ pub enum DiskRecord {
     },
     /// `scratch.ext4` of the pod directory.
     Scratch,
+    /// A named volume.
+    Volume {
+        /// Its name, as in launch.json.
+        name: String,
+        /// The file of its file system.
+        path: PathBuf,
+    },
 }
 
 /// A file that is a part of a disk.
@@ -176,12 +183,14 @@ mod tests {
             disks: vec![
                 DiskRecord::Image { extents: vec![Extent { path: "/x".into(), length: 4096 }] },
                 DiskRecord::Scratch,
+                DiskRecord::Volume { name: "db".into(), path: "/volumes/db.ext4".into() },
             ],
         };
         let golden = concat!(
             r#"{"version":1,"id":"ab","created":1,"home":"/var/lib/cradle","labels":{"a":"b"},"#,
             r#""restart":"on-failure:3","images":[{"reference":"busybox","digest":""}],"#,
-            r#""disks":[{"kind":"image","extents":[{"path":"/x","length":4096}]},{"kind":"scratch"}]}"#,
+            r#""disks":[{"kind":"image","extents":[{"path":"/x","length":4096}]},{"kind":"scratch"},"#,
+            r#"{"kind":"volume","name":"db","path":"/volumes/db.ext4"}]}"#,
         );
         assert_eq!(serde_json::to_string(&record).unwrap(), golden);
         assert_eq!(serde_json::from_str::<PodRecord>(golden).unwrap(), record);

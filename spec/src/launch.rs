@@ -86,7 +86,15 @@ pub enum DiskSpec {
     Image,
     /// The pod's writable ext4: one directory a container with its overlay's upper layer.
     Scratch,
+    /// A named volume: a writable ext4 that outlives the pod, whose files are in its directory [`VOLUME_DATA`].
+    Volume {
+        /// The volume's name, unique in the pod: letters, digits, `_`, `.`, `-`.
+        name: String,
+    },
 }
+
+/// The directory of a [`DiskSpec::Volume`] that is the volume; the guest makes it.
+pub const VOLUME_DATA: &str = "_data";
 
 /// One container, its image's configuration and the user's wishes already merged.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -306,6 +314,18 @@ pub enum MountSource {
     Anonymous {
         /// A name unique in the pod: letters, digits, `_`, `.`, `-`.
         name: String,
+    },
+    /// A named volume. While it is empty it is filled with what the image has at the path, as Docker does.
+    #[serde(rename_all = "camelCase")]
+    Volume {
+        /// That of a [`DiskSpec::Volume`].
+        name: String,
+        /// What of the volume is mounted: an existing path in it. Nothing is copied then.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        subpath: Option<String>,
+        /// Whether it stays as it is also where it is empty.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        no_copy: bool,
     },
 }
 

@@ -10,7 +10,7 @@ use crate::container::stdio::Stdio;
 use crate::container::user::User;
 use crate::container::{privileges, program, spawn, volume};
 use crate::mountfd::{self, MountFd};
-use crate::{signals, stage};
+use crate::{disks, signals, stage};
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{CWD, FileType, Mode, OFlags};
 use rustix::mount::MountAttrFlags as Attr;
@@ -107,16 +107,42 @@ impl Entry<'_> {
                 filesystems::mount_new(root, path, "tmpfs", &options, guarded | read_only)
             }
             MountSource::Anonymous { name } => {
-                let failed = |error: std::io::Error| {
-                    Failure::setup(format!("cannot make the volume at {path}: {}", plain(&error)))
+                let volume = volume::open_or_fill(self.volumes, name, Self::image_dir(root, mount));
+                Self::bind(root, mount, volume)
+            }
+            MountSource::Volume { name, subpath, no_copy } => {
+                let disk = disks::named_volume(name);
+                let volume = match subpath {
+                    Some(subpath) => volume::open_below(&disk, subpath),
+                    None => {
+                        let image_dir = if *no_copy { None } else { Self::image_dir(root, mount) };
+                        volume::open_named(&disk, &self.spec.name, image_dir)
+                    }
                 };
-                let image_dir = root.existing(path, OFlags::RDONLY | OFlags::DIRECTORY).ok();
-                let volume = volume::open_or_fill(self.volumes, name, image_dir).map_err(failed)?;
-                let bind = MountFd::bind(volume.as_fd(), "").map_err(failed)?;
-                bind.set(read_only).map_err(failed)?;
-                filesystems::attach(root, &bind, path, Missing::Directory)
+                Self::bind(root, mount, volume)
             }
         }
+    }
+
+    /// What a volume is filled with.
+    fn image_dir(root: &Root, mount: &MountSpec) -> Option<OwnedFd> {
+        root.existing(&mount.guest_path, OFlags::RDONLY | OFlags::DIRECTORY).ok()
+    }
+
+    /// Mounts what a volume has.
+    fn bind(root: &Root, mount: &MountSpec, volume: std::io::Result<OwnedFd>) -> Result<(), Failure> {
+        let path = &mount.guest_path;
+        let failed = |error: std::io::Error| {
+            Failure::setup(format!("cannot make the volume at {path}: {}", plain(&error)))
+        };
+        let volume = volume.map_err(failed)?;
+        let kind = rustix::fs::fstat(&volume).map_err(|error| failed(error.into()))?.st_mode;
+        let is_dir = FileType::from_raw_mode(kind) == FileType::Directory;
+        let bind = MountFd::bind(volume.as_fd(), "").map_err(failed)?;
+        if mount.read_only {
+            bind.set(Attr::MOUNT_ATTR_RDONLY).map_err(failed)?;
+        }
+        filesystems::attach(root, &bind, path, if is_dir { Missing::Directory } else { Missing::File })
     }
 }
 

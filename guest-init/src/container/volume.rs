@@ -1,8 +1,9 @@
-//! Anonymous volumes: a directory beside the containers, filled once with what the image has at its path.
+//! Volumes: a directory beside the containers, or on a disk of its own, filled once with what the image has at its path.
 
 use crate::attributes;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
-use rustix::fs::{AtFlags, Dir, FileType, Gid, Mode, OFlags, Stat, Uid};
+use rustix::fs::{AtFlags, CWD, Dir, FileType, Gid, Mode, OFlags, RenameFlags, ResolveFlags, Stat, Uid};
+use spec::launch::VOLUME_DATA;
 use std::collections::HashMap;
 use std::ffi::CStr;
 use std::fs::File;
@@ -24,18 +25,69 @@ pub(crate) fn open_or_fill(volumes: &Path, name: &str, image_dir: Option<OwnedFd
         return Ok(existing);
     }
     // '@' is in no volume's name.
-    let unfinished = volumes.join(format!("{name}@new"));
-    match std::fs::remove_dir_all(&unfinished) {
+    make(&path, &volumes.join(format!("{name}@new")), image_dir)
+}
+
+/// Opens the named volume whose disk is mounted at `disk`, for the container of that name. Where it is missing or empty
+/// it gets a copy of `image_dir`, as above; one that was made before may keep a part of a copy that was cut short, as
+/// under Docker.
+///
+/// # Errors
+/// The step that failed.
+pub(crate) fn open_named(disk: &Path, container: &str, image_dir: Option<OwnedFd>) -> io::Result<OwnedFd> {
+    let path = disk.join(VOLUME_DATA);
+    let Ok(existing) = open_dir(&path) else {
+        return match make(&path, &disk.join(format!("@{container}")), image_dir) {
+            // Another container was faster.
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => open_dir(&path),
+            made => made,
+        };
+    };
+    if let Some(image_dir) = image_dir
+        && is_empty(&existing)?
+    {
+        Copy::all(image_dir.as_fd(), existing.as_fd())?;
+    }
+    Ok(existing)
+}
+
+/// Opens (`O_PATH`) what exists at a path of a named volume; links lead nowhere beyond it.
+///
+/// # Errors
+/// What openat2(2) says.
+pub(crate) fn open_below(disk: &Path, path: &str) -> io::Result<OwnedFd> {
+    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
+    let flags = OFlags::PATH | OFlags::CLOEXEC;
+    Ok(rustix::fs::openat2(open_dir(&disk.join(VOLUME_DATA))?, path, flags, Mode::empty(), resolve)?)
+}
+
+/// Makes a volume, which gets its name last.
+fn make(path: &Path, unfinished: &Path, image_dir: Option<OwnedFd>) -> io::Result<OwnedFd> {
+    match std::fs::remove_dir_all(unfinished) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => std::fs::create_dir_all(&unfinished)?,
+        _ => rustix::fs::mkdir(unfinished, Mode::from_raw_mode(0o755))?,
     }
+    let made = open_dir(unfinished)?;
     if let Some(image_dir) = image_dir {
-        let target = open_dir(&unfinished)?;
-        let mut copy = Copy { root: target.as_fd(), links: HashMap::new() };
-        copy.directory(image_dir.as_fd(), target.as_fd(), &PathBuf::new(), 0)?;
+        Copy::all(image_dir.as_fd(), made.as_fd())?;
     }
-    std::fs::rename(&unfinished, &path)?;
-    open_dir(&path)
+    match rustix::fs::renameat_with(CWD, unfinished, CWD, path, RenameFlags::NOREPLACE) {
+        Ok(()) => Ok(made),
+        Err(error) => {
+            // Left to the next run where it cannot be done.
+            let _kept = std::fs::remove_dir_all(unfinished);
+            Err(error.into())
+        }
+    }
+}
+
+fn is_empty(dir: &OwnedFd) -> io::Result<bool> {
+    for entry in Dir::read_from(dir)? {
+        if !matches!(entry?.file_name().to_bytes(), b"." | b"..") {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 fn open_dir(path: &Path) -> io::Result<OwnedFd> {
@@ -50,7 +102,12 @@ struct Copy<'a> {
     links: HashMap<(u64, u64), PathBuf>,
 }
 
-impl Copy<'_> {
+impl<'a> Copy<'a> {
+    /// Copies all that is in a directory, and its own attributes.
+    fn all(from: BorrowedFd<'_>, to: BorrowedFd<'a>) -> io::Result<()> {
+        Copy { root: to, links: HashMap::new() }.directory(from, to, &PathBuf::new(), 0)
+    }
+
     fn directory(
         &mut self,
         from: BorrowedFd<'_>,
@@ -176,5 +233,68 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         open_or_fill(dir.path(), "empty", None).unwrap();
         assert_eq!(fs::read_dir(dir.path().join("empty")).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn a_named_volume_is_filled_while_it_is_empty() {
+        let dir = tempfile::tempdir().unwrap();
+        let (image, disk) = (dir.path().join("image"), dir.path().join("disk"));
+        fs::create_dir_all(disk.join("lost+found")).unwrap();
+        fs::create_dir_all(image.join("sub")).unwrap();
+        fs::write(image.join("sub/file"), "text").unwrap();
+        fs::set_permissions(&image, fs::Permissions::from_mode(0o1750)).unwrap();
+        let data = disk.join(VOLUME_DATA);
+        let names = || {
+            let mut names: Vec<_> =
+                fs::read_dir(&disk).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+            names.sort();
+            names
+        };
+        let open = |image: Option<&Path>| {
+            open_named(&disk, "web", image.map(|path| open_dir(path).unwrap())).unwrap()
+        };
+        // Without anything to copy it is there and empty, whatever was left behind.
+        fs::create_dir(disk.join("@web")).unwrap();
+        fs::write(disk.join("@web/junk"), "").unwrap();
+        open(None);
+        assert_eq!(names(), [VOLUME_DATA, "lost+found"]);
+        assert_eq!(
+            (fs::read_dir(&data).unwrap().count(), fs::metadata(&data).unwrap().mode() & 0o7777),
+            (0, 0o755)
+        );
+        // The first that has something fills it in place: others may have it mounted.
+        let inode = fs::metadata(&data).unwrap().ino();
+        open(Some(&image));
+        let meta = fs::metadata(&data).unwrap();
+        assert_eq!((meta.ino(), meta.mode() & 0o7777), (inode, 0o1750));
+        assert_eq!(fs::read_to_string(data.join("sub/file")).unwrap(), "text");
+        // What is not empty is left alone.
+        fs::remove_dir_all(data.join("sub")).unwrap();
+        fs::write(data.join("own"), "kept").unwrap();
+        open(Some(&image));
+        assert_eq!(fs::read_dir(&data).unwrap().count(), 1);
+        // New and filled at once.
+        fs::remove_dir_all(&data).unwrap();
+        open(Some(&image));
+        assert_eq!(fs::read_to_string(data.join("sub/file")).unwrap(), "text");
+        assert_eq!(names(), [VOLUME_DATA, "lost+found"]);
+    }
+
+    #[test]
+    fn a_part_of_a_volume_is_in_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let disk = dir.path();
+        fs::create_dir_all(disk.join("_data/a")).unwrap();
+        fs::write(disk.join("_data/a/file"), "").unwrap();
+        fs::write(disk.join("secret"), "").unwrap();
+        symlink("a", disk.join("_data/inside")).unwrap();
+        symlink("../secret", disk.join("_data/up")).unwrap();
+        symlink("/", disk.join("_data/root")).unwrap();
+        for path in [".", "a", "a/../a/file", "inside/file"] {
+            open_below(disk, path).unwrap();
+        }
+        for path in ["..", "../secret", "up", "root", "/", "/a", "a/../../secret", "missing"] {
+            assert!(open_below(disk, path).is_err(), "{path}");
+        }
     }
 }

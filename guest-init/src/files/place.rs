@@ -5,7 +5,8 @@ use super::error::FilesError;
 use super::thread;
 use crate::container::filesystems;
 use crate::container::root::Root;
-use crate::disks::Tree;
+use crate::container::volume;
+use crate::disks::{self, Tree};
 use crate::mountfd::{self, MountFd};
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{CWD, Mode, OFlags};
@@ -121,6 +122,14 @@ impl Parts {
                     Ok(volume) => MountFd::bind(volume.as_fd(), "")?,
                     Err(rustix::io::Errno::NOENT) => return Ok(()),
                     Err(error) => return Err(error.into()),
+                }
+            }
+            MountSource::Volume { name, subpath, .. } => {
+                let path = subpath.as_deref().unwrap_or(".");
+                match volume::open_below(&disks::named_volume(name), path) {
+                    Ok(volume) => MountFd::bind(volume.as_fd(), "")?,
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+                    Err(error) => return Err(error),
                 }
             }
         };

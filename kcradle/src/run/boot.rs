@@ -3,12 +3,13 @@
 use std::fs::File;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::Path;
 use std::time::Instant;
 
 use anyhow::Context as _;
 use spec::LaunchSpec;
 use spec::launch::DiskSpec;
-use vmm::devices::block::{self, DiskConfig};
+use vmm::devices::block::{self, DiskConfig, DiskError};
 use vmm::devices::vsock::VsockConfig;
 use vmm::{InitrdPart, VmConfig};
 
@@ -74,11 +75,10 @@ pub(crate) fn config(
 
 /// The disks in the order of launch.json, which `pod.json` must have too.
 fn disks(dir: &PodDir, record: &PodRecord, launch: &LaunchSpec) -> Result<Vec<DiskConfig>, Failure> {
-    let same = |(spec, record): (&DiskSpec, &DiskRecord)| {
-        matches!(
-            (spec, record),
-            (DiskSpec::Image, DiskRecord::Image { .. }) | (DiskSpec::Scratch, DiskRecord::Scratch)
-        )
+    let same = |(spec, record): (&DiskSpec, &DiskRecord)| match (spec, record) {
+        (DiskSpec::Image, DiskRecord::Image { .. }) | (DiskSpec::Scratch, DiskRecord::Scratch) => true,
+        (DiskSpec::Volume { name }, DiskRecord::Volume { name: recorded, .. }) => name == recorded,
+        _ => false,
     };
     if launch.disks.len() != record.disks.len() || !launch.disks.iter().zip(&record.disks).all(same) {
         return Err(
@@ -87,7 +87,12 @@ fn disks(dir: &PodDir, record: &PodRecord, launch: &LaunchSpec) -> Result<Vec<Di
     }
     let disk = |(index, record): (usize, &DiskRecord)| match record {
         DiskRecord::Image { extents } => image_disk(extents, &format!("image{index}")),
-        DiskRecord::Scratch => scratch_disk(dir),
+        DiskRecord::Scratch => {
+            let path = dir.scratch();
+            let wrong = || format!("cannot use the writable disk {}", path.display());
+            Ok(writable_disk(&path, "scratch").with_context(wrong)?)
+        }
+        DiskRecord::Volume { name, path } => volume_disk(name, path, &format!("volume{index}")),
     };
     record.disks.iter().enumerate().map(disk).collect()
 }
@@ -111,10 +116,19 @@ fn image_disk(extents: &[Extent], serial: &str) -> Result<DiskConfig, Failure> {
     Ok(DiskConfig::image(extents, serial).context("cannot make the image's disk")?)
 }
 
-fn scratch_disk(dir: &PodDir) -> Result<DiskConfig, Failure> {
-    let path = dir.scratch();
-    let wrong = || format!("cannot use the writable disk {}", path.display());
+/// The disk of a named volume, which one pod can have at a time.
+fn volume_disk(name: &str, path: &Path, serial: &str) -> Result<DiskConfig, Failure> {
+    writable_disk(path, serial).map_err(|error| {
+        if matches!(error.downcast_ref(), Some(DiskError::InUse)) {
+            return Failure::new(format!("volume {name} is in use by another pod"))
+                .hint("a volume's disk has one user at a time: stop the other pod first");
+        }
+        Failure::from(error.context(format!("cannot use volume {name} at {}", path.display())))
+    })
+}
+
+fn writable_disk(path: &Path, serial: &str) -> anyhow::Result<DiskConfig> {
     let flags = nix::libc::O_NOFOLLOW | nix::libc::O_CLOEXEC;
-    let file = File::options().read(true).write(true).custom_flags(flags).open(&path).with_context(wrong)?;
-    Ok(DiskConfig::writable(file, "scratch").with_context(wrong)?)
+    let file = File::options().read(true).write(true).custom_flags(flags).open(path)?;
+    Ok(DiskConfig::writable(file, serial)?)
 }

@@ -218,7 +218,7 @@ pub struct Mount {
 pub fn mounts(spec: &ContainerSpec) -> Vec<Mount> {
     let volume = |mount: &spec::launch::MountSpec| match &mount.source {
         MountSource::Tmpfs { .. } => None,
-        MountSource::Anonymous { name } => Some(Mount {
+        MountSource::Anonymous { name } | MountSource::Volume { name, .. } => Some(Mount {
             r#type: "volume",
             name: name.clone(),
             source: "",
