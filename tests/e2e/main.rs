@@ -9,6 +9,7 @@ mod input_output;
 mod lifecycle;
 mod process;
 mod root_disk;
+mod served;
 mod services;
 mod terminal;
 mod verbs;
