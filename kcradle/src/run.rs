@@ -124,6 +124,7 @@ fn boot_and_attach(
     record: &PodRecord,
     mut launch: LaunchSpec,
 ) -> Result<Outcome, Failure> {
+    let clock = timeline::clock_at(origin);
     raise_descriptor_limit().context("cannot raise the limit on open files")?;
     reserve_descriptors().context("cannot reserve open files")?;
     // A process that is not started needs no variables.
@@ -218,7 +219,7 @@ fn boot_and_attach(
     let _ = events.send(Event::MachineEnded(end));
     let outcome = session.join().ok().flatten().ok_or_else(|| Failure::new("the session's thread failed"))?;
     if args.timeline {
-        let table = timeline::render(&handle.timeline().marks(), args.json);
+        let table = timeline::render(&handle.timeline().marks(), clock, args.json);
         let _ = std::io::stderr().write_all(table.as_bytes());
     }
     Ok(outcome)

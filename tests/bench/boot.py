@@ -39,7 +39,9 @@ class Subject:
         sample = take(self.command, self.environment, self.code, self.output)
         said = sample.pop("stderr")
         if self.timeline:
-            sample["timeline"] = {line["stage"]: line["at"] for line in json.loads(said.splitlines()[-1])}
+            lines = json.loads(said.splitlines()[-1])
+            sample["timeline"] = {line["stage"]: line["at"] for line in lines}
+            sample["power-off"] = next(line["clock"] for line in lines if line["stage"] == "power-off")
         self.after()
         return sample
 

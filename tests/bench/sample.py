@@ -65,4 +65,5 @@ def take(command, environment, code=0, output=b""):
     if written != output:
         raise Failed(f"{' '.join(words)}: wrote {written!r}, not {output!r}")
     return {"wall": (end - start) / 1e6, "cpu": 1000 * (usage.ru_utime + usage.ru_stime),
-            "first": (first - start) / 1e6 if output else None, "faults": usage.ru_minflt, "stderr": said}
+            "first": (first - start) / 1e6 if output else None, "faults": usage.ru_minflt, "end": end / 1e6,
+            "stderr": said}

@@ -31,7 +31,7 @@ pub enum Phase {
     Entered,
     /// The guest has ended.
     Ended,
-    /// All threads are gone, and guest memory is given back.
+    /// All threads are gone.
     Joined,
 }
 

@@ -43,6 +43,8 @@ pub(crate) struct Session {
 struct Progress {
     started: bool,
     record: Option<ExitRecord>,
+    /// The record is on the disk, with whether the pod was told to stop.
+    kept: Option<bool>,
     machine: Option<Result<VmExit, String>>,
     signal: Option<u32>,
     stopped: bool,
@@ -70,7 +72,10 @@ impl Session {
             last_lines: self.console.last_lines(),
         };
         let stopped = outcome.stopped || outcome.record.as_ref().is_some_and(|record| record.stopped);
-        self.keep(&outcome.record, outcome.code(), outcome.error(), stopped);
+        // Most pods have said it all in their record, which is on the disk.
+        if progress.kept != Some(stopped) {
+            self.keep(&outcome.record, outcome.code(), outcome.error(), stopped);
+        }
         drop(self.terminal);
         outcome
     }
@@ -88,7 +93,10 @@ impl Session {
             Event::Final(_) if progress.record.is_some() => {}
             Event::Final(record) => {
                 // The guest powers off once this is on the disk.
-                self.keep(&Some(record.clone()), record.code, None, progress.stopped || record.stopped);
+                let stopped = progress.stopped || record.stopped;
+                if self.keep(&Some(record.clone()), record.code, None, stopped) {
+                    progress.kept = Some(stopped);
+                }
                 progress.record = Some(record);
                 self.send(Frame::final_ack());
             }
@@ -168,12 +176,14 @@ impl Session {
         let _ = self.frames.send(frame);
     }
 
-    fn keep(&mut self, record: &Option<ExitRecord>, code: u8, error: Option<String>, stopped: bool) {
+    /// Writes down how the pod ended; answers whether nothing of it is left to be written.
+    fn keep(&mut self, record: &Option<ExitRecord>, code: u8, error: Option<String>, stopped: bool) -> bool {
         let status = Status::Exited { finished: state::now(), code, record: record.clone(), error };
-        if let Some(state) = &mut self.state
-            && let Err(error) = state.end(status, stopped)
-        {
+        let Some(state) = &mut self.state else { return true };
+        let kept = state.end(status, stopped);
+        if let Err(error) = &kept {
             eprintln!("kcradle: cannot write how the pod ended: {error}");
         }
+        kept.is_ok()
     }
 }

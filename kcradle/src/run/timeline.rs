@@ -1,30 +1,41 @@
 //! What `--timeline` prints: when each stage of the boot was reached, and how long it took.
 
+use std::time::{Duration, Instant};
+
+use rustix::time::{ClockId, clock_gettime};
 use serde::Serialize;
 use vmm::Mark;
 
-/// A line of the timeline. Milliseconds since the program's start, and since the stage before; bytes of a file that
-/// were mapped and copied into guest memory.
+/// A line of the timeline. Milliseconds since the program's start, and since the stage before; in JSON the host's
+/// monotonic clock too, for whoever measures from outside; bytes of a file that were mapped and copied into guest memory.
 #[derive(Debug, Serialize)]
 struct Line {
     stage: &'static str,
     at: f64,
     took: f64,
+    clock: f64,
     #[serde(skip_serializing_if = "Option::is_none")]
     mapped: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     copied: Option<u64>,
 }
 
-/// The timeline as a table, or as one line of JSON.
-pub(crate) fn render(marks: &[Mark], json: bool) -> String {
+/// The host's monotonic clock at `origin`.
+pub(crate) fn clock_at(origin: Instant) -> Duration {
+    let now = Duration::try_from(clock_gettime(ClockId::Monotonic)).unwrap_or_default();
+    now.saturating_sub(origin.elapsed())
+}
+
+/// The timeline as a table, or as one line of JSON. `clock` is [`clock_at`] its beginning.
+pub(crate) fn render(marks: &[Mark], clock: Duration, json: bool) -> String {
     let mut before = 0.0;
+    let millis = |time: Duration| (time.as_secs_f64() * 1e6).round() / 1e3;
     let lines = marks.iter().map(|mark| {
-        let at = (mark.at.as_secs_f64() * 1e6).round() / 1e3;
+        let at = millis(mark.at);
         let took = ((at - before) * 1e3).round() / 1e3;
         before = at;
         let (mapped, copied) = mark.placed.map(|placed| (placed.mapped, placed.copied)).unzip();
-        Line { stage: mark.name, at, took, mapped, copied }
+        Line { stage: mark.name, at, took, clock: millis(clock + mark.at), mapped, copied }
     });
     let lines: Vec<Line> = lines.collect();
     if json {
@@ -40,11 +51,17 @@ pub(crate) fn render(marks: &[Mark], json: bool) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use vmm::Placed;
 
     use super::*;
+
+    #[test]
+    fn the_clock_is_the_hosts() {
+        let clock = || Duration::try_from(clock_gettime(ClockId::Monotonic)).unwrap();
+        let before = clock();
+        let at = clock_at(Instant::now());
+        assert!((before..=clock()).contains(&at));
+    }
 
     #[test]
     fn stages_and_their_times() {
@@ -56,12 +73,16 @@ mod tests {
                      vm-created         1.500     1.500\n\
                      kernel-loaded      2.000     0.500  8192 bytes mapped, 7 copied\n\
                      init              41.250    39.250\n";
-        assert_eq!(render(&marks, false), table);
-        let json: serde_json::Value = serde_json::from_str(&render(&marks, true)).unwrap();
+        assert_eq!(render(&marks, Duration::ZERO, false), table);
+        let json: serde_json::Value =
+            serde_json::from_str(&render(&marks, Duration::from_millis(500), true)).unwrap();
         assert_eq!(
             json[1],
-            serde_json::json!({"stage": "kernel-loaded", "at": 2.0, "took": 0.5, "mapped": 8192, "copied": 7})
+            serde_json::json!({"stage": "kernel-loaded", "at": 2.0, "took": 0.5, "clock": 502.0, "mapped": 8192, "copied": 7})
         );
-        assert_eq!(json[2], serde_json::json!({"stage": "init", "at": 41.25, "took": 39.25}));
+        assert_eq!(
+            json[2],
+            serde_json::json!({"stage": "init", "at": 41.25, "took": 39.25, "clock": 541.25})
+        );
     }
 }
