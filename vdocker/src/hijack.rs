@@ -76,6 +76,11 @@ impl Hijacked {
         Self { read, io: Box::new(io) }
     }
 
+    /// Returns when the client is gone for good; see [`Reader::gone`].
+    pub fn gone(&self) -> impl Future<Output = ()> + 'static {
+        hangup::hangup(self.io.as_fd().try_clone_to_owned())
+    }
+
     /// The two directions. Both borrow the stream only while they are polled.
     pub fn split(self) -> (Reader, Writer) {
         let shared = Rc::new(RefCell::new(self));

@@ -33,6 +33,12 @@ impl Default for ApiVersion {
     }
 }
 
+impl std::fmt::Display for ApiVersion {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "1.{}", self.0)
+    }
+}
+
 impl ApiVersion {
     /// Reads the digits and points after the `/v` of a path.
     ///

@@ -1,0 +1,332 @@
+//! `POST /containers/create`: a container's record, and the directory of its pod.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::time::SystemTime;
+
+use bollard_stubs::models::{self, ContainerConfig, HostConfig, NetworkingConfig};
+use hyper::StatusCode;
+use image::{CatalogError, ImageHandle, StoredImage};
+use pod::make::{self, Blueprint};
+use pod::{Home, MakeError, Package, Staging};
+use serde_json::Value;
+use spec::ContainerSpec;
+use spec::launch::Resources;
+use vdocker::EngineError;
+use vdocker::response::{self, Response};
+
+use super::mounts::{self, Mounts};
+use super::record::{Record, State, Stored, VERSION};
+use super::{Container, lifecycle, merge, names, options, process};
+use crate::context::Context;
+use crate::daemon::Daemon;
+use crate::db::Batch;
+use crate::failure::failed;
+
+/// Bytes of the writable disk where nothing is said; the file is sparse.
+const DISK: u64 = 10 << 30;
+
+/// What a client wants.
+struct Wish {
+    name: Option<String>,
+    config: ContainerConfig,
+    host: HostConfig,
+    networks: NetworkingConfig,
+}
+
+/// `POST /containers/create`.
+pub(super) async fn create(mut context: Context) -> Result<Response, EngineError> {
+    let wish = Wish::read(&mut context).await?;
+    let daemon = Rc::clone(&context.daemon);
+    let id = crate::id::new().map_err(|error| EngineError::Failed(format!("cannot make an id: {error}")))?;
+    let name = match &wish.name {
+        Some(name) => {
+            daemon.containers.take_name(name, &id)?;
+            name.clone()
+        }
+        None => names::made_up(&daemon.containers, &id)?,
+    };
+    let named = Named { daemon: Rc::clone(&daemon), name: Some(name.clone()) };
+    let of_work = id.clone();
+    let warnings = lifecycle::whole(async move {
+        let warnings = make(&daemon, wish, &of_work, name).await?;
+        named.keep();
+        Ok(warnings)
+    });
+    let created = models::ContainerCreateResponse { warnings: warnings.await?, id };
+    response::json(StatusCode::CREATED, &created)
+}
+
+/// A name that is given back where nothing comes of its container.
+struct Named {
+    daemon: Rc<Daemon>,
+    name: Option<String>,
+}
+
+impl Named {
+    fn keep(mut self) {
+        self.name = None;
+    }
+}
+
+impl Drop for Named {
+    fn drop(&mut self) {
+        if let Some(name) = &self.name {
+            self.daemon.containers.free_name(name);
+        }
+    }
+}
+
+impl Wish {
+    async fn read(context: &mut Context) -> Result<Self, EngineError> {
+        let name = context.query.text("name").map(names::checked).transpose()?;
+        if let Some(platform) = context.query.text("platform")
+            && !["linux", "linux/amd64", "linux/x86_64"].contains(&platform)
+        {
+            return Err(EngineError::NotFound(format!(
+                "image with reference was found but its platform (linux/amd64) does not match the specified platform \
+                 ({platform})"
+            )));
+        }
+        let mut body: Value = context.json().await?;
+        for words in ["Cmd", "Entrypoint"] {
+            // Docker takes one word for a list of it.
+            if let Some(word) = body.get(words).and_then(Value::as_str).map(str::to_owned) {
+                body[words] = Value::from(vec![word]);
+            }
+        }
+        let part = |name: &str| body.get(name).filter(|part| !part.is_null()).cloned();
+        let wrong = |error: serde_json::Error| EngineError::BadRequest(format!("invalid JSON: {error}"));
+        let host = part("HostConfig").map(serde_json::from_value).transpose().map_err(wrong)?;
+        let networks = part("NetworkingConfig").map(serde_json::from_value).transpose().map_err(wrong)?;
+        let config: ContainerConfig = match body {
+            Value::Null => return Err(EngineError::BadRequest("config cannot be empty in order to create a container".into())),
+            body => serde_json::from_value(body).map_err(wrong)?,
+        };
+        Ok(Self { name, config, host: host.unwrap_or_default(), networks: networks.unwrap_or_default() })
+    }
+}
+
+async fn make(daemon: &Rc<Daemon>, wish: Wish, id: &str, name: String) -> Result<Vec<String>, EngineError> {
+    let Wish { mut config, mut host, mut networks, .. } = wish;
+    let warnings = options::check(&host)?;
+    let wanted = config.image.clone().unwrap_or_default();
+    let (image, handle) = find_image(daemon, &wanted).await?;
+    merge::with_image(&mut config, &image.config.config);
+    let words = merge::words(&config);
+    let Some((path, args)) = words.split_first() else {
+        return Err(EngineError::BadRequest("no command specified".into()));
+    };
+    process::check(&config)?;
+    fill(&mut config, &mut host, id);
+    join_networks(daemon, &mut networks, &host, &name, id)?;
+    let mounts = mounts::prepare(daemon, &config, &host).await?;
+    let mut spec = process::spec(&handle, &config, &host, &mounts, &name)?;
+    spec.mounts.extend(mounts.specs.iter().cloned());
+    spec.mounts.sort_by_key(|mount| mount.guest_path.matches('/').count());
+    write_pod(daemon, id, spec, &host, &mounts, handle).await?;
+    let record = Record {
+        version: VERSION,
+        id: id.to_owned(),
+        name,
+        created: SystemTime::now(),
+        image: wanted,
+        image_id: image.id.to_string(),
+        manifest: image.manifest.map(|digest| digest.to_string()).unwrap_or_default(),
+        path: path.clone(),
+        args: args.to_vec(),
+        config,
+        host_config: host,
+        networks,
+        mounts: mounts.points,
+    };
+    let container = Container::new(Stored { record, state: State::default() });
+    let mut batch = Batch::default();
+    container.keep(&mut batch)?;
+    daemon.events.push(&mut batch, container.event("create", &[]));
+    daemon.db.commit(batch).await?;
+    daemon.containers.add(&container);
+    Ok(warnings)
+}
+
+/// The image that a name or an id means.
+async fn find_image(daemon: &Daemon, wanted: &str) -> Result<(StoredImage, ImageHandle), EngineError> {
+    let (images, name) = (daemon.images.clone(), wanted.to_owned());
+    let found = daemon.blocking(move || {
+        let image = images.image(&name)?;
+        let handle = images.open_image(&image, &name)?;
+        Ok((image, handle))
+    });
+    match found.await? {
+        Ok((image, Some(handle))) => Ok((image, handle)),
+        Ok((_, None)) => Err(EngineError::NotFound(format!("No such image: {wanted}"))),
+        Err(CatalogError::NoImage(name)) => Err(EngineError::NotFound(format!("No such image: {}", tagged(&name)))),
+        Err(error @ CatalogError::Reference(_)) => {
+            Err(EngineError::BadRequest(format!("invalid reference format: {error}")))
+        }
+        Err(error) => Err(failed(&error)),
+    }
+}
+
+/// Docker names the tag that it looked for.
+fn tagged(name: &str) -> String {
+    let last = name.rsplit('/').next().unwrap_or_default();
+    if last.contains([':', '@']) { name.to_owned() } else { format!("{name}:latest") }
+}
+
+/// What inspect shows although the client left it out.
+fn fill(config: &mut ContainerConfig, host: &mut HostConfig, id: &str) {
+    if config.hostname.as_deref().unwrap_or_default().is_empty() {
+        config.hostname = Some(id[..12].to_owned());
+    }
+    for flag in [
+        &mut config.attach_stdin,
+        &mut config.attach_stdout,
+        &mut config.attach_stderr,
+        &mut config.tty,
+        &mut config.open_stdin,
+        &mut config.stdin_once,
+        &mut host.auto_remove,
+        &mut host.privileged,
+        &mut host.publish_all_ports,
+        &mut host.readonly_rootfs,
+    ] {
+        flag.get_or_insert_default();
+    }
+    config.domainname.get_or_insert_default();
+    for number in [&mut host.memory, &mut host.nano_cpus, &mut host.cpu_shares, &mut host.cpu_quota, &mut host.cpu_period] {
+        number.get_or_insert_default();
+    }
+    let or = |text: &mut Option<String>, value: &str| {
+        if text.as_deref().unwrap_or_default().is_empty() {
+            *text = Some(value.to_owned());
+        }
+    };
+    or(&mut host.network_mode, "default");
+    if host.network_mode.as_deref() == Some("default") {
+        host.network_mode = Some("bridge".to_owned());
+    }
+    or(&mut host.ipc_mode, "private");
+    or(&mut host.runtime, "cradle");
+    if host.shm_size.unwrap_or_default() == 0 {
+        host.shm_size = i64::try_from(image::container::SHM_SIZE).ok();
+    }
+    let policy = host.restart_policy.get_or_insert_default();
+    let name = policy.name.unwrap_or(models::RestartPolicyNameEnum::EMPTY);
+    policy.name = Some(if name == models::RestartPolicyNameEnum::EMPTY { models::RestartPolicyNameEnum::NO } else { name });
+    policy.maximum_retry_count.get_or_insert_default();
+    let log = host.log_config.get_or_insert_default();
+    or(&mut log.typ, "json-file");
+    log.config.get_or_insert_default();
+    host.memory_swappiness = None;
+}
+
+/// Finds the networks that the container is to be on, and what is known of it there.
+fn join_networks(
+    daemon: &Daemon,
+    networks: &mut NetworkingConfig,
+    host: &HostConfig,
+    name: &str,
+    id: &str,
+) -> Result<(), EngineError> {
+    let mode = host.network_mode.clone().unwrap_or_default();
+    let mut endpoints: HashMap<String, models::EndpointSettings> = HashMap::new();
+    for (wanted, endpoint) in networks.endpoints_config.take().unwrap_or_default() {
+        let wanted = if wanted == "default" { "bridge".to_owned() } else { wanted };
+        endpoints.insert(daemon.networks.find(&wanted)?.name, endpoint);
+    }
+    if endpoints.is_empty() {
+        endpoints.insert(daemon.networks.find(&mode)?.name, models::EndpointSettings::default());
+    }
+    for (network, endpoint) in &mut endpoints {
+        let network = daemon.networks.find(network)?;
+        endpoint.network_id = Some(network.id);
+        endpoint.dns_names = Some(
+            std::iter::once(name.to_owned())
+                .chain(endpoint.aliases.clone().unwrap_or_default())
+                .chain([id[..12].to_owned()])
+                .collect(),
+        );
+    }
+    networks.endpoints_config = Some(endpoints);
+    Ok(())
+}
+
+/// Makes the directory of the pod.
+async fn write_pod(
+    daemon: &Rc<Daemon>,
+    id: &str,
+    container: ContainerSpec,
+    host: &HostConfig,
+    mounts: &Mounts,
+    handle: ImageHandle,
+) -> Result<(), EngineError> {
+    let volumes: BTreeMap<String, PathBuf> = mounts
+        .points
+        .iter()
+        .filter_map(|point| point.name.clone())
+        .map(|name| (name.clone(), daemon.volumes.disk(&name)))
+        .collect();
+    let resources = Resources { cpu: process::cpus(host)?, mem: process::memory(host) };
+    let (network, disk_size) = (process::network(host)?, disk_size(host)?);
+    let (id, dir) = (id.to_owned(), daemon.pods.root().join(id));
+    let (home, package, images) = (daemon.config.home.clone(), daemon.config.package.clone(), daemon.images.clone());
+    let made = daemon.blocking(move || {
+        let blueprint = Blueprint {
+            id,
+            resources,
+            disk_size,
+            images: vec![&handle],
+            containers: vec![container],
+            volumes: volumes.into_iter().collect(),
+            labels: BTreeMap::new(),
+            restart: pod::RestartPolicy::No,
+            network,
+        };
+        put(blueprint, &dir, &home, &package, &images)
+    });
+    made.await?.map_err(|error| failed(&error))
+}
+
+fn put(
+    blueprint: Blueprint<'_>,
+    dir: &std::path::Path,
+    home: &Home,
+    package: &Package,
+    images: &image::Store,
+) -> Result<(), MakeError> {
+    let staging = Staging::begin(dir)?;
+    blueprint.write(staging, home, package)?.put(images)?;
+    Ok(())
+}
+
+/// Bytes of the writable disk: `size` among the options of the storage, as in 20G.
+fn disk_size(host: &HostConfig) -> Result<u64, EngineError> {
+    let Some(text) = host.storage_opt.as_ref().and_then(|options| options.get("size")) else { return Ok(DISK) };
+    let wrong = || EngineError::BadRequest(format!("invalid size: '{text}'"));
+    let digits = text.trim_end_matches(|letter: char| letter.is_ascii_alphabetic());
+    let shift = match text[digits.len()..].to_ascii_lowercase().as_str() {
+        "" | "b" => 0,
+        "k" | "kb" => 10,
+        "m" | "mb" => 20,
+        "g" | "gb" => 30,
+        "t" | "tb" => 40,
+        _ => return Err(wrong()),
+    };
+    let bytes = digits.parse::<u64>().ok().and_then(|number| number.checked_mul(1 << shift)).ok_or_else(wrong)?;
+    if !((16 << 20)..=(1 << 44)).contains(&bytes) {
+        return Err(wrong());
+    }
+    Ok(bytes.next_multiple_of(4096))
+}
+
+/// A container of an image, as the pod's guest is told of it.
+pub(super) fn container_of(
+    handle: &ImageHandle,
+    reference: &str,
+    overrides: &image::ContainerOverrides,
+) -> Result<ContainerSpec, EngineError> {
+    make::container(&[handle], 0, reference, overrides)
+        .map_err(|error| EngineError::BadRequest(crate::failure::chain(&error)))
+}

@@ -1,0 +1,253 @@
+//! The mounts of a container to be: volumes with and without a name, and memory file systems, from `Binds`, `Mounts`,
+//! `Tmpfs` and the paths of `Volumes`. The host's own files cannot be mounted.
+
+use std::collections::BTreeMap;
+
+use bollard_stubs::models::{self, ContainerConfig, HostConfig, MountPoint, MountPointTypeEnum, MountTypeEnum};
+use spec::launch::{MountSource, MountSpec};
+use vdocker::EngineError;
+
+use crate::daemon::Daemon;
+use crate::volume::{self, Wanted};
+
+/// What is mounted, as clients see it and as the guest does it.
+#[derive(Debug, Default)]
+pub(super) struct Mounts {
+    /// Volumes and memory file systems of `Mounts`: what inspect shows.
+    pub(super) points: Vec<MountPoint>,
+    /// The same, and what the guest mounts beside.
+    pub(super) specs: Vec<MountSpec>,
+    /// Options as `--tmpfs` has them.
+    pub(super) tmpfs: Vec<String>,
+}
+
+/// A mount that is asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Wish {
+    Volume(VolumeWish),
+    Tmpfs { options: String },
+}
+
+/// A volume that is asked for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct VolumeWish {
+    /// `None`: one of the container's own.
+    name: Option<String>,
+    /// A path in it.
+    subpath: Option<String>,
+    no_copy: bool,
+    read_only: bool,
+    /// As the client wrote it.
+    mode: String,
+    labels: BTreeMap<String, String>,
+    options: BTreeMap<String, String>,
+}
+
+/// Finds what is to be mounted, and makes the volumes that are missing.
+///
+/// # Errors
+/// [`EngineError::BadRequest`] for what cannot be mounted, and those of making volumes.
+pub(super) async fn prepare(
+    daemon: &Daemon,
+    config: &ContainerConfig,
+    host: &HostConfig,
+) -> Result<Mounts, EngineError> {
+    let mut mounts = Mounts::default();
+    for (target, wish) in wishes(config, host)? {
+        match wish {
+            Wish::Tmpfs { options } => mounts.tmpfs.push(format!("{target}:{options}").trim_end_matches(':').to_owned()),
+            Wish::Volume(wish) => {
+                let VolumeWish { name, subpath, no_copy, read_only, mode, labels, options } = wish;
+                let volume = volume::create(daemon, Wanted { name, labels, options }).await?;
+                mounts.points.push(MountPoint {
+                    typ: Some(MountPointTypeEnum::VOLUME),
+                    name: Some(volume.name.clone()),
+                    source: Some(daemon.volumes.dir(&volume.name).join("_data").display().to_string()),
+                    destination: Some(target.clone()),
+                    driver: Some("local".to_owned()),
+                    mode: Some(mode),
+                    rw: Some(!read_only),
+                    propagation: Some(String::new()),
+                });
+                let source = MountSource::Volume { name: volume.name, subpath, no_copy };
+                mounts.specs.push(MountSpec { guest_path: target, source, read_only });
+            }
+        }
+    }
+    Ok(mounts)
+}
+
+/// What is asked for at which path; each path once.
+fn wishes(config: &ContainerConfig, host: &HostConfig) -> Result<BTreeMap<String, Wish>, EngineError> {
+    let mut wishes = BTreeMap::new();
+    let mut add = |target: &str, wish: Wish| {
+        let target = clean(target)?;
+        match wishes.insert(target.clone(), wish) {
+            None => Ok(()),
+            Some(_) => Err(bad(format!("Duplicate mount point: {target}"))),
+        }
+    };
+    for bind in host.binds.iter().flatten() {
+        let (target, wish) = bind_wish(bind)?;
+        add(&target, wish)?;
+    }
+    for mount in host.mounts.iter().flatten() {
+        add(mount.target.as_deref().unwrap_or_default(), mount_wish(mount)?)?;
+    }
+    for (target, options) in host.tmpfs.iter().flatten() {
+        add(target, Wish::Tmpfs { options: options.clone() })?;
+    }
+    // Of the paths without a name those are passed over at which something else is wanted.
+    for target in config.volumes.iter().flatten().map(|(target, _)| target) {
+        wishes.entry(clean(target)?).or_insert(Wish::Volume(VolumeWish::default()));
+    }
+    Ok(wishes)
+}
+
+fn bad(text: impl Into<String>) -> EngineError {
+    EngineError::BadRequest(text.into())
+}
+
+/// `NAME:/path[:options]` and `/path`, as in `-v`.
+fn bind_wish(bind: &str) -> Result<(String, Wish), EngineError> {
+    let parts: Vec<_> = bind.split(':').collect();
+    let (source, target, mode) = match parts.as_slice() {
+        [target] => (None, *target, ""),
+        [source, target] => (Some(*source), *target, ""),
+        [source, target, mode] => (Some(*source), *target, *mode),
+        _ => return Err(bad(format!("invalid volume specification: '{bind}'"))),
+    };
+    if source.is_some_and(|source| source.is_empty() || target.is_empty()) {
+        return Err(bad(format!("invalid volume specification: '{bind}'")));
+    }
+    if let Some(source) = source.filter(|source| source.starts_with(['/', '.', '~'])) {
+        return Err(host_path(source));
+    }
+    let known = ["", "rw", "ro", "z", "Z", "nocopy"];
+    if let Some(option) = mode.split(',').find(|option| !known.contains(option)) {
+        return Err(bad(format!("invalid mode: {option}")));
+    }
+    let has = |wanted: &str| mode.split(',').any(|option| option == wanted);
+    let wish = VolumeWish {
+        name: source.map(str::to_owned),
+        read_only: has("ro"),
+        no_copy: has("nocopy"),
+        mode: if mode.is_empty() { "z" } else { mode }.to_owned(),
+        ..VolumeWish::default()
+    };
+    Ok((target.to_owned(), Wish::Volume(wish)))
+}
+
+/// The host's files are another machine's for the microVM, and for a client at the other end of a network.
+fn host_path(source: &str) -> EngineError {
+    bad(format!(
+        "invalid mount config for type \"bind\": {source}: directories of the host cannot be mounted into a microVM yet; \
+         use a volume, or `docker cp`"
+    ))
+}
+
+fn mount_wish(mount: &models::Mount) -> Result<Wish, EngineError> {
+    let read_only = mount.read_only.unwrap_or_default();
+    let source = mount.source.clone().filter(|source| !source.is_empty());
+    match mount.typ.unwrap_or(MountTypeEnum::EMPTY) {
+        MountTypeEnum::TMPFS => {
+            if source.is_some() {
+                return Err(bad("invalid mount config for type \"tmpfs\": field Source must not be specified"));
+            }
+            let options = mount.tmpfs_options.clone().unwrap_or_default();
+            let size = options.size_bytes.filter(|size| *size > 0).map(|size| format!("size={size}"));
+            let mode = options.mode.filter(|mode| *mode > 0).map(|mode| format!("mode={mode:o}"));
+            let read_only = read_only.then(|| "ro".to_owned());
+            let options: Vec<_> = [size, mode, read_only].into_iter().flatten().collect();
+            Ok(Wish::Tmpfs { options: options.join(",") })
+        }
+        MountTypeEnum::VOLUME => {
+            let options = mount.volume_options.clone().unwrap_or_default();
+            let driver = options.driver_config.unwrap_or_default();
+            let named = driver.name.unwrap_or_default();
+            if !["", "local"].contains(&named.as_str()) {
+                return Err(EngineError::NotFound(format!("plugin \"{named}\" not found")));
+            }
+            Ok(Wish::Volume(VolumeWish {
+                name: source,
+                subpath: options.subpath.filter(|path| !path.is_empty()),
+                no_copy: options.no_copy.unwrap_or_default(),
+                labels: options.labels.unwrap_or_default().into_iter().collect(),
+                options: driver.options.unwrap_or_default().into_iter().collect(),
+                read_only,
+                mode: "z".to_owned(),
+            }))
+        }
+        MountTypeEnum::BIND => Err(host_path(&source.unwrap_or_default())),
+        kind => Err(bad(format!("mount type '{kind}' is not supported"))),
+    }
+}
+
+/// An absolute path other than the root, without doubled or trailing slashes.
+fn clean(target: &str) -> Result<String, EngineError> {
+    if !target.starts_with('/') {
+        return Err(bad(format!("invalid mount path: '{target}' mount path must be absolute")));
+    }
+    let parts: Vec<_> = target.split('/').filter(|part| !part.is_empty() && *part != ".").collect();
+    if parts.is_empty() {
+        return Err(bad("invalid mount config: invalid specification: destination can't be '/'"));
+    }
+    if parts.contains(&"..") || target.contains('\0') {
+        return Err(bad(format!("invalid mount path: '{target}'")));
+    }
+    Ok(format!("/{}", parts.join("/")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn asked(host: &str, volumes: &[&str]) -> Result<BTreeMap<String, Wish>, String> {
+        let volumes = volumes.iter().map(|path| ((*path).to_owned(), Default::default())).collect();
+        let config = ContainerConfig { volumes: Some(volumes), ..ContainerConfig::default() };
+        wishes(&config, &serde_json::from_str(host).unwrap()).map_err(|error| error.to_string())
+    }
+
+    fn name_at<'w>(wishes: &'w BTreeMap<String, Wish>, path: &str) -> (Option<&'w str>, bool) {
+        match &wishes[path] {
+            Wish::Volume(wish) => (wish.name.as_deref(), wish.read_only),
+            Wish::Tmpfs { .. } => panic!("{path} is no volume"),
+        }
+    }
+
+    #[test]
+    fn volumes_are_found_in_all_forms() {
+        let host = r#"{"Binds":["data:/var/lib//data/","conf:/etc/conf:ro"],
+            "Mounts":[{"Type":"volume","Target":"/anon"},{"Type":"volume","Source":"v","Target":"/v","ReadOnly":true},
+                      {"Type":"tmpfs","Target":"/run","TmpfsOptions":{"SizeBytes":1024,"Mode":448}}],
+            "Tmpfs":{"/tmp":"size=1m"}}"#;
+        let wishes = asked(host, &["/image", "/v"]).unwrap();
+        assert_eq!(name_at(&wishes, "/var/lib/data"), (Some("data"), false));
+        assert_eq!(name_at(&wishes, "/etc/conf"), (Some("conf"), true));
+        assert_eq!(name_at(&wishes, "/anon"), (None, false));
+        assert_eq!(name_at(&wishes, "/v"), (Some("v"), true));
+        assert_eq!(name_at(&wishes, "/image"), (None, false));
+        assert_eq!(wishes["/run"], Wish::Tmpfs { options: "size=1024,mode=700".into() });
+        assert_eq!(wishes["/tmp"], Wish::Tmpfs { options: "size=1m".into() });
+    }
+
+    #[test]
+    fn what_cannot_be_mounted_is_refused() {
+        for (host, words) in [
+            (r#"{"Binds":["/srv:/srv"]}"#, "directories of the host"),
+            (r#"{"Binds":["./x:/srv"]}"#, "directories of the host"),
+            (r#"{"Mounts":[{"Type":"bind","Source":"/x","Target":"/y"}]}"#, "directories of the host"),
+            (r#"{"Binds":["a:b:c:d"]}"#, "invalid volume specification"),
+            (r#"{"Binds":["a:relative"]}"#, "must be absolute"),
+            (r#"{"Binds":["a:/"]}"#, "can't be '/'"),
+            (r#"{"Binds":["a:/x/../y"]}"#, "invalid mount path"),
+            (r#"{"Binds":["a:/x:bogus"]}"#, "invalid mode"),
+            (r#"{"Binds":["a:/x","b:/x/"]}"#, "Duplicate mount point: /x"),
+            (r#"{"Mounts":[{"Type":"tmpfs","Source":"a","Target":"/x"}]}"#, "Source must not"),
+            (r#"{"Mounts":[{"Type":"image","Target":"/x"}]}"#, "not supported"),
+        ] {
+            let error = asked(host, &[]).unwrap_err();
+            assert!(error.contains(words), "{host}: {error}");
+        }
+    }
+}

@@ -1,0 +1,276 @@
+//! What of a creation's `HostConfig` a pod can do: each field is honoured, ignored with a warning, or refused
+//! (docs/docker-api.md, "Containers", has the table).
+
+use bollard_stubs::models::{HostConfig, MountTypeEnum, RestartPolicyNameEnum};
+use vdocker::EngineError;
+
+/// The least memory of a container in bytes, as Docker has it.
+const MIN_MEMORY: i64 = 6 << 20;
+
+/// The period of CPU limits in microseconds where the client names none.
+const DEFAULT_PERIOD: i64 = 100_000;
+
+/// Checks a `HostConfig`, and answers what the client is warned of.
+///
+/// # Errors
+/// [`EngineError::BadRequest`] for what makes no sense or cannot be done.
+pub(super) fn check(host: &HostConfig) -> Result<Vec<String>, EngineError> {
+    refuse(host)?;
+    check_restart(host)?;
+    check_security(host)?;
+    if let Some(memory) = host.memory.filter(|memory| *memory != 0)
+        && memory < MIN_MEMORY
+    {
+        return Err(bad("Minimum memory limit allowed is 6MB"));
+    }
+    if host.memory_swap.is_some_and(|swap| swap > 0 && host.memory.unwrap_or_default() == 0) {
+        return Err(bad("You should always set the Memory limit when using Memoryswap limit, see usage"));
+    }
+    if host.memory_swap.is_some_and(|swap| swap > 0 && swap < host.memory.unwrap_or_default()) {
+        return Err(bad("Minimum memoryswap limit should be larger than memory limit, see usage"));
+    }
+    if host.shm_size.is_some_and(|size| size < 0) {
+        return Err(bad("SHM size can not be less than 0"));
+    }
+    cpu_millis(host)?;
+    Ok(warnings(host))
+}
+
+fn bad(text: impl Into<String>) -> EngineError {
+    EngineError::BadRequest(text.into())
+}
+
+/// What is asked for and would be missed.
+fn refuse(host: &HostConfig) -> Result<(), EngineError> {
+    let mode = |mode: &Option<String>| mode.clone().unwrap_or_default();
+    let shares = |mode: &str| mode == "host" || mode.starts_with("container:");
+    let any = |list: Option<usize>| list.is_some_and(|length| length > 0);
+    let (pid, ipc, uts) = (mode(&host.pid_mode), mode(&host.ipc_mode), mode(&host.uts_mode));
+    let refusals = [
+        ("Devices", any(host.devices.as_ref().map(Vec::len)), "devices of the host cannot be given to a microVM"),
+        ("DeviceRequests", any(host.device_requests.as_ref().map(Vec::len)), "devices of the host cannot be given to a microVM"),
+        ("DeviceCgroupRules", any(host.device_cgroup_rules.as_ref().map(Vec::len)), "devices of the host cannot be given to a microVM"),
+        ("Links", any(host.links.as_ref().map(Vec::len)), "links are not supported: use a network"),
+        ("VolumesFrom", any(host.volumes_from.as_ref().map(Vec::len)), "volumes of another container cannot be shared: name the volumes"),
+        ("GroupAdd", any(host.group_add.as_ref().map(Vec::len)), "supplementary groups are those of the image's /etc/group"),
+        ("Sysctls", any(host.sysctls.as_ref().map(std::collections::HashMap::len)), "kernel parameters of a pod cannot be set"),
+        ("PidMode", shares(&pid), "a microVM has processes of its own"),
+        ("IpcMode", shares(&ipc), "a microVM has memory of its own"),
+        ("UTSMode", shares(&uts), "a microVM has a host name of its own"),
+        ("NetworkMode", mode(&host.network_mode).starts_with("container:"), "containers cannot share a network stack: each has a microVM of its own"),
+    ];
+    if let Some((field, _, why)) = refusals.iter().find(|(_, is_wanted, _)| *is_wanted) {
+        return Err(bad(format!("HostConfig.{field}: {why}")));
+    }
+    let runtime = mode(&host.runtime);
+    if !["", "cradle", "runc", "io.containerd.runc.v2"].contains(&runtime.as_str()) {
+        return Err(bad(format!("unknown or invalid runtime name: {runtime}")));
+    }
+    let isolation = host.isolation.map(|isolation| isolation.to_string()).unwrap_or_default();
+    if !["", "default"].contains(&isolation.as_str()) {
+        return Err(bad(format!("invalid isolation '{isolation}' on linux")));
+    }
+    let driver = mode(&host.volume_driver);
+    if !["", "local"].contains(&driver.as_str()) {
+        return Err(EngineError::NotFound(format!("error looking up volume plugin {driver}: plugin \"{driver}\" not found")));
+    }
+    let logger = host.log_config.as_ref().and_then(|log| log.typ.clone()).unwrap_or_default();
+    if !["", "json-file", "local"].contains(&logger.as_str()) {
+        return Err(bad(format!("logger: no log driver named '{logger}' is registered")));
+    }
+    for mount in host.mounts.iter().flatten() {
+        let kind = mount.typ.unwrap_or(MountTypeEnum::EMPTY);
+        if !matches!(kind, MountTypeEnum::TMPFS | MountTypeEnum::VOLUME | MountTypeEnum::BIND) {
+            return Err(bad(format!("mount type '{kind}' is not supported")));
+        }
+    }
+    Ok(())
+}
+
+fn check_restart(host: &HostConfig) -> Result<(), EngineError> {
+    let Some(policy) = &host.restart_policy else { return Ok(()) };
+    let name = policy.name.unwrap_or(RestartPolicyNameEnum::EMPTY);
+    let count = policy.maximum_retry_count.unwrap_or_default();
+    let restarts = !matches!(name, RestartPolicyNameEnum::EMPTY | RestartPolicyNameEnum::NO);
+    if restarts && host.auto_remove.unwrap_or_default() {
+        return Err(bad("can't create 'AutoRemove' container with restart policy"));
+    }
+    if count < 0 {
+        return Err(bad("invalid restart policy: maximum retry count cannot be negative"));
+    }
+    if count > 0 && name != RestartPolicyNameEnum::ON_FAILURE {
+        return Err(bad("invalid restart policy: maximum retry count can only be used with 'on-failure'"));
+    }
+    Ok(())
+}
+
+/// Whether set-user-id programs are kept from raising privileges.
+pub(super) fn no_new_privileges(host: &HostConfig) -> bool {
+    let wanted = |option: &String| ["no-new-privileges", "no-new-privileges:true", "no-new-privileges=true"].contains(&option.as_str());
+    host.security_opt.iter().flatten().any(wanted)
+}
+
+fn check_security(host: &HostConfig) -> Result<(), EngineError> {
+    for option in host.security_opt.iter().flatten() {
+        let (name, value) = option.split_once(['=', ':']).unwrap_or((option, ""));
+        let is_known = match name {
+            "no-new-privileges" => ["", "true", "false"].contains(&value),
+            "seccomp" | "apparmor" | "label" | "systempaths" | "writable-cgroups" => !value.is_empty(),
+            _ => false,
+        };
+        if !is_known {
+            return Err(bad(format!("invalid --security-opt 2: {option:?}")));
+        }
+    }
+    Ok(())
+}
+
+/// The limit of CPU time in thousandths of one CPU.
+///
+/// # Errors
+/// [`EngineError::BadRequest`] for numbers that contradict each other, and more CPUs than the host has.
+pub(super) fn cpu_millis(host: &HostConfig) -> Result<Option<u64>, EngineError> {
+    let (nanos, quota, period) = (
+        host.nano_cpus.unwrap_or_default(),
+        host.cpu_quota.unwrap_or_default(),
+        host.cpu_period.unwrap_or_default(),
+    );
+    let cpus = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let positive = |number: i64| u64::try_from(number).ok().filter(|number| *number > 0);
+    if nanos != 0 {
+        if quota != 0 || period != 0 {
+            return Err(bad("Conflicting options: Nano CPUs and CPU Period or Quota cannot both be set"));
+        }
+        let most = u64::try_from(cpus).unwrap_or(1).saturating_mul(1_000_000_000);
+        return match positive(nanos).filter(|nanos| *nanos <= most) {
+            Some(nanos) => Ok(Some(nanos.div_ceil(1_000_000))),
+            None => Err(bad(format!(
+                "range of CPUs is from 0.01 to {cpus}.00, as there are only {cpus} CPUs available"
+            ))),
+        };
+    }
+    if period != 0 && !(1000..=1_000_000).contains(&period) {
+        return Err(bad("CPU cfs period can not be less than 1ms (i.e. 1000) or larger than 1s (i.e. 1000000)"));
+    }
+    if quota > 0 && quota < 1000 {
+        return Err(bad("CPU cfs quota can not be less than 1ms (i.e. 1000)"));
+    }
+    let period = if period == 0 { DEFAULT_PERIOD } else { period };
+    Ok(positive(quota).map(|quota| quota.saturating_mul(1000).div_ceil(period.unsigned_abs())))
+}
+
+/// What is asked for and not missed: limits of a host that a microVM has otherwise.
+fn warnings(host: &HostConfig) -> Vec<String> {
+    let set = |number: Option<i64>| number.is_some_and(|number| number != 0);
+    let text = |text: &Option<String>| text.as_deref().is_some_and(|text| !text.is_empty());
+    let any = |length: Option<usize>| length.is_some_and(|length| length > 0);
+    let throttles = [
+        &host.blkio_device_read_bps,
+        &host.blkio_device_write_bps,
+        &host.blkio_device_read_iops,
+        &host.blkio_device_write_iops,
+    ];
+    let ignored = [
+        ("CpuShares", set(host.cpu_shares)),
+        ("CpuRealtimePeriod", set(host.cpu_realtime_period)),
+        ("CpuRealtimeRuntime", set(host.cpu_realtime_runtime)),
+        ("CpusetCpus", text(&host.cpuset_cpus)),
+        ("CpusetMems", text(&host.cpuset_mems)),
+        ("CpuCount", set(host.cpu_count)),
+        ("CpuPercent", set(host.cpu_percent)),
+        ("IOMaximumIOps", set(host.io_maximum_iops)),
+        ("IOMaximumBandwidth", set(host.io_maximum_bandwidth)),
+        ("BlkioWeight", host.blkio_weight.is_some_and(|weight| weight != 0)),
+        ("BlkioWeightDevice", any(host.blkio_weight_device.as_ref().map(Vec::len))),
+        ("BlkioDevice…", throttles.iter().any(|list| any(list.as_ref().map(Vec::len)))),
+        ("KernelMemoryTCP", set(host.kernel_memory_tcp)),
+        ("MemoryReservation", set(host.memory_reservation)),
+        ("MemorySwappiness", host.memory_swappiness.is_some_and(|value| value >= 0)),
+        ("OomKillDisable", host.oom_kill_disable.unwrap_or_default()),
+        ("OomScoreAdj", set(host.oom_score_adj)),
+        ("CgroupParent", text(&host.cgroup_parent)),
+        ("CgroupnsMode", host.cgroupns_mode.is_some_and(|mode| mode.to_string() == "host")),
+        ("Init", host.init.unwrap_or_default()),
+    ];
+    let mut warnings: Vec<_> = ignored
+        .iter()
+        .filter(|(_, is_set)| *is_set)
+        .map(|(field, _)| format!("HostConfig.{field} is ignored: the container has a microVM of its own."))
+        .collect();
+    let swap = host.memory_swap.unwrap_or_default();
+    if swap > 0 && swap != host.memory.unwrap_or_default() {
+        warnings.push("A pod has no swap: the limit of memory and swap is the limit of memory.".into());
+    }
+    let publishes = host.publish_all_ports.unwrap_or_default()
+        || host.port_bindings.iter().flatten().any(|(_, bindings)| bindings.iter().flatten().next().is_some());
+    if publishes {
+        warnings.push("Published ports are recorded, and not forwarded yet.".into());
+    }
+    if host.network_mode.as_deref() == Some("host") {
+        warnings.push("A pod does not have the host's network.".into());
+    }
+    warnings
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn host(json: &str) -> HostConfig {
+        serde_json::from_str(json).unwrap()
+    }
+
+    #[test]
+    fn what_the_client_sends_by_itself_is_no_cause_for_warnings() {
+        let sent = r#"{"Binds":null,"ContainerIDFile":"","LogConfig":{"Type":"","Config":{}},"NetworkMode":"default",
+            "PortBindings":{},"RestartPolicy":{"Name":"no","MaximumRetryCount":0},"AutoRemove":true,"VolumeDriver":"",
+            "VolumesFrom":null,"ConsoleSize":[0,0],"CapAdd":null,"CapDrop":null,"CgroupnsMode":"","Dns":[],
+            "DnsOptions":[],"DnsSearch":[],"ExtraHosts":null,"GroupAdd":null,"IpcMode":"","Cgroup":"","Links":null,
+            "OomScoreAdj":0,"PidMode":"","Privileged":false,"PublishAllPorts":false,"ReadonlyRootfs":false,
+            "SecurityOpt":null,"UTSMode":"","UsernsMode":"","ShmSize":0,"Isolation":"","CpuShares":0,"Memory":0,
+            "NanoCpus":0,"CgroupParent":"","BlkioWeight":0,"BlkioWeightDevice":[],"BlkioDeviceReadBps":[],
+            "BlkioDeviceWriteBps":[],"BlkioDeviceReadIOps":[],"BlkioDeviceWriteIOps":[],"CpuPeriod":0,"CpuQuota":0,
+            "CpuRealtimePeriod":0,"CpuRealtimeRuntime":0,"CpusetCpus":"","CpusetMems":"","Devices":[],
+            "DeviceCgroupRules":null,"DeviceRequests":null,"MemoryReservation":0,"MemorySwap":0,"MemorySwappiness":-1,
+            "OomKillDisable":false,"PidsLimit":0,"Ulimits":[],"CpuCount":0,"CpuPercent":0,"IOMaximumIOps":0,
+            "IOMaximumBandwidth":0,"MaskedPaths":null,"ReadonlyPaths":null}"#;
+        assert_eq!(check(&host(sent)), Ok(Vec::new()));
+    }
+
+    #[test]
+    fn what_would_be_missed_is_refused() {
+        for (json, words) in [
+            (r#"{"Devices":[{"PathOnHost":"/dev/null"}]}"#, "Devices"),
+            (r#"{"Links":["db:db"]}"#, "links are not supported"),
+            (r#"{"VolumesFrom":["x"]}"#, "VolumesFrom"),
+            (r#"{"PidMode":"host"}"#, "PidMode"),
+            (r#"{"IpcMode":"container:x"}"#, "IpcMode"),
+            (r#"{"NetworkMode":"container:x"}"#, "NetworkMode"),
+            (r#"{"Runtime":"kata"}"#, "unknown or invalid runtime name: kata"),
+            (r#"{"Isolation":"hyperv"}"#, "invalid isolation"),
+            (r#"{"LogConfig":{"Type":"syslog"}}"#, "no log driver named 'syslog'"),
+            (r#"{"Memory":1024}"#, "Minimum memory limit"),
+            (r#"{"MemorySwap":1024}"#, "always set the Memory limit"),
+            (r#"{"NanoCpus":900000000000}"#, "range of CPUs is from 0.01"),
+            (r#"{"NanoCpus":1,"CpuQuota":1}"#, "Conflicting options"),
+            (r#"{"CpuQuota":1}"#, "CPU cfs quota"),
+            (r#"{"AutoRemove":true,"RestartPolicy":{"Name":"always"}}"#, "can't create 'AutoRemove'"),
+            (r#"{"RestartPolicy":{"Name":"always","MaximumRetryCount":2}}"#, "maximum retry count"),
+            (r#"{"SecurityOpt":["bogus"]}"#, "invalid --security-opt 2"),
+            (r#"{"Mounts":[{"Type":"npipe"}]}"#, "npipe"),
+        ] {
+            let error = check(&host(json)).unwrap_err().to_string();
+            assert!(error.contains(words), "{json}: {error}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_missed_is_ignored_with_a_warning() {
+        let warnings = check(&host(r#"{"CpuShares":2,"CpusetCpus":"0","PublishAllPorts":true,"Init":true}"#)).unwrap();
+        assert_eq!(warnings.len(), 4, "{warnings:?}");
+        assert_eq!(cpu_millis(&host(r#"{"CpuQuota":50000}"#)), Ok(Some(500)));
+        assert_eq!(cpu_millis(&host(r#"{"NanoCpus":500000000}"#)), Ok(Some(500)));
+        assert_eq!(cpu_millis(&host("{}")), Ok(None));
+        assert!(no_new_privileges(&host(r#"{"SecurityOpt":["no-new-privileges"]}"#)));
+    }
+}

@@ -1,0 +1,103 @@
+//! What a daemon finds when it starts: containers that run, have ended meanwhile, or are half made or half removed.
+
+use std::collections::BTreeSet;
+use std::rc::Rc;
+
+use pod::process;
+
+use super::record::Status;
+use super::{Container, remove, restart, run, start};
+use crate::daemon::Daemon;
+use crate::failure::{chain, report};
+use crate::pods::client;
+use crate::pods::feed::Feed;
+use crate::pods::process::Process;
+
+/// Makes what is recorded agree with what runs, and starts what is to be started.
+pub(crate) async fn reconcile(daemon: &Rc<Daemon>) {
+    let containers = daemon.containers.all();
+    for container in &containers {
+        match container.status() {
+            Status::Removing => finish_removal(daemon, container).await,
+            _ => find(daemon, container).await,
+        }
+    }
+    remove_strangers(daemon).await;
+    // Oldest first, as they were started.
+    for container in containers.into_iter().rev() {
+        if !container.is_running() && !container.life.borrow().removed && restart::is_due_at_start(&container) {
+            let daemon = Rc::clone(daemon);
+            tokio::task::spawn_local(async move {
+                if let Err(error) = start::start(&daemon, &container).await {
+                    report("cannot start a container", &error);
+                }
+            });
+        }
+    }
+}
+
+async fn finish_removal(daemon: &Rc<Daemon>, container: &Rc<Container>) {
+    let _operation = container.operation.lock().await;
+    if let Err(error) = remove::take_away(daemon, container, true).await {
+        report("cannot remove a container", &error);
+    }
+}
+
+/// Looks for the process of a container's pod.
+async fn find(daemon: &Rc<Daemon>, container: &Rc<Container>) {
+    let Ok(dir) = daemon.pods.of(&container.id) else { return };
+    let adopted = daemon.blocking(move || process::adopt(&dir)).await;
+    match adopted {
+        Ok(Ok(Some(found))) if found.is_held() => {
+            // It was read by requests to the daemon before this one.
+            let ended = daemon.blocking(move || {
+                let _killed = found.kill();
+                let _ended = found.wait();
+            });
+            if let Err(error) = ended.await {
+                report("cannot end a held pod", &error);
+            }
+            run::missed(daemon, container).await;
+        }
+        Ok(Ok(Some(found))) => match Process::new(found) {
+            Ok(process) => adopt(daemon, container, process).await,
+            Err(error) => report("cannot watch a pod", &error),
+        },
+        Ok(Ok(None)) => run::missed(daemon, container).await,
+        Ok(Err(error)) => eprintln!("kcradle: cannot look at the pod of {}: {}", container.id, chain(&error)),
+        Err(error) => report("cannot look at a pod", &error),
+    }
+}
+
+/// Goes on with a run that a daemon before this one has started.
+async fn adopt(daemon: &Rc<Daemon>, container: &Rc<Container>, process: Process) {
+    let Ok(dir) = daemon.pods.of(&container.id) else { return };
+    let process = Rc::new(process);
+    container.is_reachable.set(true);
+    container.process.replace(Some(Rc::clone(&process)));
+    let events = start::follow(async move { Feed::open(client::connect(&dir)?).await });
+    let beginning =
+        if container.is_running() { run::Beginning::Recorded } else { run::Beginning::Unrecorded };
+    let (daemon, container) = (Rc::clone(daemon), Rc::clone(container));
+    tokio::task::spawn_local(async move {
+        run::attend(&daemon, &container, &process, events, beginning).await;
+    });
+}
+
+/// Removes directories without a record: of containers whose creation was not acknowledged.
+async fn remove_strangers(daemon: &Rc<Daemon>) {
+    let known: BTreeSet<String> = daemon.containers.all().iter().map(|container| container.id.clone()).collect();
+    let root = daemon.pods.root().to_owned();
+    let found = daemon.blocking(move || {
+        let entries = std::fs::read_dir(root).into_iter().flatten().flatten();
+        entries.filter_map(|entry| entry.file_name().into_string().ok()).collect::<Vec<_>>()
+    });
+    for name in found.await.unwrap_or_default() {
+        let is_id = name.len() == 64 && name.bytes().all(|byte| byte.is_ascii_hexdigit());
+        if is_id && !known.contains(&name) {
+            if let Err(error) = remove::remove_pod(daemon, &name).await {
+                report("cannot remove what is left of a container", &error);
+            }
+        }
+    }
+}

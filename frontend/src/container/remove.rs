@@ -1,0 +1,159 @@
+//! The removal of a container: its pod, its record, and the volumes that nobody named.
+
+use std::io;
+use std::rc::Rc;
+
+use pod::{LockError, PodDir, PodLock};
+use vdocker::EngineError;
+
+use super::Container;
+use super::record::Status;
+use super::stop;
+use crate::daemon::Daemon;
+use crate::db::{Batch, Table};
+use crate::failure::{chain, failed, report};
+
+/// How to remove a container.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Options {
+    /// Also where it runs: it is killed.
+    pub(super) force: bool,
+    /// Its anonymous volumes too.
+    pub(super) volumes: bool,
+}
+
+/// Removes a container.
+///
+/// # Errors
+/// [`EngineError::Conflict`] where it runs, or is being removed.
+pub(super) async fn remove(
+    daemon: &Rc<Daemon>,
+    container: &Rc<Container>,
+    options: Options,
+) -> Result<(), EngineError> {
+    if container.is_running() {
+        if !options.force {
+            return Err(running(container));
+        }
+        match stop::kill(daemon, container, vdocker::signal::KILL).await {
+            // It may have ended by itself.
+            Ok(()) | Err(EngineError::Conflict(_)) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    if container.status() == Status::Removing {
+        return Err(in_progress(container));
+    }
+    let _operation = container.operation.lock().await;
+    if container.life.borrow().removed {
+        // A container that is removed at its end is gone by now, which is what the client wants.
+        return if options.force { Ok(()) } else { Err(missing(container)) };
+    }
+    if container.is_running() {
+        return Err(running(container));
+    }
+    take_away(daemon, container, options.volumes).await
+}
+
+/// Removes a container that is removed when it has ended. Where that fails, it stays and can be removed by hand.
+pub(super) async fn at_end(daemon: &Rc<Daemon>, container: &Rc<Container>) {
+    // Whoever stops it holds the operation until it has ended: the end does not wait for that.
+    let (daemon, container) = (Rc::clone(daemon), Rc::clone(container));
+    tokio::task::spawn_local(async move {
+        let _operation = container.operation.lock().await;
+        if container.life.borrow().removed || container.is_running() {
+            return;
+        }
+        if let Err(error) = take_away(&daemon, &container, true).await {
+            report("cannot remove a container that has ended", &error);
+        }
+    });
+}
+
+/// Removes a container that does not run; its operation is held.
+pub(super) async fn take_away(
+    daemon: &Rc<Daemon>,
+    container: &Rc<Container>,
+    volumes: bool,
+) -> Result<(), EngineError> {
+    // A daemon that is killed from here on goes on with it when it is back.
+    container.change(daemon, |life| life.state.status = Status::Removing, []).await?;
+    daemon.held.release(&container.id).await;
+    if let Err(error) = remove_pod(daemon, &container.id).await {
+        let text = error.to_string();
+        let dead = |life: &mut super::Life| (life.state.status, life.state.error) = (Status::Dead, text);
+        container.change(daemon, dead, []).await?;
+        return Err(error);
+    }
+    let mut batch = Batch::default();
+    batch.delete(Table::Containers, &container.id);
+    daemon.events.push(&mut batch, container.event("destroy", &[]));
+    daemon.db.commit(batch).await?;
+    daemon.containers.remove(container);
+    super::exec::forget(daemon, container);
+    container.waiting.borrow_mut().clear();
+    container.life.send_modify(|life| life.removed = true);
+    if volumes {
+        remove_volumes(daemon, container).await;
+    }
+    Ok(())
+}
+
+/// Removes the directory of a pod that does not run, and lets go of its images.
+pub(super) async fn remove_pod(daemon: &Rc<Daemon>, id: &str) -> Result<(), EngineError> {
+    let dir = daemon.pods.of(id).map_err(|error| failed(&error))?;
+    let images = daemon.images.clone();
+    daemon.blocking(move || {
+        remove_directory(&dir)?;
+        images.remove_root(dir.path()).map_err(|error| failed(&error))
+    })
+    .await?
+}
+
+fn remove_directory(dir: &PodDir) -> Result<(), EngineError> {
+    let lock = match PodLock::take(&dir.lock()) {
+        Ok(lock) => Some(lock),
+        Err(LockError::Lock { source, .. }) if source.kind() == io::ErrorKind::NotFound => None,
+        Err(error) => return Err(failed(&error)),
+    };
+    if lock.is_none() && !dir.path().exists() {
+        return Ok(());
+    }
+    dir.remove().map_err(|error| failed(&error))?;
+    Ok(())
+}
+
+/// Removes the volumes that the container alone had and nobody named.
+async fn remove_volumes(daemon: &Daemon, container: &Container) {
+    let names: Vec<_> = container.record.borrow().mounts.iter().filter_map(|mount| mount.name.clone()).collect();
+    for name in names {
+        let is_anonymous = daemon.volumes.get(&name).is_some_and(|volume| volume.is_anonymous());
+        if !is_anonymous || !crate::volume::users(daemon, &name).is_empty() {
+            continue;
+        }
+        if let Err(error) = crate::volume::remove(daemon, &name).await {
+            eprintln!("kcradle: cannot remove volume {name}: {}", chain(&error));
+        }
+    }
+}
+
+fn running(container: &Container) -> EngineError {
+    let (name, state) = (container.name(), container.status());
+    EngineError::Conflict(match state {
+        Status::Paused => {
+            format!("cannot remove container \"/{name}\": container is paused and must be unpaused first")
+        }
+        state => format!(
+            "cannot remove container \"/{name}\": container is {}: stop the container before removing or force remove",
+            state.word()
+        ),
+    })
+}
+
+fn in_progress(container: &Container) -> EngineError {
+    EngineError::Conflict(format!("removal of container {} is already in progress", container.name()))
+}
+
+fn missing(container: &Container) -> EngineError {
+    EngineError::NotFound(format!("No such container: {}", container.id))
+}

@@ -1,0 +1,250 @@
+//! A run of a container, from the start of its pod's process to its end: what happens in it is told, and what it came to
+//! is kept.
+
+use std::rc::Rc;
+use std::time::{Duration, SystemTime};
+
+use pod::end::{self, End};
+use tokio::sync::{mpsc, oneshot};
+use vdocker::EngineError;
+
+use super::record::Status;
+use super::{Container, exec, health, remove, restart, start};
+use crate::daemon::Daemon;
+use crate::failure::{chain, report};
+use crate::pods::feed::PodEvent;
+use crate::pods::process::Process;
+
+/// The exit code of a container whose virtual machine was killed.
+const KILLED: i64 = 137;
+
+/// The exit code of a container that could not be started, where the guest does not say.
+const NOT_STARTED: i64 = 128;
+
+/// What pods tell and the daemon tells itself, at its own time and with what it knows.
+const OWN: [&str; 7] = ["start", "die", "kill", "stop", "restart", "attach", "update"];
+
+/// Where a start's outcome is told.
+pub(super) type Acknowledge = oneshot::Sender<Result<(), EngineError>>;
+
+/// How a run ended.
+#[derive(Debug)]
+struct Outcome {
+    code: i64,
+    oom_killed: bool,
+    /// Why the program could not be executed, or the pod failed.
+    error: String,
+    /// The program was never executed.
+    failed: bool,
+    started: Option<SystemTime>,
+    finished: SystemTime,
+    /// A user asked for it, inside of the pod.
+    stopped: bool,
+}
+
+/// What is known of a run's beginning.
+pub(super) enum Beginning {
+    /// This daemon has started it, and somebody waits for the program to run.
+    Awaited(Acknowledge),
+    /// A daemon before this one has started it, and was killed before it could write that down.
+    Unrecorded,
+    /// It is on the disk.
+    Recorded,
+}
+
+/// Attends to a run until it is over.
+pub(super) async fn attend(
+    daemon: &Rc<Daemon>,
+    container: &Rc<Container>,
+    process: &Process,
+    mut events: mpsc::Receiver<PodEvent>,
+    mut beginning: Beginning,
+) {
+    let told = daemon.events.times_of(&container.id);
+    // Ends when the pod does.
+    while let Some(event) = events.recv().await {
+        if event.action == "start" {
+            match std::mem::replace(&mut beginning, Beginning::Recorded) {
+                Beginning::Awaited(acknowledge) => {
+                    let begun = begin(daemon, container, process.pid()).await;
+                    // The client may be gone.
+                    let _heard = acknowledge.send(begun);
+                }
+                Beginning::Unrecorded => {
+                    if let Err(error) = begin(daemon, container, process.pid()).await {
+                        report("cannot keep that a container runs", &error);
+                    }
+                }
+                Beginning::Recorded => {}
+            }
+        } else if !told.contains(&event.time_nano) {
+            forward(daemon, container, &event).await;
+        }
+    }
+    process.ended().await;
+    container.is_reachable.set(false);
+    container.process.replace(None);
+    let outcome = outcome(daemon, container).await;
+    exec::ended(daemon, container);
+    match beginning {
+        Beginning::Awaited(acknowledge) if outcome.failed => {
+            let error = if outcome.error.is_empty() { "the container did not start".to_owned() } else { outcome.error };
+            let kept = container.change(daemon, |life| start::fail(life, error.clone(), outcome.code), []).await;
+            if let Err(error) = kept {
+                report("cannot keep how a start failed", &error);
+            }
+            let _heard = acknowledge.send(Err(EngineError::BadRequest(error)));
+        }
+        Beginning::Awaited(acknowledge) => {
+            // It started, and its end overtook the news.
+            let begun = begin(daemon, container, process.pid()).await;
+            let _heard = acknowledge.send(begun);
+            over(daemon, container, outcome).await;
+        }
+        Beginning::Unrecorded | Beginning::Recorded => over(daemon, container, outcome).await,
+    }
+}
+
+/// Catches up with a container whose pod does not run, when the daemon starts.
+pub(super) async fn missed(daemon: &Rc<Daemon>, container: &Rc<Container>) {
+    let state = container.state();
+    if state.status == Status::Restarting {
+        return restart::schedule(daemon, container, Duration::ZERO);
+    }
+    let outcome = outcome(daemon, container).await;
+    if container.is_running() {
+        return over(daemon, container, outcome).await;
+    }
+    // A run that is not on the disk: the daemon was killed before it could write it down.
+    let is_unrecorded = outcome.started.is_some_and(|started| state.finished.is_none_or(|before| started > before));
+    let has_not_run = matches!(state.status, Status::Created | Status::Exited);
+    if has_not_run && is_unrecorded && !outcome.failed && state.error.is_empty() {
+        if let Err(error) = begin(daemon, container, 0).await {
+            report("cannot keep that a container has run", &error);
+        }
+        over(daemon, container, outcome).await;
+    }
+}
+
+/// Keeps that a container runs.
+async fn begin(daemon: &Daemon, container: &Container, pid: u32) -> Result<(), EngineError> {
+    let health = health::starting(container);
+    let begun = container.change(
+        daemon,
+        |life| {
+            let state = &mut life.state;
+            state.status = Status::Running;
+            (state.pid, state.started) = (pid, Some(SystemTime::now()));
+            (state.exit_code, state.oom_killed) = (0, false);
+            state.error.clear();
+            life.health = health;
+        },
+        [container.event("start", &[])],
+    );
+    Ok(begun.await?)
+}
+
+/// Tells of what happens in a pod.
+async fn forward(daemon: &Rc<Daemon>, container: &Rc<Container>, event: &PodEvent) {
+    if OWN.contains(&event.action.as_str()) {
+        return;
+    }
+    if event.action == "exec_die" {
+        exec::died(daemon, event.attributes());
+    }
+    if event.action.starts_with("health_status") {
+        health::refresh(daemon, container).await;
+    }
+    let own = container.attributes();
+    let more: Vec<_> = event
+        .attributes()
+        .iter()
+        .filter(|(name, _)| !own.contains_key(*name))
+        .map(|(name, value)| (name.as_str(), value.as_str()))
+        .collect();
+    let mut told = container.event(&event.action, &more);
+    // By its time it is known again by a daemon that is started anew.
+    (told.time, told.time_nano) = (event.time_nano / 1_000_000_000, event.time_nano);
+    container.tell_of(daemon, told).await;
+}
+
+/// How the pod ended, from its directory.
+async fn outcome(daemon: &Daemon, container: &Container) -> Outcome {
+    let failure = |error: String| Outcome {
+        code: NOT_STARTED,
+        oom_killed: false,
+        error,
+        failed: true,
+        started: None,
+        finished: SystemTime::now(),
+        stopped: false,
+    };
+    let dir = match daemon.pods.of(&container.id) {
+        Ok(dir) => dir,
+        Err(error) => return failure(chain(&error)),
+    };
+    let ended = match daemon.blocking(move || end::of(&dir)).await {
+        Ok(Ok(ended)) => ended,
+        Ok(Err(error)) => return failure(chain(&error)),
+        Err(error) => return failure(chain(&error)),
+    };
+    let ended = match ended {
+        End::NotStarted(words) => return failure(words),
+        End::Ended(ended) => ended,
+    };
+    let time = |nanos: u64| SystemTime::UNIX_EPOCH + Duration::from_nanos(nanos);
+    let started = Some(time(ended.started));
+    let finished = ended.finished.map_or_else(SystemTime::now, time);
+    let stopped = ended.stopped;
+    let Some(exit) = ended.record.as_ref().and_then(|record| record.containers.first()) else {
+        // The machine ended without the guest's word: it was killed, or failed.
+        let error = ended.error.unwrap_or_default();
+        let code = if error.is_empty() { KILLED } else { i64::from(ended.code) };
+        return Outcome { code, oom_killed: false, failed: !error.is_empty(), error, started, finished, stopped };
+    };
+    Outcome {
+        code: exit.code.into(),
+        oom_killed: exit.oom_killed,
+        error: exit.error.clone().unwrap_or_default(),
+        failed: exit.error.is_some(),
+        started,
+        finished,
+        stopped,
+    }
+}
+
+/// Keeps how a run ended, and does what follows from that.
+async fn over(daemon: &Rc<Daemon>, container: &Rc<Container>, outcome: Outcome) {
+    let before = container.state();
+    let lasted = before.started.and_then(|started| outcome.finished.duration_since(started).ok());
+    let lasted = lasted.unwrap_or_default();
+    let is_stopped = before.stopped || outcome.stopped;
+    let restarts = restart::is_due(container, outcome.code, is_stopped);
+    let (code, seconds) = (outcome.code.to_string(), lasted.as_secs().to_string());
+    let mut events = Vec::new();
+    if outcome.oom_killed {
+        events.push(container.event("oom", &[]));
+    }
+    events.push(container.event("die", &[("exitCode", &code), ("execDuration", &seconds)]));
+    let kept = container.change(
+        daemon,
+        |life| {
+            let state = &mut life.state;
+            state.status = if restarts { Status::Restarting } else { Status::Exited };
+            (state.exit_code, state.oom_killed) = (outcome.code, outcome.oom_killed);
+            (state.error, state.pid) = (outcome.error, 0);
+            (state.finished, state.stopped) = (Some(outcome.finished), is_stopped);
+            life.exits += 1;
+            life.health = life.health.take().map(health::stopped);
+        },
+        events,
+    );
+    if let Err(error) = kept.await {
+        report("cannot keep how a container ended", &error);
+    }
+    if restarts {
+        restart::schedule(daemon, container, lasted);
+    } else if container.is_removed_at_end() {
+        remove::at_end(daemon, container).await;
+    }
+}

@@ -1,0 +1,156 @@
+//! Pods of containers that do not run, booted to read or write their files: held, so that no program runs in them. Requests
+//! share one, and it stays for a moment after the last.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::time::Duration;
+
+use pod::{PodDir, Starting};
+use vdocker::EngineError;
+
+use super::process::{Process, shutdown};
+use crate::container::Container;
+use crate::daemon::Daemon;
+use crate::failure::failed;
+
+/// How long a held pod stays after its last request.
+const LINGER: Duration = Duration::from_secs(3);
+
+/// How long it may take to end in order.
+const PATIENCE: Duration = Duration::from_secs(15);
+
+/// The pods that are held.
+#[derive(Default)]
+pub(crate) struct HeldPods(RefCell<HashMap<String, Rc<Held>>>);
+
+/// A pod that is held.
+struct Held {
+    dir: PodDir,
+    process: Process,
+    users: Cell<usize>,
+}
+
+/// A pod that answers requests, for as long as this lives.
+pub(crate) struct Reached {
+    pub(crate) dir: PodDir,
+    guard: Option<Guard>,
+}
+
+/// A request to a held pod.
+struct Guard {
+    daemon: Rc<Daemon>,
+    id: String,
+    held: Rc<Held>,
+}
+
+impl Reached {
+    /// Whether the container's own program does not run in it.
+    pub(crate) fn is_held(&self) -> bool {
+        self.guard.is_some()
+    }
+}
+
+/// The pod of a container: the one that runs, or one that is held.
+///
+/// # Errors
+/// The container is being removed, or its pod does not boot.
+pub(crate) async fn reach(daemon: &Rc<Daemon>, container: &Rc<Container>) -> Result<Reached, EngineError> {
+    let dir = daemon.pods.of(&container.id).map_err(|error| failed(&error))?;
+    if container.is_reachable.get() {
+        return Ok(Reached { dir, guard: None });
+    }
+    let _operation = container.operation.lock().await;
+    if container.life.borrow().removed {
+        return Err(EngineError::NotFound(format!("No such container: {}", container.id)));
+    }
+    if container.is_reachable.get() {
+        return Ok(Reached { dir, guard: None });
+    }
+    let known = daemon.held.0.borrow().get(&container.id).cloned();
+    let held = match known {
+        Some(held) => held,
+        None => boot(daemon, &container.id, &dir).await?,
+    };
+    held.users.set(held.users.get() + 1);
+    let guard = Guard { daemon: Rc::clone(daemon), id: container.id.clone(), held };
+    Ok(Reached { dir, guard: Some(guard) })
+}
+
+async fn boot(daemon: &Rc<Daemon>, id: &str, dir: &PodDir) -> Result<Rc<Held>, EngineError> {
+    let (of_thread, program) = (dir.clone(), daemon.pods.program().to_owned());
+    let spawned = daemon.blocking(move || Starting::begin(&of_thread, true)?.spawn(&program)).await?;
+    let process = Process::new(spawned.map_err(|error| failed(&error))?).map_err(|error| failed(&error))?;
+    let held = Rc::new(Held { dir: dir.clone(), process, users: Cell::new(0) });
+    daemon.held.0.borrow_mut().insert(id.to_owned(), Rc::clone(&held));
+    let (daemon, id, watched) = (Rc::clone(daemon), id.to_owned(), Rc::clone(&held));
+    tokio::task::spawn_local(async move {
+        watched.process.ended().await;
+        daemon.held.forget(&id, &watched);
+    });
+    Ok(held)
+}
+
+impl HeldPods {
+    /// Ends the held pod of a container, if there is one: before it is started or removed.
+    pub(crate) async fn release(&self, id: &str) {
+        let held = self.0.borrow().get(id).cloned();
+        if let Some(held) = held {
+            held.end().await;
+            self.forget(id, &held);
+        }
+    }
+
+    /// Ends all of them.
+    pub(crate) async fn release_all(&self) {
+        let ids: Vec<_> = self.0.borrow().keys().cloned().collect();
+        for id in ids {
+            self.release(&id).await;
+        }
+    }
+
+    fn forget(&self, id: &str, held: &Rc<Held>) {
+        let mut pods = self.0.borrow_mut();
+        if pods.get(id).is_some_and(|known| Rc::ptr_eq(known, held)) {
+            pods.remove(id);
+        }
+    }
+}
+
+impl Held {
+    /// Ends it in order, so that what was written is on its disk.
+    async fn end(&self) {
+        let orderly = async {
+            // One that cannot be reached ends by the limit.
+            let _asked = shutdown(&self.dir).await;
+            self.process.ended().await;
+        };
+        if tokio::time::timeout(PATIENCE, orderly).await.is_err() {
+            self.process.kill();
+            self.process.ended().await;
+        }
+    }
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        let users = self.held.users.get() - 1;
+        self.held.users.set(users);
+        if users > 0 {
+            return;
+        }
+        let (daemon, id, held) = (Rc::clone(&self.daemon), std::mem::take(&mut self.id), Rc::clone(&self.held));
+        tokio::task::spawn_local(async move {
+            tokio::select! {
+                () = tokio::time::sleep(LINGER) => {}
+                () = daemon.open.closing() => {}
+            }
+            let Some(container) = daemon.containers.by_id(&id) else { return };
+            let _operation = container.operation.lock().await;
+            let is_same = daemon.held.0.borrow().get(&id).is_some_and(|known| Rc::ptr_eq(known, &held));
+            if is_same && held.users.get() == 0 {
+                daemon.held.release(&id).await;
+            }
+        });
+    }
+}
