@@ -244,8 +244,9 @@ fn health(rest: &str) -> Result<Value, ChangeError> {
     Ok(Value::Object(check))
 }
 
-/// A duration as Go writes it: `1m30s`, `500ms`.
-fn nanoseconds(text: &str) -> Option<i64> {
+/// A duration as Go writes it, `1m30s` or `500ms`, in nanoseconds; `None` for anything else.
+#[must_use]
+pub fn nanoseconds(text: &str) -> Option<i64> {
     let mut total = 0_f64;
     let mut rest = text;
     while !rest.is_empty() {

@@ -54,4 +54,6 @@ pub use registry::{
 pub use resolve::{PullPolicy, ResolveError, ResolveOptions, Resolved, resolve};
 pub use save::{Archive, SaveError};
 pub use source::{Origin, Source, SourceError};
-pub use store::{CatalogError, ImageSummary, Lease, Pruned, Removed, Store, StoreError, StoredImage, Use};
+pub use store::{
+    CatalogError, ImageSummary, Lease, ManifestInfo, Pruned, Removed, Store, StoreError, StoredImage, Use,
+};

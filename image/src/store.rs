@@ -24,7 +24,7 @@ use std::io::{self, Read};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
-pub use catalog::{CatalogError, StoredImage};
+pub use catalog::{CatalogError, ManifestInfo, StoredImage};
 pub use delete::{Removed, Use};
 pub use gc::Pruned;
 pub use lock::Lease;

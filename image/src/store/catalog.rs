@@ -8,6 +8,7 @@ use super::{ImageRecord, Store, StoreError, TagRecord};
 use crate::config::ImageConfig;
 use crate::digest::Digest;
 use crate::handle::ImageHandle;
+use crate::manifest;
 use crate::reference::{Reference, ReferenceError};
 
 /// An image of the store.
@@ -31,6 +32,21 @@ pub struct StoredImage {
     pub size: u64,
     /// When it got its last name, in seconds since 1970.
     pub tagged: Option<u64>,
+}
+
+/// What is known of an image's manifest.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ManifestInfo {
+    /// Its digest.
+    pub digest: Digest,
+    /// Its media type.
+    pub media_type: String,
+    /// Its length in bytes.
+    pub size: u64,
+    /// Bytes of all that it names, and of itself.
+    pub content: u64,
+    /// Whether all of that is in the store.
+    pub whole: bool,
 }
 
 /// Why a text means no image of the store, or what was asked of it cannot be done.
@@ -126,6 +142,21 @@ impl Store {
         let (manifest, index) = known;
         self.put_tag(&TagRecord { reference: name.to_string(), image, manifest, index })?;
         Ok(image)
+    }
+
+    /// What is known of an image's manifest; `None` where it has none.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub fn manifest_info(&self, image: &StoredImage) -> Result<Option<ManifestInfo>, StoreError> {
+        let Some(digest) = image.manifest else { return Ok(None) };
+        let Some(bytes) = self.document("manifests", digest)? else { return Ok(None) };
+        let Some(manifest) = self.manifest(digest)? else { return Ok(None) };
+        let layers: u64 = manifest.layers.iter().map(|layer| layer.size).fold(0, u64::saturating_add);
+        let size = bytes.len() as u64;
+        let content = layers.saturating_add(size).saturating_add(image.json.len() as u64);
+        let whole = self.whole_manifest(image.id)?.is_some();
+        Ok(Some(ManifestInfo { digest, media_type: manifest::media_type(&bytes), size, content, whole }))
     }
 
     /// What a text means, as Docker reads it: a whole id, a name, the beginning of an id.
