@@ -221,3 +221,27 @@ fn disk_records(
         volumes.iter().map(|(name, path)| DiskRecord::Volume { name: name.clone(), path: path.clone() });
     images.chain(scratch).chain(volumes).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_are_random_and_of_the_form_that_guests_know() {
+        let (one, two) = (new_id().unwrap(), new_id().unwrap());
+        assert_ne!(one, two);
+        for id in [one, two] {
+            assert!(
+                id.len() == 64 && id.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')),
+                "{id}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_container_of_an_image_that_is_not_there_is_refused() {
+        let overrides = ContainerOverrides { name: "web".to_owned(), ..ContainerOverrides::default() };
+        let error = container(&[], 0, "busybox", &overrides).unwrap_err();
+        assert!(matches!(error, MakeError::NoSuchImage(name) if name == "web"));
+    }
+}

@@ -79,10 +79,12 @@ impl Starting {
     /// The pod runs, or its files cannot be written.
     pub fn begin(dir: &PodDir, hold: bool) -> Result<Self, StartError> {
         let lock = PodLock::take(&dir.lock())?;
-        match hold {
-            true => settle(dir)?,
+        if hold {
+            settle(dir)?;
+        } else {
             // How an earlier run ended must not be taken for the end of this one.
-            false => remove(&dir.state())?,
+            remove(&dir.state())?;
+            remove(&dir.run_log())?;
         }
         let listener = SocketDir::open(dir)
             .and_then(|sockets| sockets.bind(socket::DOCKER))

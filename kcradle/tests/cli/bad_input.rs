@@ -149,3 +149,19 @@ fn a_running_pod_is_left_alone() {
     assert!(host.good(&["ls"]).contains("Created"));
     host.good(&["rm", "pod"]);
 }
+
+#[test]
+fn a_frontends_way_to_run_a_pod_is_no_users() {
+    let host = Host::new();
+    host.summon("pod", &[], &[]);
+    let error = host.refused(&["run", "--served", "pod"], 125);
+    assert!(error.contains("pod/lock: the descriptor is another file's"), "{error}");
+    let lock = fs::File::options().write(true).open(host.path("pod/lock")).unwrap();
+    let output = host.command(&["run", "--served", "pod"]).stdout(lock).output().unwrap();
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert!(error.contains("cannot take docker.sock from standard input"), "{error}");
+    for option in ["--restart=always", "--supervised=1"] {
+        assert_eq!(host.kcradle(&["run", "--served", option, "pod"]).code, Some(125));
+        assert_eq!(host.kcradle(&["run", "--hold", option, "pod"]).code, Some(125));
+    }
+}

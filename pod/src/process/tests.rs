@@ -39,6 +39,9 @@ fn running(dir: &PodDir, pid: u32) -> PodState {
 #[test]
 fn a_start_that_is_given_up_frees_the_pod_and_breaks_connections() {
     let (_parent, dir, _) = pod("");
+    std::fs::write(dir.run_log(), "of an earlier run").unwrap();
+    drop(Starting::begin(&dir, false).unwrap());
+    assert_eq!(end::of(&dir).unwrap(), End::NotStarted("the pod's process ended before it ran".to_owned()));
     let starting = Starting::begin(&dir, false).unwrap();
     assert!(matches!(Starting::begin(&dir, false), Err(StartError::Lock(LockError::Held))));
     let mut early = SocketDir::open(&dir).unwrap().connect(socket::DOCKER).unwrap();
