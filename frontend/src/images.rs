@@ -1,0 +1,121 @@
+//! `/images` and what belongs to them: the store's images under Docker's routes, words and status codes.
+
+mod archive;
+mod delete;
+mod glob;
+mod inspect;
+mod job;
+mod list;
+mod make;
+mod manifests;
+mod pull;
+mod push;
+mod refused;
+mod registry;
+mod stream;
+
+use std::collections::BTreeMap;
+use std::sync::atomic::AtomicBool;
+
+use hyper::Method;
+use image::config::RunConfig;
+use image::{CatalogError, Login, Registries, ResolveOptions, StoredImage};
+use vdocker::EngineError;
+
+use crate::context::Context;
+use crate::events::Event;
+use crate::failure::failed;
+use crate::routes::{Route, route};
+
+/// All routes.
+pub(crate) fn routes() -> Vec<Route> {
+    let mut routes = vec![
+        route(Method::GET, "images/json", list::list),
+        route(Method::POST, "images/create", pull::create),
+        route(Method::POST, "images/load", archive::load),
+        route(Method::POST, "images/prune", delete::prune),
+        route(Method::GET, "images/get", archive::save_names),
+        route(Method::GET, "images/{name}/get", archive::save_one),
+        route(Method::GET, "images/{name}/json", inspect::inspect),
+        route(Method::GET, "images/{name}/history", inspect::history),
+        route(Method::POST, "images/{name}/push", push::push),
+        route(Method::POST, "images/{name}/tag", inspect::tag),
+        route(Method::DELETE, "images/{name}", delete::delete),
+        route(Method::POST, "commit", make::commit),
+        route(Method::POST, "auth", registry::auth),
+        route(Method::GET, "distribution/{name}/json", registry::distribution),
+    ];
+    routes.extend(refused::routes());
+    routes
+}
+
+/// What of a daemon's settings work on images needs, and what ends it.
+#[derive(Clone)]
+struct Settings {
+    registries: Registries,
+    login: Login,
+}
+
+impl Settings {
+    /// The daemon's, with the login that the client sends.
+    fn of(context: &Context) -> Result<Self, EngineError> {
+        let header = context.headers.get("x-registry-auth").map(|value| value.as_bytes());
+        let login = match header.filter(|value| !value.is_empty()) {
+            Some(value) => {
+                let text = std::str::from_utf8(value).unwrap_or("\0");
+                image::Credentials::from_header(text).map_err(|error| {
+                    EngineError::BadRequest(format!("invalid X-Registry-Auth header: {error}"))
+                })?
+            }
+            None => None,
+        };
+        Ok(Self { registries: context.daemon.config.registries.clone(), login: Login::Given(login) })
+    }
+
+    /// How images are resolved for clients of the API: all that is needed to give them away again is kept.
+    fn options<'a>(&self, cancel: &'a AtomicBool) -> ResolveOptions<'a> {
+        ResolveOptions {
+            keep_blobs: true,
+            login: self.login.clone(),
+            registries: self.registries.clone(),
+            cancel: Some(cancel),
+            ..ResolveOptions::default()
+        }
+    }
+}
+
+/// Docker's status for what the catalogue says.
+fn refusal(error: CatalogError) -> EngineError {
+    match error {
+        CatalogError::NoImage(_) => EngineError::NotFound(error.to_string()),
+        CatalogError::Conflict(_) => EngineError::Conflict(error.to_string()),
+        CatalogError::Reference(_) | CatalogError::Name(_) => EngineError::BadRequest(error.to_string()),
+        error => failed(&error),
+    }
+}
+
+/// Does some work on the store on a thread of its own.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, EngineError> + Send + 'static,
+) -> Result<T, EngineError> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.unwrap_or_else(|error| Err(EngineError::Failed(format!("the work was broken off: {error}"))))
+}
+
+/// An event of an image, with its labels and what it is called.
+fn event(action: &str, id: &str, name: &str, config: Option<&RunConfig>) -> Event {
+    let labels = config.into_iter().flat_map(|config| &config.labels);
+    let mut attributes: BTreeMap<_, _> = labels.map(|(key, value)| (key.clone(), value.clone())).collect();
+    attributes.insert("name".to_owned(), name.to_owned());
+    Event::now("image", action, id, attributes)
+}
+
+/// The image's names with a tag, in their shortest form.
+fn tags(image: &StoredImage) -> Vec<String> {
+    image.tags.iter().map(image::Reference::familiar).collect()
+}
+
+/// The image's names by digest, in their shortest form.
+fn digests(image: &StoredImage) -> Vec<String> {
+    image.digests.iter().map(image::Reference::familiar).collect()
+}
