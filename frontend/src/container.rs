@@ -1,15 +1,44 @@
 //! A container of the daemon: what is kept of it, how it stands, and its pod while that runs.
 
+pub(crate) mod attach;
+pub(crate) mod create;
+pub(crate) mod exec;
+pub(crate) mod files;
+pub(crate) mod health;
+pub(crate) mod inspect;
+pub(crate) mod lifecycle;
+pub(crate) mod list;
+pub(crate) mod merge;
+pub(crate) mod mounts;
+pub(crate) mod names;
+pub(crate) mod options;
+pub(crate) mod process;
+pub(crate) mod prune;
+pub(crate) mod reconcile;
 pub(crate) mod record;
 pub(crate) mod registry;
+pub(crate) mod remove;
+pub(crate) mod restart;
+pub(crate) mod routes;
+pub(crate) mod run;
+pub(crate) mod start;
+pub(crate) mod stop;
+pub(crate) mod update;
+pub(crate) mod wait;
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
 use std::rc::Rc;
+use std::time::Duration;
 
 use bollard_stubs::models;
 use tokio::sync::{Mutex, watch};
 
+use crate::daemon::Daemon;
 use crate::db::{Batch, DbError, Table};
+use crate::events::Event;
+use crate::pods::process::Process;
+use attach::Waiting;
 use record::{Record, State, Status, Stored};
 
 /// A container. It lives as long as anybody speaks of it; [`Life::removed`] tells that it is gone.
@@ -22,6 +51,14 @@ pub(crate) struct Container {
     pub(crate) life: watch::Sender<Life>,
     /// Held by whatever starts, stops, changes or removes it: one at a time.
     pub(crate) operation: Mutex<()>,
+    /// Whether its `docker.sock` takes connections: from the moment before its process is started.
+    pub(crate) is_reachable: Cell<bool>,
+    /// The process that runs its pod.
+    pub(crate) process: RefCell<Option<Rc<Process>>>,
+    /// Clients that were attached before the start.
+    pub(crate) waiting: RefCell<Vec<Waiting>>,
+    /// The last wait before a restart by its policy.
+    pub(crate) delay: Cell<Duration>,
 }
 
 /// How a container stands.
@@ -37,6 +74,13 @@ pub(crate) struct Life {
     pub(crate) removed: bool,
 }
 
+impl Life {
+    /// Whether its process exists: Docker's `State.Running`, true also while it is paused or waits for a restart.
+    pub(crate) fn is_running(&self) -> bool {
+        matches!(self.state.status, Status::Running | Status::Paused | Status::Restarting)
+    }
+}
+
 impl Container {
     /// A container of what is kept.
     pub(crate) fn new(stored: Stored) -> Rc<Self> {
@@ -46,6 +90,10 @@ impl Container {
             record: RefCell::new(stored.record),
             life: watch::Sender::new(life),
             operation: Mutex::new(()),
+            is_reachable: Cell::new(false),
+            process: RefCell::new(None),
+            waiting: RefCell::default(),
+            delay: Cell::default(),
         })
     }
 
@@ -59,14 +107,85 @@ impl Container {
         self.life.borrow().state.clone()
     }
 
+    /// Where it stands now.
+    pub(crate) fn status(&self) -> Status {
+        self.life.borrow().state.status
+    }
+
     /// Whether its process exists: Docker's `State.Running`, true also while it is paused or waits for a restart.
     pub(crate) fn is_running(&self) -> bool {
-        matches!(self.life.borrow().state.status, Status::Running | Status::Paused | Status::Restarting)
+        self.life.borrow().is_running()
+    }
+
+    /// Whether it has a terminal.
+    pub(crate) fn has_terminal(&self) -> bool {
+        self.record.borrow().config.tty.unwrap_or_default()
+    }
+
+    /// Whether it is removed when it has ended.
+    pub(crate) fn is_removed_at_end(&self) -> bool {
+        self.record.borrow().host_config.auto_remove.unwrap_or_default()
     }
 
     /// Puts what is to be kept into a batch. To be called after every change of the record or the state.
     pub(crate) fn keep(&self, batch: &mut Batch) -> Result<(), DbError> {
         let stored = Stored { record: self.record.borrow().clone(), state: self.state() };
         batch.put(Table::Containers, &self.id, &stored)
+    }
+
+    /// Changes how it stands, together with events that tell of it. Whoever waits for the change learns of it when it is on
+    /// the disk.
+    pub(crate) async fn change(
+        &self,
+        daemon: &Daemon,
+        change: impl FnOnce(&mut Life),
+        events: impl IntoIterator<Item = Event>,
+    ) -> Result<(), DbError> {
+        self.life.send_if_modified(|life| {
+            change(life);
+            false
+        });
+        let mut batch = Batch::default();
+        let kept = self.keep(&mut batch);
+        for event in events {
+            daemon.events.push(&mut batch, event);
+        }
+        let committed = match kept {
+            Ok(()) => daemon.db.commit(batch).await,
+            Err(error) => Err(error),
+        };
+        self.life.send_modify(|_| {});
+        committed
+    }
+
+    /// An event of it that happens now.
+    pub(crate) fn event(&self, action: &str, more: &[(&str, &str)]) -> Event {
+        let mut attributes = self.attributes();
+        attributes.extend(more.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())));
+        Event::now("container", action, &self.id, attributes)
+    }
+
+    /// What all its events tell of it: labels, image and name.
+    pub(crate) fn attributes(&self) -> BTreeMap<String, String> {
+        let record = self.record.borrow();
+        let mut attributes: BTreeMap<_, _> =
+            record.config.labels.iter().flatten().map(|(name, value)| (name.clone(), value.clone())).collect();
+        attributes.insert("image".to_owned(), record.image.clone());
+        attributes.insert("name".to_owned(), record.name.clone());
+        attributes
+    }
+
+    /// Tells of something that changes nothing that is kept of it.
+    pub(crate) async fn tell(&self, daemon: &Daemon, action: &str, more: &[(&str, &str)]) {
+        self.tell_of(daemon, self.event(action, more)).await;
+    }
+
+    /// Tells of an event.
+    pub(crate) async fn tell_of(&self, daemon: &Daemon, event: Event) {
+        let mut batch = Batch::default();
+        daemon.events.push(&mut batch, event);
+        if let Err(error) = daemon.db.commit(batch).await {
+            crate::failure::report("cannot keep an event", &error);
+        }
     }
 }

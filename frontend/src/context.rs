@@ -42,6 +42,11 @@ impl Context {
         self.body.json(&self.headers).await
     }
 
+    /// The query as it came.
+    pub(crate) fn query_text(&self) -> &str {
+        self.target.split_once('?').map_or("", |(_, query)| query)
+    }
+
     /// Says that the answer lasts as long as the client listens.
     ///
     /// # Errors

@@ -4,15 +4,20 @@ use std::path::PathBuf;
 use std::rc::Rc;
 
 use image::{Store, StoreError};
+use pod::{Home, Package};
+use vdocker::EngineError;
 use vdocker::response::Response;
 use vdocker::server::{Open, Request, Server, Service};
 
-use crate::container::Container;
+use crate::container::exec::Execs;
+use crate::container::{Container, reconcile};
 use crate::container::record::Stored;
 use crate::container::registry::Containers;
 use crate::db::{Batch, Db, DbError, Table};
 use crate::events::EventLog;
 use crate::network::Networks;
+use crate::pods::Pods;
+use crate::pods::held::HeldPods;
 use crate::router;
 use crate::routes::{self, Route};
 use crate::volume::Volumes;
@@ -24,10 +29,14 @@ pub struct Config {
     pub state: PathBuf,
     /// The image store, shared with `kcradle summon`.
     pub images: PathBuf,
+    /// Mirrors, and registries that may do without TLS.
+    pub registries: image::Registries,
     /// Templates of writable disks.
     pub templates: PathBuf,
+    /// The directory of both.
+    pub home: Home,
     /// The runtime package that new pods are made with.
-    pub package: PathBuf,
+    pub package: Package,
     /// The program that runs a pod: `kcradle` itself.
     pub program: PathBuf,
 }
@@ -66,6 +75,9 @@ pub struct Daemon {
     pub(crate) containers: Containers,
     pub(crate) volumes: Volumes,
     pub(crate) networks: Networks,
+    pub(crate) pods: Pods,
+    pub(crate) held: HeldPods,
+    pub(crate) execs: Execs,
     pub(crate) open: Rc<Open>,
     pub(crate) routes: Vec<Route>,
 }
@@ -101,7 +113,8 @@ impl Daemon {
         };
         networks.predefine(&mut batch)?;
         db.commit(batch).await?;
-        Ok(Server::serving(|open| Self {
+        let pods = Pods::new(config.state.join("pods"), config.program.clone());
+        let server = Server::serving(|open| Self {
             id,
             config,
             db,
@@ -110,9 +123,33 @@ impl Daemon {
             containers,
             volumes,
             networks,
+            pods,
+            held: HeldPods::default(),
+            execs: Execs::default(),
             open,
             routes: routes::table(),
-        }))
+        });
+        reconcile::reconcile(server.service()).await;
+        Ok(server)
+    }
+}
+
+impl Daemon {
+    /// Does work that blocks on another thread.
+    ///
+    /// # Errors
+    /// It panicked.
+    pub(crate) async fn blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, EngineError> {
+        let done = tokio::task::spawn_blocking(work).await;
+        done.map_err(|error| EngineError::Failed(format!("work has failed: {error}")))
+    }
+
+    /// Ends what serves requests alone. Pods go on running.
+    pub async fn end(&self) {
+        self.held.release_all().await;
     }
 }
 

@@ -124,6 +124,11 @@ impl EventLog {
         self.followers.receiver_count()
     }
 
+    /// The times of what is kept of an object, in nanoseconds since 1970.
+    pub(crate) fn times_of(&self, id: &str) -> std::collections::BTreeSet<i64> {
+        self.kept.borrow().iter().filter(|event| event.actor.id == id).map(|event| event.time_nano).collect()
+    }
+
     /// The events that are kept, oldest first, and those to come: none is missing between them, and none comes twice.
     pub(crate) fn subscribe(&self) -> (Vec<Rc<Event>>, broadcast::Receiver<Rc<Event>>) {
         (self.kept.borrow().iter().cloned().collect(), self.followers.subscribe())

@@ -1,11 +1,12 @@
 //! `/images` and what belongs to them: the store's images under Docker's routes, words and status codes.
 
 mod archive;
+mod commit;
 mod delete;
 mod glob;
 mod inspect;
 mod job;
-mod list;
+pub(crate) mod list;
 mod make;
 mod manifests;
 mod pull;
@@ -41,7 +42,7 @@ pub(crate) fn routes() -> Vec<Route> {
         route(Method::POST, "images/{name}/push", push::push),
         route(Method::POST, "images/{name}/tag", inspect::tag),
         route(Method::DELETE, "images/{name}", delete::delete),
-        route(Method::POST, "commit", make::commit),
+        route(Method::POST, "commit", commit::commit),
         route(Method::POST, "auth", registry::auth),
         route(Method::GET, "distribution/{name}/json", registry::distribution),
     ];

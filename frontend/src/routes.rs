@@ -9,7 +9,7 @@ use vdocker::query;
 use vdocker::response::Response;
 
 use crate::context::Context;
-use crate::{network, system, volume};
+use crate::{container, images, network, system, volume};
 
 /// What a handler returns.
 pub(crate) type Answer = Pin<Box<dyn Future<Output = Result<Response, EngineError>>>>;
@@ -25,6 +25,8 @@ pub(crate) struct Route {
 /// All routes; the first that matches answers.
 pub(crate) fn table() -> Vec<Route> {
     let mut routes = system::routes();
+    routes.extend(container::routes::routes());
+    routes.extend(images::routes());
     routes.extend(volume::routes::routes());
     routes.extend(network::routes::routes());
     routes

@@ -50,6 +50,8 @@ pub(crate) enum Command {
     Summon(Box<SummonArgs>),
     /// Boot a pod and attach to it until it ends
     Run(RunArgs),
+    /// Serve the Docker API of this host
+    Serve(ServeArgs),
     /// List pods
     Ls(LsArgs),
     /// List the containers of a running pod
@@ -225,6 +227,20 @@ pub(crate) struct RunArgs {
     /// stopped. `state.json` stays as it is.
     #[arg(long, hide = true, conflicts_with_all = ["restart", "supervised"])]
     pub(crate) hold: bool,
+}
+
+/// `kcradle serve`.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  \
+        kcradle serve --socket /run/cradle/docker.sock\n  \
+        DOCKER_HOST=unix:///run/cradle/docker.sock docker run --rm busybox echo hello")]
+pub(crate) struct ServeArgs {
+    /// Where to listen [default: /run/cradle/docker.sock, for others than root in $XDG_RUNTIME_DIR]
+    #[arg(long, value_name = "PATH")]
+    pub(crate) socket: Option<PathBuf>,
+    /// Where containers and the rest of the daemon's state are kept [default: serve in $CRADLE_HOME]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) state: Option<PathBuf>,
 }
 
 /// `kcradle ls`.

@@ -20,6 +20,7 @@ mod progress;
 mod ps;
 mod rm;
 mod run;
+mod serve;
 mod size;
 mod stats;
 mod stdout;
@@ -78,6 +79,7 @@ fn dispatch(command: Command, origin: Instant) -> Result<u8, Failure> {
     match command {
         Command::Summon(args) => summon::run(&args),
         Command::Run(args) => run::run(&args, origin),
+        Command::Serve(args) => serve::run(&args),
         Command::Ls(args) => ls::run(&args),
         Command::Ps(args) => ps::run(&args),
         Command::Logs(args) => logs::run(&args),

@@ -83,7 +83,11 @@ fn target(context: &Context, id: &str, run: bool) -> String {
     format!("/containers/{id}/attach?{run}{query}")
 }
 
-async fn reach(daemon: &crate::daemon::Daemon, container: &Container, target: &str) -> Result<Asked, PodError> {
+async fn reach(
+    daemon: &crate::daemon::Daemon,
+    container: &Container,
+    target: &str,
+) -> Result<Asked, PodError> {
     let dir = daemon.pods.of(&container.id).map_err(PodError::Connect)?;
     client::ask_stream(client::connect(&dir)?, target, None).await
 }

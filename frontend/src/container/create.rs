@@ -101,7 +101,11 @@ impl Wish {
         let host = part("HostConfig").map(serde_json::from_value).transpose().map_err(wrong)?;
         let networks = part("NetworkingConfig").map(serde_json::from_value).transpose().map_err(wrong)?;
         let config: ContainerConfig = match body {
-            Value::Null => return Err(EngineError::BadRequest("config cannot be empty in order to create a container".into())),
+            Value::Null => {
+                return Err(EngineError::BadRequest(
+                    "config cannot be empty in order to create a container".into(),
+                ));
+            }
             body => serde_json::from_value(body).map_err(wrong)?,
         };
         Ok(Self { name, config, host: host.unwrap_or_default(), networks: networks.unwrap_or_default() })
@@ -161,7 +165,9 @@ async fn find_image(daemon: &Daemon, wanted: &str) -> Result<(StoredImage, Image
     match found.await? {
         Ok((image, Some(handle))) => Ok((image, handle)),
         Ok((_, None)) => Err(EngineError::NotFound(format!("No such image: {wanted}"))),
-        Err(CatalogError::NoImage(name)) => Err(EngineError::NotFound(format!("No such image: {}", tagged(&name)))),
+        Err(CatalogError::NoImage(name)) => {
+            Err(EngineError::NotFound(format!("No such image: {}", tagged(&name))))
+        }
         Err(error @ CatalogError::Reference(_)) => {
             Err(EngineError::BadRequest(format!("invalid reference format: {error}")))
         }
@@ -195,7 +201,13 @@ fn fill(config: &mut ContainerConfig, host: &mut HostConfig, id: &str) {
         flag.get_or_insert_default();
     }
     config.domainname.get_or_insert_default();
-    for number in [&mut host.memory, &mut host.nano_cpus, &mut host.cpu_shares, &mut host.cpu_quota, &mut host.cpu_period] {
+    for number in [
+        &mut host.memory,
+        &mut host.nano_cpus,
+        &mut host.cpu_shares,
+        &mut host.cpu_quota,
+        &mut host.cpu_period,
+    ] {
         number.get_or_insert_default();
     }
     let or = |text: &mut Option<String>, value: &str| {
@@ -214,7 +226,11 @@ fn fill(config: &mut ContainerConfig, host: &mut HostConfig, id: &str) {
     }
     let policy = host.restart_policy.get_or_insert_default();
     let name = policy.name.unwrap_or(models::RestartPolicyNameEnum::EMPTY);
-    policy.name = Some(if name == models::RestartPolicyNameEnum::EMPTY { models::RestartPolicyNameEnum::NO } else { name });
+    policy.name = Some(if name == models::RestartPolicyNameEnum::EMPTY {
+        models::RestartPolicyNameEnum::NO
+    } else {
+        name
+    });
     policy.maximum_retry_count.get_or_insert_default();
     let log = host.log_config.get_or_insert_default();
     or(&mut log.typ, "json-file");
@@ -271,7 +287,8 @@ async fn write_pod(
     let resources = Resources { cpu: process::cpus(host)?, mem: process::memory(host) };
     let (network, disk_size) = (process::network(host)?, disk_size(host)?);
     let (id, dir) = (id.to_owned(), daemon.pods.root().join(id));
-    let (home, package, images) = (daemon.config.home.clone(), daemon.config.package.clone(), daemon.images.clone());
+    let (home, package, images) =
+        (daemon.config.home.clone(), daemon.config.package.clone(), daemon.images.clone());
     let made = daemon.blocking(move || {
         let blueprint = Blueprint {
             id,
@@ -303,7 +320,9 @@ fn put(
 
 /// Bytes of the writable disk: `size` among the options of the storage, as in 20G.
 fn disk_size(host: &HostConfig) -> Result<u64, EngineError> {
-    let Some(text) = host.storage_opt.as_ref().and_then(|options| options.get("size")) else { return Ok(DISK) };
+    let Some(text) = host.storage_opt.as_ref().and_then(|options| options.get("size")) else {
+        return Ok(DISK);
+    };
     let wrong = || EngineError::BadRequest(format!("invalid size: '{text}'"));
     let digits = text.trim_end_matches(|letter: char| letter.is_ascii_alphabetic());
     let shift = match text[digits.len()..].to_ascii_lowercase().as_str() {
@@ -314,7 +333,8 @@ fn disk_size(host: &HostConfig) -> Result<u64, EngineError> {
         "t" | "tb" => 40,
         _ => return Err(wrong()),
     };
-    let bytes = digits.parse::<u64>().ok().and_then(|number| number.checked_mul(1 << shift)).ok_or_else(wrong)?;
+    let bytes =
+        digits.parse::<u64>().ok().and_then(|number| number.checked_mul(1 << shift)).ok_or_else(wrong)?;
     if !((16 << 20)..=(1 << 44)).contains(&bytes) {
         return Err(wrong());
     }

@@ -1,16 +1,235 @@
-//! Execs (Docker Engine API, "Exec"): run by the pod, found by their ids, and remembered when their pod has gone.
+//! Execs (Docker Engine API, "Exec"): made and run by the pod, found by their ids, and remembered when their pod has gone.
 
-use std::collections::BTreeMap;
+use std::cell::RefCell;
+use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
 
-use super::Container;
+use bytes::Bytes;
+use hyper::{Method, StatusCode};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use vdocker::EngineError;
+use vdocker::encoding::Encoding;
+use vdocker::response::{self, Response};
+
+use super::record::Status;
+use super::{Container, attach};
+use crate::context::Context;
 use crate::daemon::Daemon;
+use crate::failure::failed;
+use crate::pods::client::{self, Upload};
+use crate::pods::held;
+use crate::proxy;
+
+/// Execs of one container that are remembered when they have ended.
+const KEPT: usize = 256;
+
+/// The exit code of what ended with its machine.
+const KILLED: i64 = 137;
+
+/// All execs that are known.
+#[derive(Default)]
+pub(crate) struct Execs(RefCell<HashMap<String, Known>>);
+
+/// An exec.
+#[derive(Clone, Debug)]
+struct Known {
+    container: String,
+    /// What the client asked for.
+    wish: Value,
+    /// `Some` when it has ended.
+    code: Option<i64>,
+    /// Counts up: the oldest is forgotten first.
+    number: u64,
+}
+
+#[derive(Deserialize)]
+struct Created {
+    #[serde(rename = "Id")]
+    id: String,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, rename_all = "PascalCase")]
+struct Start {
+    detach: bool,
+    tty: bool,
+}
+
+impl Execs {
+    fn add(&self, id: String, container: &str, wish: Value) {
+        let mut known = self.0.borrow_mut();
+        let number = known.values().map(|exec| exec.number).max().unwrap_or_default() + 1;
+        known.insert(id, Known { container: container.to_owned(), wish, code: None, number });
+        let over = |exec: &Known| exec.container == container && exec.code.is_some();
+        if known.values().filter(|exec| over(exec)).count() > KEPT {
+            let oldest = known.iter().filter(|(_, exec)| over(exec)).min_by_key(|(_, exec)| exec.number);
+            let oldest = oldest.map(|(id, _)| id.clone());
+            oldest.map(|id| known.remove(&id));
+        }
+    }
+
+    fn find(&self, wanted: &str) -> Result<(String, Known), EngineError> {
+        let known = self.0.borrow();
+        if let Some(exec) = known.get(wanted) {
+            return Ok((wanted.to_owned(), exec.clone()));
+        }
+        let mut found = known.iter().filter(|(id, _)| !wanted.is_empty() && id.starts_with(wanted));
+        match (found.next(), found.next()) {
+            (Some((id, exec)), None) => Ok((id.clone(), exec.clone())),
+            _ => Err(missing(wanted)),
+        }
+    }
+
+    /// The ids of a container's execs that run.
+    pub(super) fn of(&self, container: &str) -> Vec<String> {
+        let known = self.0.borrow();
+        let running = known.iter().filter(|(_, exec)| exec.container == container && exec.code.is_none());
+        running.map(|(id, _)| id.clone()).collect()
+    }
+}
+
+fn missing(id: &str) -> EngineError {
+    EngineError::NotFound(format!("No such exec instance: {id}"))
+}
+
+/// `POST /containers/{id}/exec`.
+pub(super) async fn create(mut context: Context) -> Result<Response, EngineError> {
+    let container = context.daemon.containers.find(&context.name)?;
+    if container.status() == Status::Paused {
+        return Err(EngineError::Conflict(format!(
+            "Container {} is paused, unpause the container before exec",
+            container.id
+        )));
+    }
+    proxy::must_run(&container)?;
+    let wish: Value = context.json().await?;
+    let daemon = Rc::clone(&context.daemon);
+    let dir = daemon.pods.of(&container.id).map_err(|error| failed(&error))?;
+    let target = format!("/v{}/containers/{}/exec", context.version, container.id);
+    let body = Bytes::from(wish.to_string());
+    let stream = client::connect(&dir)?;
+    let answer = client::send(stream, Method::POST, &target, &context.headers, Upload::Bytes(body)).await?;
+    let bytes = client::whole(client::good(answer).await?.into_body()).await?;
+    let created: Created = serde_json::from_slice(&bytes).map_err(|error| failed(&error))?;
+    daemon.execs.add(created.id.clone(), &container.id, wish);
+    response::json(StatusCode::CREATED, &json!({ "Id": created.id }))
+}
+
+/// `POST /exec/{id}/start`.
+pub(super) async fn start(mut context: Context) -> Result<Response, EngineError> {
+    let (id, exec) = context.daemon.execs.find(&context.name)?;
+    let container = context.daemon.containers.find(&exec.container)?;
+    if exec.code.is_some() {
+        return Err(EngineError::Conflict(format!("Error: Exec command {id} has already run")));
+    }
+    proxy::must_run(&container)?;
+    let wish: Value = context.json().await?;
+    let Start { detach, tty } = serde_json::from_value(without_nulls(&wish))
+        .map_err(|error| EngineError::BadRequest(format!("invalid JSON: {error}")))?;
+    let daemon = Rc::clone(&context.daemon);
+    let dir = daemon.pods.of(&container.id).map_err(|error| failed(&error))?;
+    let target = format!("/v{}/exec/{id}/start", context.version);
+    let json = if wish.is_null() { b"{}".to_vec() } else { wish.to_string().into_bytes() };
+    if detach {
+        let headers = std::mem::take(&mut context.headers);
+        let stream = client::connect(&dir)?;
+        let answer =
+            client::send(stream, Method::POST, &target, &headers, Upload::Bytes(json.into())).await?;
+        client::good(answer).await?;
+        return Ok(response::status(StatusCode::OK));
+    }
+    context.wire.can_stream()?;
+    let asked = client::ask_stream(client::connect(&dir)?, &target, Some(&json)).await?;
+    let upgraded = asked.answer().await?;
+    let encoding = if tty { Encoding::Raw } else { Encoding::Multiplexed };
+    let run = async move |stream| attach::splice(stream, upgraded).await;
+    context.wire.hijack_as(context.version, &context.headers, encoding, run).await
+}
+
+/// `POST /exec/{id}/resize`.
+pub(super) async fn resize(context: Context) -> Result<Response, EngineError> {
+    let (id, exec) = context.daemon.execs.find(&context.name)?;
+    let container = context.daemon.containers.find(&exec.container)?;
+    proxy::must_run(&container)?;
+    let reached = held::reach(&Rc::clone(&context.daemon), &container).await?;
+    let target = format!("/v{}/exec/{id}/resize?{}", context.version, context.query_text());
+    proxy::request(context, &target, reached).await
+}
+
+/// `GET /exec/{id}/json`.
+pub(super) async fn inspect(context: Context) -> Result<Response, EngineError> {
+    let (id, exec) = context.daemon.execs.find(&context.name)?;
+    let container = context.daemon.containers.find(&exec.container)?;
+    if container.is_reachable.get() {
+        let dir = context.daemon.pods.of(&container.id).map_err(|error| failed(&error))?;
+        let asked = client::get::<Value>(&dir, &format!("/v{}/exec/{id}/json", context.version)).await;
+        // The pod may go this moment.
+        if let Ok(found) = asked {
+            return response::json(StatusCode::OK, &found);
+        }
+    }
+    let code = context.daemon.execs.find(&id)?.1.code.unwrap_or(KILLED);
+    response::json(StatusCode::OK, &describe(&id, &exec, code))
+}
+
+/// An exec whose pod has gone.
+fn describe(id: &str, exec: &Known, code: i64) -> Value {
+    let wish = |name: &str| exec.wish.get(name).cloned();
+    let flag = |name: &str| wish(name).and_then(|value| value.as_bool()).unwrap_or_default();
+    let words: Vec<String> =
+        wish("Cmd").and_then(|words| serde_json::from_value(words).ok()).unwrap_or_default();
+    let (program, arguments) =
+        words.split_first().map_or((String::new(), &[][..]), |(first, rest)| (first.clone(), rest));
+    json!({
+        "ID": id,
+        "Running": false,
+        "ExitCode": code,
+        "ProcessConfig": {
+            "tty": flag("Tty"),
+            "entrypoint": program,
+            "arguments": arguments,
+            "privileged": flag("Privileged"),
+        },
+        "OpenStdin": flag("AttachStdin"),
+        "OpenStderr": flag("AttachStderr"),
+        "OpenStdout": flag("AttachStdout"),
+        "CanRemove": false,
+        "ContainerID": exec.container,
+        "DetachKeys": "",
+        "Pid": 0,
+    })
+}
+
+fn without_nulls(value: &Value) -> Value {
+    match value {
+        Value::Object(map) => {
+            let kept = map.iter().filter(|(_, value)| !value.is_null());
+            Value::Object(kept.map(|(name, value)| (name.clone(), value.clone())).collect())
+        }
+        _ => json!({}),
+    }
+}
 
 /// Keeps the exit code of an exec.
-pub(super) fn died(_daemon: &Rc<Daemon>, _attributes: &BTreeMap<String, String>) {}
+pub(super) fn died(daemon: &Rc<Daemon>, attributes: &BTreeMap<String, String>) {
+    let code = attributes.get("exitCode").and_then(|code| code.parse().ok());
+    if let Some(id) = attributes.get("execID")
+        && let Some(exec) = daemon.execs.0.borrow_mut().get_mut(id)
+    {
+        exec.code = code.or(Some(KILLED));
+    }
+}
 
 /// The execs of a container that has ended have ended too.
-pub(super) fn ended(_daemon: &Rc<Daemon>, _container: &Container) {}
+pub(super) fn ended(daemon: &Rc<Daemon>, container: &Container) {
+    let mut known = daemon.execs.0.borrow_mut();
+    for exec in known.values_mut().filter(|exec| exec.container == container.id) {
+        exec.code.get_or_insert(KILLED);
+    }
+}
 
 /// The container is no more.
-pub(super) fn forget(_daemon: &Rc<Daemon>, _container: &Container) {}
+pub(super) fn forget(daemon: &Rc<Daemon>, container: &Container) {
+    daemon.execs.0.borrow_mut().retain(|_, exec| exec.container != container.id);
+}

@@ -41,7 +41,8 @@ pub(super) async fn refresh(daemon: &Rc<Daemon>, container: &Rc<Container>) {
         return;
     }
     let Ok(dir) = daemon.pods.of(&container.id) else { return };
-    let Ok(inspected) = client::get::<Inspected>(&dir, &format!("/containers/{}/json", container.id)).await else {
+    let Ok(inspected) = client::get::<Inspected>(&dir, &format!("/containers/{}/json", container.id)).await
+    else {
         return;
     };
     if let Some(health) = inspected.state.health {

@@ -20,7 +20,9 @@ fn done() -> Result<Response, EngineError> {
 }
 
 /// Does what a client has asked for to its end, also where the client goes.
-pub(super) async fn whole<T: 'static>(work: impl Future<Output = Result<T, EngineError>> + 'static) -> Result<T, EngineError> {
+pub(super) async fn whole<T: 'static>(
+    work: impl Future<Output = Result<T, EngineError>> + 'static,
+) -> Result<T, EngineError> {
     let done = tokio::task::spawn_local(work).await;
     done.unwrap_or_else(|error| Err(EngineError::Failed(error.to_string())))
 }
@@ -127,9 +129,11 @@ pub(super) async fn rename(context: Context) -> Result<Response, EngineError> {
         container.record.borrow_mut().name.clone_from(&new);
         let event = container.event("rename", &[("oldName", &format!("/{old}"))]);
         let kept = container.change(&daemon, |_| {}, [event]).await;
-        let free = if kept.is_ok() { old } else { std::mem::replace(&mut container.record.borrow_mut().name, old) };
+        let free =
+            if kept.is_ok() { old } else { std::mem::replace(&mut container.record.borrow_mut().name, old) };
         daemon.containers.free_name(&free);
-        Ok(kept?)
+        kept?;
+        super::update::rewrite(&daemon, &container).await
     });
     renamed.await?;
     done()

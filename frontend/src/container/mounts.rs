@@ -3,7 +3,9 @@
 
 use std::collections::BTreeMap;
 
-use bollard_stubs::models::{self, ContainerConfig, HostConfig, MountPoint, MountPointTypeEnum, MountTypeEnum};
+use bollard_stubs::models::{
+    self, ContainerConfig, HostConfig, MountPoint, MountPointTypeEnum, MountTypeEnum,
+};
 use spec::launch::{MountSource, MountSpec};
 use vdocker::EngineError;
 
@@ -55,7 +57,9 @@ pub(super) async fn prepare(
     let mut mounts = Mounts::default();
     for (target, wish) in wishes(config, host)? {
         match wish {
-            Wish::Tmpfs { options } => mounts.tmpfs.push(format!("{target}:{options}").trim_end_matches(':').to_owned()),
+            Wish::Tmpfs { options } => {
+                mounts.tmpfs.push(format!("{target}:{options}").trim_end_matches(':').to_owned())
+            }
             Wish::Volume(wish) => {
                 let VolumeWish { name, subpath, no_copy, read_only, mode, labels, options } = wish;
                 let volume = volume::create(daemon, Wanted { name, labels, options }).await?;
@@ -152,7 +156,9 @@ fn mount_wish(mount: &models::Mount) -> Result<Wish, EngineError> {
     match mount.typ.unwrap_or(MountTypeEnum::EMPTY) {
         MountTypeEnum::TMPFS => {
             if source.is_some() {
-                return Err(bad("invalid mount config for type \"tmpfs\": field Source must not be specified"));
+                return Err(bad(
+                    "invalid mount config for type \"tmpfs\": field Source must not be specified",
+                ));
             }
             let options = mount.tmpfs_options.clone().unwrap_or_default();
             let size = options.size_bytes.filter(|size| *size > 0).map(|size| format!("size={size}"));

@@ -7,21 +7,80 @@ use vdocker::EngineError;
 use super::registry::Containers;
 
 const ADJECTIVES: [&str; 64] = [
-    "able", "airy", "amber", "ample", "apt", "arctic", "azure", "balmy", "blithe", "bold", "brisk", "calm", "candid",
-    "cheery", "civil", "clear", "cosy", "crisp", "daring", "deft", "early", "earnest", "fair", "fleet", "fond", "frank",
-    "fresh", "gentle", "glad", "golden", "hardy", "hearty", "humble", "ideal", "jolly", "just", "keen", "kind", "lively",
-    "loyal", "lucid", "mellow", "merry", "mild", "neat", "noble", "patient", "placid", "polite", "proud", "quick",
-    "quiet", "ready", "serene", "sharp", "silent", "sober", "steady", "sunny", "swift", "tidy", "vivid", "warm", "wise",
+    "able", "airy", "amber", "ample", "apt", "arctic", "azure", "balmy", "blithe", "bold", "brisk", "calm",
+    "candid", "cheery", "civil", "clear", "cosy", "crisp", "daring", "deft", "early", "earnest", "fair",
+    "fleet", "fond", "frank", "fresh", "gentle", "glad", "golden", "hardy", "hearty", "humble", "ideal",
+    "jolly", "just", "keen", "kind", "lively", "loyal", "lucid", "mellow", "merry", "mild", "neat", "noble",
+    "patient", "placid", "polite", "proud", "quick", "quiet", "ready", "serene", "sharp", "silent", "sober",
+    "steady", "sunny", "swift", "tidy", "vivid", "warm", "wise",
 ];
 
 /// People of mathematics, computing and the sciences.
 const SURNAMES: [&str; 64] = [
-    "abel", "ampere", "babbage", "banach", "bernoulli", "bohr", "boole", "cantor", "cauchy", "cavendish", "chatelet",
-    "church", "curie", "dalton", "davy", "dedekind", "descartes", "dijkstra", "dirac", "euclid", "euler", "faraday",
-    "fermat", "fermi", "fourier", "galois", "gauss", "germain", "godel", "hamilton", "herschel", "hertz", "hilbert",
-    "hooke", "hopper", "huygens", "jacobi", "joule", "kepler", "kirchhoff", "kovalevskaya", "lagrange", "laplace",
-    "leibniz", "linnaeus", "lovelace", "maxwell", "meitner", "mendel", "minkowski", "napier", "noether", "ohm", "pascal",
-    "planck", "poincare", "ramanujan", "riemann", "shannon", "turing", "volta", "watt", "weierstrass", "wiles",
+    "abel",
+    "ampere",
+    "babbage",
+    "banach",
+    "bernoulli",
+    "bohr",
+    "boole",
+    "cantor",
+    "cauchy",
+    "cavendish",
+    "chatelet",
+    "church",
+    "curie",
+    "dalton",
+    "davy",
+    "dedekind",
+    "descartes",
+    "dijkstra",
+    "dirac",
+    "euclid",
+    "euler",
+    "faraday",
+    "fermat",
+    "fermi",
+    "fourier",
+    "galois",
+    "gauss",
+    "germain",
+    "godel",
+    "hamilton",
+    "herschel",
+    "hertz",
+    "hilbert",
+    "hooke",
+    "hopper",
+    "huygens",
+    "jacobi",
+    "joule",
+    "kepler",
+    "kirchhoff",
+    "kovalevskaya",
+    "lagrange",
+    "laplace",
+    "leibniz",
+    "linnaeus",
+    "lovelace",
+    "maxwell",
+    "meitner",
+    "mendel",
+    "minkowski",
+    "napier",
+    "noether",
+    "ohm",
+    "pascal",
+    "planck",
+    "poincare",
+    "ramanujan",
+    "riemann",
+    "shannon",
+    "turing",
+    "volta",
+    "watt",
+    "weierstrass",
+    "wiles",
 ];
 
 /// How often names without a number are tried.
@@ -50,7 +109,8 @@ pub(super) fn checked(name: &str) -> Result<String, EngineError> {
 /// The kernel gives no random bytes.
 pub(super) fn made_up(containers: &Containers, id: &str) -> Result<String, EngineError> {
     for attempt in 0.. {
-        let name = random(attempt).map_err(|error| EngineError::Failed(format!("cannot make a name: {error}")))?;
+        let name =
+            random(attempt).map_err(|error| EngineError::Failed(format!("cannot make a name: {error}")))?;
         if containers.take_name(&name, id).is_ok() {
             return Ok(name);
         }
@@ -90,7 +150,8 @@ mod tests {
             assert_eq!(words.iter().collect::<BTreeSet<_>>().len(), words.len());
         }
         let containers = Containers::default();
-        let names: BTreeSet<_> = (0..5000).map(|id: u32| made_up(&containers, &id.to_string()).unwrap()).collect();
+        let names: BTreeSet<_> =
+            (0..5000).map(|id: u32| made_up(&containers, &id.to_string()).unwrap()).collect();
         assert_eq!(names.len(), 5000);
         assert!(names.iter().all(|name| checked(name).is_ok()));
     }

@@ -47,17 +47,45 @@ fn refuse(host: &HostConfig) -> Result<(), EngineError> {
     let any = |list: Option<usize>| list.is_some_and(|length| length > 0);
     let (pid, ipc, uts) = (mode(&host.pid_mode), mode(&host.ipc_mode), mode(&host.uts_mode));
     let refusals = [
-        ("Devices", any(host.devices.as_ref().map(Vec::len)), "devices of the host cannot be given to a microVM"),
-        ("DeviceRequests", any(host.device_requests.as_ref().map(Vec::len)), "devices of the host cannot be given to a microVM"),
-        ("DeviceCgroupRules", any(host.device_cgroup_rules.as_ref().map(Vec::len)), "devices of the host cannot be given to a microVM"),
+        (
+            "Devices",
+            any(host.devices.as_ref().map(Vec::len)),
+            "devices of the host cannot be given to a microVM",
+        ),
+        (
+            "DeviceRequests",
+            any(host.device_requests.as_ref().map(Vec::len)),
+            "devices of the host cannot be given to a microVM",
+        ),
+        (
+            "DeviceCgroupRules",
+            any(host.device_cgroup_rules.as_ref().map(Vec::len)),
+            "devices of the host cannot be given to a microVM",
+        ),
         ("Links", any(host.links.as_ref().map(Vec::len)), "links are not supported: use a network"),
-        ("VolumesFrom", any(host.volumes_from.as_ref().map(Vec::len)), "volumes of another container cannot be shared: name the volumes"),
-        ("GroupAdd", any(host.group_add.as_ref().map(Vec::len)), "supplementary groups are those of the image's /etc/group"),
-        ("Sysctls", any(host.sysctls.as_ref().map(std::collections::HashMap::len)), "kernel parameters of a pod cannot be set"),
+        (
+            "VolumesFrom",
+            any(host.volumes_from.as_ref().map(Vec::len)),
+            "volumes of another container cannot be shared: name the volumes",
+        ),
+        (
+            "GroupAdd",
+            any(host.group_add.as_ref().map(Vec::len)),
+            "supplementary groups are those of the image's /etc/group",
+        ),
+        (
+            "Sysctls",
+            any(host.sysctls.as_ref().map(std::collections::HashMap::len)),
+            "kernel parameters of a pod cannot be set",
+        ),
         ("PidMode", shares(&pid), "a microVM has processes of its own"),
         ("IpcMode", shares(&ipc), "a microVM has memory of its own"),
         ("UTSMode", shares(&uts), "a microVM has a host name of its own"),
-        ("NetworkMode", mode(&host.network_mode).starts_with("container:"), "containers cannot share a network stack: each has a microVM of its own"),
+        (
+            "NetworkMode",
+            mode(&host.network_mode).starts_with("container:"),
+            "containers cannot share a network stack: each has a microVM of its own",
+        ),
     ];
     if let Some((field, _, why)) = refusals.iter().find(|(_, is_wanted, _)| *is_wanted) {
         return Err(bad(format!("HostConfig.{field}: {why}")));
@@ -72,7 +100,9 @@ fn refuse(host: &HostConfig) -> Result<(), EngineError> {
     }
     let driver = mode(&host.volume_driver);
     if !["", "local"].contains(&driver.as_str()) {
-        return Err(EngineError::NotFound(format!("error looking up volume plugin {driver}: plugin \"{driver}\" not found")));
+        return Err(EngineError::NotFound(format!(
+            "error looking up volume plugin {driver}: plugin \"{driver}\" not found"
+        )));
     }
     let logger = host.log_config.as_ref().and_then(|log| log.typ.clone()).unwrap_or_default();
     if !["", "json-file", "local"].contains(&logger.as_str()) {
@@ -106,7 +136,9 @@ fn check_restart(host: &HostConfig) -> Result<(), EngineError> {
 
 /// Whether set-user-id programs are kept from raising privileges.
 pub(super) fn no_new_privileges(host: &HostConfig) -> bool {
-    let wanted = |option: &String| ["no-new-privileges", "no-new-privileges:true", "no-new-privileges=true"].contains(&option.as_str());
+    let wanted = |option: &String| {
+        ["no-new-privileges", "no-new-privileges:true", "no-new-privileges=true"].contains(&option.as_str())
+    };
     host.security_opt.iter().flatten().any(wanted)
 }
 
@@ -150,7 +182,9 @@ pub(super) fn cpu_millis(host: &HostConfig) -> Result<Option<u64>, EngineError> 
         };
     }
     if period != 0 && !(1000..=1_000_000).contains(&period) {
-        return Err(bad("CPU cfs period can not be less than 1ms (i.e. 1000) or larger than 1s (i.e. 1000000)"));
+        return Err(bad(
+            "CPU cfs period can not be less than 1ms (i.e. 1000) or larger than 1s (i.e. 1000000)",
+        ));
     }
     if quota > 0 && quota < 1000 {
         return Err(bad("CPU cfs quota can not be less than 1ms (i.e. 1000)"));
@@ -202,7 +236,11 @@ fn warnings(host: &HostConfig) -> Vec<String> {
         warnings.push("A pod has no swap: the limit of memory and swap is the limit of memory.".into());
     }
     let publishes = host.publish_all_ports.unwrap_or_default()
-        || host.port_bindings.iter().flatten().any(|(_, bindings)| bindings.iter().flatten().next().is_some());
+        || host
+            .port_bindings
+            .iter()
+            .flatten()
+            .any(|(_, bindings)| bindings.iter().flatten().next().is_some());
     if publishes {
         warnings.push("Published ports are recorded, and not forwarded yet.".into());
     }
@@ -266,7 +304,8 @@ mod tests {
 
     #[test]
     fn what_is_not_missed_is_ignored_with_a_warning() {
-        let warnings = check(&host(r#"{"CpuShares":2,"CpusetCpus":"0","PublishAllPorts":true,"Init":true}"#)).unwrap();
+        let warnings =
+            check(&host(r#"{"CpuShares":2,"CpusetCpus":"0","PublishAllPorts":true,"Init":true}"#)).unwrap();
         assert_eq!(warnings.len(), 4, "{warnings:?}");
         assert_eq!(cpu_millis(&host(r#"{"CpuQuota":50000}"#)), Ok(Some(500)));
         assert_eq!(cpu_millis(&host(r#"{"NanoCpus":500000000}"#)), Ok(Some(500)));

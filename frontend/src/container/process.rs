@@ -1,8 +1,8 @@
 //! From a container's configuration to what its pod's guest is told, and the size of the machine.
 
 use bollard_stubs::models::{ContainerConfig, HostConfig};
-use image::container::{ContainerOverrides, EnvChange};
 use image::ImageHandle;
+use image::container::{ContainerOverrides, EnvChange};
 use spec::ContainerSpec;
 use spec::launch::{EnvSpec, HealthSpec, HostEntry, LimitsSpec, NetworkSpec, RlimitSpec};
 use vdocker::EngineError;
@@ -32,7 +32,9 @@ fn bad(text: impl Into<String>) -> EngineError {
 pub(super) fn check(config: &ContainerConfig) -> Result<(), EngineError> {
     let workdir = config.working_dir.as_deref().unwrap_or_default();
     if !workdir.is_empty() && !workdir.starts_with('/') {
-        return Err(bad(format!("the working directory '{workdir}' is invalid, it needs to be an absolute path")));
+        return Err(bad(format!(
+            "the working directory '{workdir}' is invalid, it needs to be an absolute path"
+        )));
     }
     if let Some(signal) = config.stop_signal.as_deref().filter(|signal| !signal.is_empty()) {
         vdocker::signal::parse(signal)?;
@@ -80,7 +82,11 @@ pub(super) fn spec(
     spec.process.no_new_privileges = options::no_new_privileges(host);
     spec.process.rlimits = rlimits(host)?;
     spec.limits = limits(host)?;
-    spec.shm_size = host.shm_size.and_then(|size| u64::try_from(size).ok()).filter(|size| *size > 0).unwrap_or(spec.shm_size);
+    spec.shm_size = host
+        .shm_size
+        .and_then(|size| u64::try_from(size).ok())
+        .filter(|size| *size > 0)
+        .unwrap_or(spec.shm_size);
     Ok(spec)
 }
 
@@ -104,7 +110,8 @@ fn cap_add(host: &HostConfig) -> Vec<String> {
 fn health(config: &ContainerConfig) -> Result<Option<HealthSpec>, EngineError> {
     let Some(health) = &config.healthcheck else { return Ok(None) };
     let time = |name: &str, time: Option<i64>| {
-        u64::try_from(time.unwrap_or_default()).map_err(|_| bad(format!("{name} in Healthcheck cannot be negative")))
+        u64::try_from(time.unwrap_or_default())
+            .map_err(|_| bad(format!("{name} in Healthcheck cannot be negative")))
     };
     Ok(Some(HealthSpec {
         test: health.test.clone().unwrap_or_default(),
@@ -119,8 +126,21 @@ fn health(config: &ContainerConfig) -> Result<Option<HealthSpec>, EngineError> {
 
 fn rlimits(host: &HostConfig) -> Result<Vec<RlimitSpec>, EngineError> {
     const KNOWN: [&str; 15] = [
-        "core", "cpu", "data", "fsize", "locks", "memlock", "msgqueue", "nice", "nofile", "nproc", "rss", "rtprio",
-        "rttime", "sigpending", "stack",
+        "core",
+        "cpu",
+        "data",
+        "fsize",
+        "locks",
+        "memlock",
+        "msgqueue",
+        "nice",
+        "nofile",
+        "nproc",
+        "rss",
+        "rtprio",
+        "rttime",
+        "sigpending",
+        "stack",
     ];
     let limit = |ulimit: &bollard_stubs::models::ResourcesUlimits| {
         let name = ulimit.name.clone().unwrap_or_default();
@@ -131,7 +151,9 @@ fn rlimits(host: &HostConfig) -> Result<Vec<RlimitSpec>, EngineError> {
         let number = |value: Option<i64>| u64::try_from(value.unwrap_or_default()).unwrap_or(u64::MAX);
         let (soft, hard) = (number(ulimit.soft), number(ulimit.hard));
         if soft > hard {
-            return Err(bad(format!("ulimit soft limit must be less than or equal to hard limit: {soft} > {hard}")));
+            return Err(bad(format!(
+                "ulimit soft limit must be less than or equal to hard limit: {soft} > {hard}"
+            )));
         }
         Ok(RlimitSpec { name: format!("RLIMIT_{}", name.to_ascii_uppercase()), soft, hard })
     };
@@ -140,7 +162,9 @@ fn rlimits(host: &HostConfig) -> Result<Vec<RlimitSpec>, EngineError> {
 
 /// The limits of the container's control group.
 pub(super) fn limits(host: &HostConfig) -> Result<LimitsSpec, EngineError> {
-    let positive = |number: Option<i64>| number.and_then(|number| u64::try_from(number).ok()).filter(|number| *number > 0);
+    let positive = |number: Option<i64>| {
+        number.and_then(|number| u64::try_from(number).ok()).filter(|number| *number > 0)
+    };
     Ok(LimitsSpec {
         memory: positive(host.memory),
         pids: positive(host.pids_limit),
@@ -208,17 +232,24 @@ mod tests {
 
     #[test]
     fn limits_are_the_clients() {
-        let host = host(r#"{"Memory":67108864,"PidsLimit":-1,"CpuQuota":50000,
-            "Ulimits":[{"Name":"nofile","Soft":10,"Hard":-1}]}"#);
+        let host = host(
+            r#"{"Memory":67108864,"PidsLimit":-1,"CpuQuota":50000,
+            "Ulimits":[{"Name":"nofile","Soft":10,"Hard":-1}]}"#,
+        );
         let limits = limits(&host).unwrap();
         assert_eq!(limits, LimitsSpec { memory: Some(64 << 20), pids: None, cpu_millis: Some(500) });
         let rlimits = rlimits(&host).unwrap();
-        assert_eq!((rlimits[0].name.as_str(), rlimits[0].soft, rlimits[0].hard), ("RLIMIT_NOFILE", 10, u64::MAX));
+        assert_eq!(
+            (rlimits[0].name.as_str(), rlimits[0].soft, rlimits[0].hard),
+            ("RLIMIT_NOFILE", 10, u64::MAX)
+        );
     }
 
     #[test]
     fn names_are_given_addresses() {
-        let found = network(&host(r#"{"ExtraHosts":["a:10.0.0.1","b=[::1]"],"Dns":["9.9.9.9"],"DnsSearch":["x","y"]}"#));
+        let found = network(&host(
+            r#"{"ExtraHosts":["a:10.0.0.1","b=[::1]"],"Dns":["9.9.9.9"],"DnsSearch":["x","y"]}"#,
+        ));
         let found = found.unwrap();
         assert_eq!((found.hosts[1].name.as_str(), found.hosts[1].address.as_str()), ("b", "::1"));
         assert_eq!((found.nameservers[0].as_str(), found.search_domain.as_str()), ("9.9.9.9", "x y"));

@@ -25,7 +25,8 @@ pub(crate) async fn reconcile(daemon: &Rc<Daemon>) {
     remove_strangers(daemon).await;
     // Oldest first, as they were started.
     for container in containers.into_iter().rev() {
-        if !container.is_running() && !container.life.borrow().removed && restart::is_due_at_start(&container) {
+        if !container.is_running() && !container.life.borrow().removed && restart::is_due_at_start(&container)
+        {
             let daemon = Rc::clone(daemon);
             tokio::task::spawn_local(async move {
                 if let Err(error) = start::start(&daemon, &container).await {
@@ -86,7 +87,8 @@ async fn adopt(daemon: &Rc<Daemon>, container: &Rc<Container>, process: Process)
 
 /// Removes directories without a record: of containers whose creation was not acknowledged.
 async fn remove_strangers(daemon: &Rc<Daemon>) {
-    let known: BTreeSet<String> = daemon.containers.all().iter().map(|container| container.id.clone()).collect();
+    let known: BTreeSet<String> =
+        daemon.containers.all().iter().map(|container| container.id.clone()).collect();
     let root = daemon.pods.root().to_owned();
     let found = daemon.blocking(move || {
         let entries = std::fs::read_dir(root).into_iter().flatten().flatten();

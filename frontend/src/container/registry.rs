@@ -33,11 +33,6 @@ impl Containers {
         Ok(())
     }
 
-    /// Whether a name is free.
-    pub(crate) fn is_free(&self, name: &str) -> bool {
-        !self.names.borrow().contains_key(name)
-    }
-
     /// Gives a name back that was taken.
     pub(crate) fn free_name(&self, name: &str) {
         self.names.borrow_mut().remove(name);

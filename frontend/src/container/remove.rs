@@ -92,7 +92,11 @@ pub(super) async fn take_away(
     daemon.containers.remove(container);
     super::exec::forget(daemon, container);
     container.waiting.borrow_mut().clear();
-    container.life.send_modify(|life| life.removed = true);
+    container.life.send_modify(|life| {
+        // Nothing is wrong any more: whoever waits for the removal is not told of a failed start.
+        life.state.error.clear();
+        life.removed = true;
+    });
     if volumes {
         remove_volumes(daemon, container).await;
     }
@@ -103,11 +107,12 @@ pub(super) async fn take_away(
 pub(super) async fn remove_pod(daemon: &Rc<Daemon>, id: &str) -> Result<(), EngineError> {
     let dir = daemon.pods.of(id).map_err(|error| failed(&error))?;
     let images = daemon.images.clone();
-    daemon.blocking(move || {
-        remove_directory(&dir)?;
-        images.remove_root(dir.path()).map_err(|error| failed(&error))
-    })
-    .await?
+    daemon
+        .blocking(move || {
+            remove_directory(&dir)?;
+            images.remove_root(dir.path()).map_err(|error| failed(&error))
+        })
+        .await?
 }
 
 fn remove_directory(dir: &PodDir) -> Result<(), EngineError> {
@@ -125,7 +130,8 @@ fn remove_directory(dir: &PodDir) -> Result<(), EngineError> {
 
 /// Removes the volumes that the container alone had and nobody named.
 async fn remove_volumes(daemon: &Daemon, container: &Container) {
-    let names: Vec<_> = container.record.borrow().mounts.iter().filter_map(|mount| mount.name.clone()).collect();
+    let names: Vec<_> =
+        container.record.borrow().mounts.iter().filter_map(|mount| mount.name.clone()).collect();
     for name in names {
         let is_anonymous = daemon.volumes.get(&name).is_some_and(|volume| volume.is_anonymous());
         if !is_anonymous || !crate::volume::users(daemon, &name).is_empty() {

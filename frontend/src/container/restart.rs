@@ -55,8 +55,9 @@ pub(super) fn schedule(daemon: &Rc<Daemon>, container: &Rc<Container>, lasted: D
     tokio::task::spawn_local(async move {
         let mut life = container.life.subscribe();
         let exits = life.borrow().exits;
-        let is_other =
-            |life: &super::Life| life.state.status != Status::Restarting || life.exits != exits || life.removed;
+        let is_other = |life: &super::Life| {
+            life.state.status != Status::Restarting || life.exits != exits || life.removed
+        };
         tokio::select! {
             _changed = life.wait_for(is_other) => return,
             () = daemon.open.closing() => return,
@@ -97,7 +98,11 @@ mod tests {
             (Some(Name::ON_FAILURE), 3, 2, 1, true),
             (Some(Name::ON_FAILURE), 3, 3, 1, false),
         ] {
-            assert_eq!(due(name, limit, restarts, code, false), expected, "{name:?} {limit} {restarts} {code}");
+            assert_eq!(
+                due(name, limit, restarts, code, false),
+                expected,
+                "{name:?} {limit} {restarts} {code}"
+            );
             assert!(!due(name, limit, restarts, code, true), "{name:?}");
         }
     }

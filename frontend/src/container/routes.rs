@@ -2,7 +2,7 @@
 
 use hyper::Method;
 
-use super::{attach, create, lifecycle, wait};
+use super::{attach, create, exec, files, inspect, lifecycle, list, prune, update, wait};
 use crate::routes::{Route, route};
 
 /// All routes.
@@ -19,5 +19,23 @@ pub(crate) fn routes() -> Vec<Route> {
         route(Method::POST, "containers/{id}/unpause", lifecycle::unpause),
         route(Method::POST, "containers/{id}/rename", lifecycle::rename),
         route(Method::DELETE, "containers/{id}", lifecycle::remove),
+        route(Method::GET, "containers/json", list::list),
+        route(Method::POST, "containers/prune", prune::prune),
+        route(Method::GET, "containers/{id}/json", inspect::inspect),
+        route(Method::POST, "containers/{id}/update", update::update),
+        route(Method::GET, "containers/{id}/logs", files::logs),
+        route(Method::HEAD, "containers/{id}/archive", files::archive),
+        route(Method::GET, "containers/{id}/archive", files::archive),
+        route(Method::PUT, "containers/{id}/archive", files::archive),
+        route(Method::GET, "containers/{id}/changes", files::changes),
+        route(Method::GET, "containers/{id}/export", files::export),
+        route(Method::GET, "containers/{id}/top", files::top),
+        route(Method::GET, "containers/{id}/stats", files::stats),
+        route(Method::POST, "containers/{id}/resize", files::resize),
+        route(Method::GET, "containers/{id}/attach/ws", files::refused),
+        route(Method::POST, "containers/{id}/exec", exec::create),
+        route(Method::POST, "exec/{id}/start", exec::start),
+        route(Method::POST, "exec/{id}/resize", exec::resize),
+        route(Method::GET, "exec/{id}/json", exec::inspect),
     ]
 }

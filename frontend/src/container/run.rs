@@ -88,8 +88,13 @@ pub(super) async fn attend(
     exec::ended(daemon, container);
     match beginning {
         Beginning::Awaited(acknowledge) if outcome.failed => {
-            let error = if outcome.error.is_empty() { "the container did not start".to_owned() } else { outcome.error };
-            let kept = container.change(daemon, |life| start::fail(life, error.clone(), outcome.code), []).await;
+            let error = if outcome.error.is_empty() {
+                "the container did not start".to_owned()
+            } else {
+                outcome.error
+            };
+            let kept =
+                container.change(daemon, |life| start::fail(life, error.clone(), outcome.code), []).await;
             if let Err(error) = kept {
                 report("cannot keep how a start failed", &error);
             }
@@ -116,7 +121,8 @@ pub(super) async fn missed(daemon: &Rc<Daemon>, container: &Rc<Container>) {
         return over(daemon, container, outcome).await;
     }
     // A run that is not on the disk: the daemon was killed before it could write it down.
-    let is_unrecorded = outcome.started.is_some_and(|started| state.finished.is_none_or(|before| started > before));
+    let is_unrecorded =
+        outcome.started.is_some_and(|started| state.finished.is_none_or(|before| started > before));
     let has_not_run = matches!(state.status, Status::Created | Status::Exited);
     if has_not_run && is_unrecorded && !outcome.failed && state.error.is_empty() {
         if let Err(error) = begin(daemon, container, 0).await {
@@ -200,7 +206,15 @@ async fn outcome(daemon: &Daemon, container: &Container) -> Outcome {
         // The machine ended without the guest's word: it was killed, or failed.
         let error = ended.error.unwrap_or_default();
         let code = if error.is_empty() { KILLED } else { i64::from(ended.code) };
-        return Outcome { code, oom_killed: false, failed: !error.is_empty(), error, started, finished, stopped };
+        return Outcome {
+            code,
+            oom_killed: false,
+            failed: !error.is_empty(),
+            error,
+            started,
+            finished,
+            stopped,
+        };
     };
     Outcome {
         code: exit.code.into(),

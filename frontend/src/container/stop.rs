@@ -43,7 +43,11 @@ impl Options {
 ///
 /// # Errors
 /// [`EngineError::NotModified`] where it does not run.
-pub(super) async fn stop(daemon: &Rc<Daemon>, container: &Rc<Container>, options: &Options) -> Result<(), EngineError> {
+pub(super) async fn stop(
+    daemon: &Rc<Daemon>,
+    container: &Rc<Container>,
+    options: &Options,
+) -> Result<(), EngineError> {
     let _operation = container.operation.lock().await;
     halt(daemon, container, options).await?;
     container.tell(daemon, "stop", &[]).await;
@@ -118,11 +122,8 @@ async fn cancel_restart(daemon: &Daemon, container: &Container) -> Result<bool, 
     if container.status() != Status::Restarting {
         return Ok(false);
     }
-    let stopped = container.change(
-        daemon,
-        |life| (life.state.status, life.state.stopped) = (Status::Exited, true),
-        [],
-    );
+    let stopped =
+        container.change(daemon, |life| (life.state.status, life.state.stopped) = (Status::Exited, true), []);
     stopped.await?;
     Ok(true)
 }
@@ -150,7 +151,11 @@ const TERM: u32 = 15;
 ///
 /// # Errors
 /// [`EngineError::Conflict`] where it does not run.
-pub(super) async fn kill(daemon: &Rc<Daemon>, container: &Rc<Container>, number: u32) -> Result<(), EngineError> {
+pub(super) async fn kill(
+    daemon: &Rc<Daemon>,
+    container: &Rc<Container>,
+    number: u32,
+) -> Result<(), EngineError> {
     let not_running = || {
         let (name, id) = (container.name(), &container.id);
         EngineError::Conflict(format!("cannot kill container: {name}: container {id} is not running"))

@@ -153,7 +153,7 @@ fn matching(names: &[Reference], patterns: &[String]) -> Result<Vec<String>, Eng
 }
 
 /// A time, or an age as `24h`.
-pub(super) fn moment(text: &str) -> Result<SystemTime, EngineError> {
+pub(crate) fn moment(text: &str) -> Result<SystemTime, EngineError> {
     let number =
         text.parse::<u64>().ok().map(|seconds| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds));
     let age = image::changes::nanoseconds(text)

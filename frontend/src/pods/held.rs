@@ -139,7 +139,8 @@ impl Drop for Guard {
         if users > 0 {
             return;
         }
-        let (daemon, id, held) = (Rc::clone(&self.daemon), std::mem::take(&mut self.id), Rc::clone(&self.held));
+        let (daemon, id, held) =
+            (Rc::clone(&self.daemon), std::mem::take(&mut self.id), Rc::clone(&self.held));
         tokio::task::spawn_local(async move {
             tokio::select! {
                 () = tokio::time::sleep(LINGER) => {}

@@ -28,7 +28,10 @@ impl Process {
     /// # Errors
     /// It cannot be waited for.
     pub(crate) fn new(process: PodProcess) -> io::Result<Self> {
-        #[expect(deprecated, reason = "what it is replaced by is unsafe; the descriptor is this object's own")]
+        #[expect(
+            deprecated,
+            reason = "what it is replaced by is unsafe; the descriptor is this object's own"
+        )]
         let process = AsyncFd::with_interest(Pidfd(process), Interest::READABLE)?;
         Ok(Self(process))
     }

@@ -108,7 +108,8 @@ const fn health_words(health: &Health) -> &'static str {
 }
 
 /// Seconds in Docker's rounded words.
-fn duration(seconds: u64) -> String {
+#[must_use]
+pub fn duration(seconds: u64) -> String {
     let (minutes, hours) = (seconds / 60, (seconds + 1800) / 3600);
     match seconds {
         0 => "Less than a second".into(),

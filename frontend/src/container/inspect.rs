@@ -1,0 +1,142 @@
+//! `GET /containers/{id}/json`: everything about a container.
+
+use std::collections::HashMap;
+
+use bollard_stubs::models::{
+    self, ContainerInspectResponse, ContainerState, ContainerStateStatusEnum, NetworkSettings,
+};
+use hyper::StatusCode;
+use vdocker::EngineError;
+use vdocker::response::{self, Response};
+use vdocker::time;
+
+use super::record::{State, Status};
+use super::{Container, health};
+use crate::context::Context;
+use crate::daemon::Daemon;
+use crate::pods::client;
+use crate::pods::held;
+
+/// `GET /containers/{id}/json`.
+pub(super) async fn inspect(context: Context) -> Result<Response, EngineError> {
+    let container = context.daemon.containers.find(&context.name)?;
+    // What its checks have said is with the pod.
+    health::refresh(&context.daemon, &container).await;
+    let size = match context.query.flag("size") {
+        true => Some(size(&context, &container).await?),
+        false => None,
+    };
+    response::json(StatusCode::OK, &describe(&context.daemon, &container, size))
+}
+
+/// Bytes that the container has written, and those of its whole file tree.
+async fn size(context: &Context, container: &std::rc::Rc<Container>) -> Result<(i64, i64), EngineError> {
+    let reached = held::reach(&context.daemon, container).await?;
+    let target = format!("/containers/{}/json?size=1", container.id);
+    let found: ContainerInspectResponse = client::get(&reached.dir, &target).await?;
+    Ok((found.size_rw.unwrap_or_default(), found.size_root_fs.unwrap_or_default()))
+}
+
+fn describe(daemon: &Daemon, container: &Container, size: Option<(i64, i64)>) -> ContainerInspectResponse {
+    let record = container.record.borrow();
+    let life = container.life.borrow();
+    let execs = daemon.execs.of(&container.id);
+    ContainerInspectResponse {
+        id: Some(record.id.clone()),
+        created: Some(time::trimmed(record.created)),
+        path: Some(record.path.clone()),
+        args: Some(record.args.clone()),
+        state: Some(state(&life.state, life.health.clone())),
+        image: Some(record.image_id.clone()),
+        resolv_conf_path: Some(String::new()),
+        hostname_path: Some(String::new()),
+        hosts_path: Some(String::new()),
+        log_path: Some(String::new()),
+        name: Some(format!("/{}", record.name)),
+        restart_count: Some(life.state.restarts.into()),
+        driver: Some("overlay2".into()),
+        platform: Some("linux".into()),
+        image_manifest_descriptor: None,
+        mount_label: Some(String::new()),
+        process_label: Some(String::new()),
+        app_armor_profile: Some(String::new()),
+        exec_ids: (!execs.is_empty()).then_some(execs),
+        host_config: Some(record.host_config.clone()),
+        graph_driver: Some(models::DriverData { name: "overlay2".into(), data: HashMap::new() }),
+        size_rw: size.map(|(written, _)| written),
+        size_root_fs: size.map(|(_, all)| all),
+        mounts: Some(record.mounts.clone()),
+        config: Some(record.config.clone()),
+        network_settings: Some(network_settings(container)),
+    }
+}
+
+/// `State`.
+fn state(state: &State, health: Option<models::Health>) -> ContainerState {
+    let is = |statuses: &[Status]| Some(statuses.contains(&state.status));
+    ContainerState {
+        status: Some(status(state.status)),
+        running: is(&[Status::Running, Status::Paused, Status::Restarting]),
+        paused: is(&[Status::Paused]),
+        restarting: is(&[Status::Restarting]),
+        oom_killed: Some(state.oom_killed),
+        dead: is(&[Status::Dead]),
+        pid: Some(state.pid.into()),
+        exit_code: Some(state.exit_code),
+        error: Some(state.error.clone()),
+        started_at: Some(time::trimmed_or_never(state.started)),
+        finished_at: Some(time::trimmed_or_never(state.finished)),
+        health,
+    }
+}
+
+const fn status(status: Status) -> ContainerStateStatusEnum {
+    match status {
+        Status::Created => ContainerStateStatusEnum::CREATED,
+        Status::Running => ContainerStateStatusEnum::RUNNING,
+        Status::Paused => ContainerStateStatusEnum::PAUSED,
+        Status::Restarting => ContainerStateStatusEnum::RESTARTING,
+        Status::Removing => ContainerStateStatusEnum::REMOVING,
+        Status::Exited => ContainerStateStatusEnum::EXITED,
+        Status::Dead => ContainerStateStatusEnum::DEAD,
+    }
+}
+
+/// `NetworkSettings`: the networks by name, without addresses.
+fn network_settings(container: &Container) -> NetworkSettings {
+    NetworkSettings {
+        bridge: Some(String::new()),
+        sandbox_id: Some(String::new()),
+        sandbox_key: Some(String::new()),
+        ports: Some(HashMap::new()),
+        gateway: Some(String::new()),
+        ip_address: Some(String::new()),
+        ip_prefix_len: Some(0),
+        mac_address: Some(String::new()),
+        endpoint_id: Some(String::new()),
+        networks: Some(endpoints(container)),
+        ..NetworkSettings::default()
+    }
+}
+
+/// The container's networks by name.
+pub(super) fn endpoints(container: &Container) -> HashMap<String, models::EndpointSettings> {
+    let record = container.record.borrow();
+    let mut endpoints = record.networks.endpoints_config.clone().unwrap_or_default();
+    for endpoint in endpoints.values_mut() {
+        for text in [
+            &mut endpoint.network_id,
+            &mut endpoint.endpoint_id,
+            &mut endpoint.gateway,
+            &mut endpoint.ip_address,
+            &mut endpoint.mac_address,
+            &mut endpoint.ipv6_gateway,
+            &mut endpoint.global_ipv6_address,
+        ] {
+            text.get_or_insert_default();
+        }
+        endpoint.ip_prefix_len.get_or_insert_default();
+        endpoint.global_ipv6_prefix_len.get_or_insert_default();
+    }
+    endpoints
+}

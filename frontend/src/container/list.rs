@@ -1,0 +1,298 @@
+//! `GET /containers/json`: the containers, newest first, narrowed by filters.
+
+use std::rc::Rc;
+use std::time::SystemTime;
+
+use bollard_stubs::models::{
+    ContainerInspectResponse, ContainerSummary, ContainerSummaryHostConfig, ContainerSummaryNetworkSettings,
+    ContainerSummaryStateEnum, HealthStatusEnum,
+};
+use hyper::StatusCode;
+use vdocker::EngineError;
+use vdocker::api::list::duration;
+use vdocker::filters::Filters;
+use vdocker::pattern::Pattern;
+use vdocker::response::{self, Response};
+use vdocker::time;
+
+use super::record::{Record, Status};
+use super::{Container, Life, inspect};
+use crate::context::Context;
+use crate::daemon::Daemon;
+use crate::pods::{client, held};
+
+pub(super) const FILTERS: [&str; 15] = [
+    "ancestor",
+    "before",
+    "exited",
+    "expose",
+    "health",
+    "id",
+    "is-task",
+    "isolation",
+    "label",
+    "name",
+    "network",
+    "publish",
+    "since",
+    "status",
+    "volume",
+];
+
+const STATUSES: [&str; 7] = ["created", "running", "paused", "restarting", "removing", "exited", "dead"];
+
+const HEALTHS: [&str; 4] = ["none", "starting", "healthy", "unhealthy"];
+
+/// What is listed.
+struct Selection {
+    filters: Filters,
+    names: Vec<Pattern>,
+    ids: Vec<Pattern>,
+    exited: Vec<i64>,
+    /// The ids of the images that are asked for, and what was asked.
+    ancestors: Option<(Vec<String>, Vec<String>)>,
+    /// Only containers older than that.
+    before: Option<SystemTime>,
+    /// Only containers newer than that.
+    since: Option<SystemTime>,
+    networks: Vec<String>,
+    all: bool,
+}
+
+/// `GET /containers/json`.
+pub(super) async fn list(context: Context) -> Result<Response, EngineError> {
+    let daemon = &context.daemon;
+    let limit = context
+        .query
+        .number("limit")?
+        .and_then(|limit| usize::try_from(limit).ok())
+        .filter(|&limit| limit > 0);
+    let mut selection = Selection::new(daemon, Filters::from_query(&context.query, &FILTERS)?).await?;
+    selection.all |= context.query.flag("all") || limit.is_some();
+    let size = context.query.flag("size");
+    let mut summaries = Vec::new();
+    let found = daemon.containers.all().into_iter().filter(|container| selection.has(container));
+    for container in found.take(limit.unwrap_or(usize::MAX)) {
+        let mut summary = describe(&container);
+        // A pod is not booted for it: a list is to be quick.
+        if size && container.is_reachable.get() {
+            (summary.size_rw, summary.size_root_fs) = sizes(daemon, &container).await;
+        }
+        summaries.push(summary);
+    }
+    response::json(StatusCode::OK, &summaries)
+}
+
+async fn sizes(daemon: &Rc<Daemon>, container: &Rc<Container>) -> (Option<i64>, Option<i64>) {
+    let Ok(reached) = held::reach(daemon, container).await else { return (None, None) };
+    let target = format!("/containers/{}/json?size=1", container.id);
+    let found = client::get::<ContainerInspectResponse>(&reached.dir, &target).await;
+    found.map_or((None, None), |found| (found.size_rw, found.size_root_fs))
+}
+
+fn describe(container: &Container) -> ContainerSummary {
+    let record = container.record.borrow();
+    let life = container.life.borrow();
+    ContainerSummary {
+        id: Some(record.id.clone()),
+        names: Some(vec![format!("/{}", record.name)]),
+        image: Some(record.image.clone()),
+        image_id: Some(record.image_id.clone()),
+        image_manifest_descriptor: None,
+        command: Some(command(&record)),
+        created: Some(time::unix(record.created)),
+        ports: Some(Vec::new()),
+        size_rw: None,
+        size_root_fs: None,
+        labels: Some(record.config.labels.clone().unwrap_or_default()),
+        state: Some(state(life.state.status)),
+        status: Some(sentence(&life)),
+        host_config: Some(ContainerSummaryHostConfig {
+            network_mode: record.host_config.network_mode.clone(),
+            annotations: record.host_config.annotations.clone(),
+        }),
+        network_settings: Some(ContainerSummaryNetworkSettings {
+            networks: Some(inspect::endpoints(container)),
+        }),
+        mounts: Some(record.mounts.clone()),
+    }
+}
+
+/// Program and arguments in one line; arguments with blanks in single quotes.
+fn command(record: &Record) -> String {
+    let quoted =
+        record.args.iter().map(|word| if word.contains(' ') { format!("'{word}'") } else { word.clone() });
+    std::iter::once(record.path.clone()).chain(quoted).collect::<Vec<_>>().join(" ")
+}
+
+const fn state(status: Status) -> ContainerSummaryStateEnum {
+    match status {
+        Status::Created => ContainerSummaryStateEnum::CREATED,
+        Status::Running => ContainerSummaryStateEnum::RUNNING,
+        Status::Paused => ContainerSummaryStateEnum::PAUSED,
+        Status::Restarting => ContainerSummaryStateEnum::RESTARTING,
+        Status::Removing => ContainerSummaryStateEnum::REMOVING,
+        Status::Exited => ContainerSummaryStateEnum::EXITED,
+        Status::Dead => ContainerSummaryStateEnum::DEAD,
+    }
+}
+
+/// Docker's sentence about a container: `Up 5 seconds`, `Exited (137) 3 minutes ago`, …
+fn sentence(life: &Life) -> String {
+    let ago = |time: Option<SystemTime>| {
+        duration(time.and_then(|time| time.elapsed().ok()).unwrap_or_default().as_secs())
+    };
+    let state = &life.state;
+    let (up, down) = (ago(state.started), ago(state.finished));
+    match state.status {
+        Status::Created => "Created".into(),
+        Status::Running => format!("Up {up}{}", health_words(life)),
+        Status::Paused => format!("Up {up} (Paused)"),
+        Status::Restarting => format!("Restarting ({}) {down} ago", state.exit_code),
+        Status::Exited => format!("Exited ({}) {down} ago", state.exit_code),
+        Status::Removing => "Removal In Progress".into(),
+        Status::Dead => "Dead".into(),
+    }
+}
+
+fn health(life: &Life) -> HealthStatusEnum {
+    life.health.as_ref().and_then(|health| health.status).unwrap_or(HealthStatusEnum::NONE)
+}
+
+fn health_words(life: &Life) -> &'static str {
+    match health(life) {
+        HealthStatusEnum::STARTING => " (health: starting)",
+        HealthStatusEnum::HEALTHY => " (healthy)",
+        HealthStatusEnum::UNHEALTHY => " (unhealthy)",
+        HealthStatusEnum::EMPTY | HealthStatusEnum::NONE => "",
+    }
+}
+
+impl Selection {
+    async fn new(daemon: &Rc<Daemon>, filters: Filters) -> Result<Self, EngineError> {
+        let known = |key: &str, words: &[&str]| match filters.values(key).find(|value| !words.contains(value))
+        {
+            Some(value) => Err(invalid(key, value)),
+            None => Ok(()),
+        };
+        known("status", &STATUSES)?;
+        known("health", &HEALTHS)?;
+        filters.truth("is-task")?;
+        let exited = filters.values("exited").map(|code| code.parse().map_err(|_| invalid("exited", code)));
+        let created = |key: &str| {
+            let named = filters.values(key).next().map(|name| daemon.containers.find(name)).transpose();
+            named.map(|found| found.map(|container| container.record.borrow().created))
+        };
+        let networks = filters.values("network").map(|wanted| {
+            daemon.networks.find(wanted).map_or_else(|_| wanted.to_owned(), |network| network.name)
+        });
+        Ok(Self {
+            names: filters.patterns("name")?,
+            ids: filters.patterns("id")?,
+            exited: exited.collect::<Result<_, _>>()?,
+            ancestors: ancestors(daemon, &filters).await?,
+            before: created("before")?,
+            since: created("since")?,
+            networks: networks.collect(),
+            all: ["status", "before", "since", "exited"].iter().any(|key| filters.has(key)),
+            filters,
+        })
+    }
+
+    fn has(&self, container: &Container) -> bool {
+        (self.all || container.is_running())
+            && self.has_identity(container)
+            && self.has_state(&container.life.borrow())
+            && self.has_resources(&container.record.borrow())
+    }
+
+    fn has_identity(&self, container: &Container) -> bool {
+        let record = container.record.borrow();
+        let slashed = format!("/{}", record.name);
+        let named = |pattern: &Pattern| pattern.matches(&record.name) || pattern.matches(&slashed);
+        let labels = record.config.labels.iter().flatten().map(|(name, value)| (name.clone(), value.clone()));
+        (self.names.is_empty() || self.names.iter().any(named))
+            && (self.ids.is_empty() || self.ids.iter().any(|pattern| pattern.matches(&record.id)))
+            && self.before.is_none_or(|other| record.created < other)
+            && self.since.is_none_or(|other| record.created > other)
+            && self
+                .ancestors
+                .as_ref()
+                .is_none_or(|(ids, names)| ids.contains(&record.image_id) || names.contains(&record.image))
+            && self.filters.labels("label", &labels.collect())
+    }
+
+    fn has_state(&self, life: &Life) -> bool {
+        let state = &life.state;
+        let has_ended = state.status == Status::Exited && state.started.is_some();
+        self.filters.exact("status", state.status.word())
+            && self.filters.exact("health", &health(life).to_string())
+            && (!self.filters.has("exited") || (has_ended && self.exited.contains(&state.exit_code)))
+    }
+
+    fn has_resources(&self, record: &Record) -> bool {
+        let endpoints = record.networks.endpoints_config.iter().flatten();
+        let mut on: Vec<_> = endpoints.map(|(name, _)| name).collect();
+        on.retain(|name| self.networks.contains(name));
+        let exposed = || record.config.exposed_ports.iter().flatten().map(|(port, _)| port.as_str());
+        let published = || record.host_config.port_bindings.iter().flatten().map(|(port, _)| port.as_str());
+        (self.networks.is_empty() || !on.is_empty())
+            && self.filters.truth("is-task") != Ok(Some(true))
+            && self.filters.any("expose", |wanted| exposed().any(|port| is_port(wanted, port)))
+            && self.filters.any("publish", |wanted| published().any(|port| is_port(wanted, port)))
+            && self.filters.any("volume", |wanted| {
+                record.mounts.iter().any(|mount| {
+                    mount.name.as_deref() == Some(wanted) || mount.destination.as_deref() == Some(wanted)
+                })
+            })
+    }
+}
+
+/// Whether `80`, `80/tcp` or `8000-8080/tcp` means a port.
+fn is_port(wanted: &str, port: &str) -> bool {
+    let (wanted, kind) = wanted.split_once('/').unwrap_or((wanted, "tcp"));
+    let (number, own) = port.split_once('/').unwrap_or((port, "tcp"));
+    let (first, last) = wanted.split_once('-').unwrap_or((wanted, wanted));
+    let number = number.parse::<u16>().ok();
+    let range = first.parse::<u16>().ok().zip(last.parse::<u16>().ok());
+    kind == own && range.zip(number).is_some_and(|((first, last), number)| (first..=last).contains(&number))
+}
+
+/// The images that are asked for, and those that are made of them: theirs begin with the same layers.
+async fn ancestors(
+    daemon: &Rc<Daemon>,
+    filters: &Filters,
+) -> Result<Option<(Vec<String>, Vec<String>)>, EngineError> {
+    if !filters.has("ancestor") {
+        return Ok(None);
+    }
+    let names: Vec<_> = filters.values("ancestor").map(str::to_owned).collect();
+    let (images, wanted) = (daemon.images.clone(), names.clone());
+    let ids = daemon.blocking(move || {
+        let found: Vec<_> = wanted.iter().filter_map(|name| images.image(name).ok()).collect();
+        let all = images.images().unwrap_or_default();
+        let below = |image: &image::StoredImage| {
+            let layers = &image.config.rootfs.diff_ids;
+            found
+                .iter()
+                .any(|above| above.id == image.id || layers.starts_with(&above.config.rootfs.diff_ids))
+        };
+        all.iter().filter(|image| below(image)).map(|image| image.id.to_string()).collect()
+    });
+    Ok(Some((ids.await?, names)))
+}
+
+fn invalid(key: &str, value: &str) -> EngineError {
+    EngineError::BadRequest(format!("invalid filter '{key}={value}'"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_port;
+
+    #[test]
+    fn ports_are_found_by_number_range_and_protocol() {
+        assert!(is_port("80", "80/tcp") && is_port("80/tcp", "80/tcp") && is_port("70-90", "80/tcp"));
+        assert!(!is_port("80/udp", "80/tcp") && !is_port("81", "80/tcp") && !is_port("x", "80/tcp"));
+    }
+}

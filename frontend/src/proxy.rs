@@ -1,0 +1,142 @@
+//! Requests that a container's own pod answers: handed on as they come, bodies both ways without being kept.
+
+use std::io;
+use std::rc::Rc;
+
+use http_body_util::BodyExt as _;
+use hyper::body::{Body as _, Incoming};
+use hyper::header::{CONTENT_TYPE, HeaderName, HeaderValue};
+use hyper::{Method, StatusCode};
+use vdocker::EngineError;
+use vdocker::body::Body;
+use vdocker::response::{self, Response};
+
+use crate::container::Container;
+use crate::context::Context;
+use crate::pods::client::{self, Upload};
+use crate::pods::held::{self, Reached};
+
+/// What is said of a path, base64.
+const PATH_STAT: HeaderName = HeaderName::from_static("x-docker-container-path-stat");
+
+/// Bytes of an answer that is handed on as a whole, with its length.
+const SMALL: u64 = 64 << 10;
+
+/// Hands a request on to the pod of a container that runs, below the container's path there.
+///
+/// # Errors
+/// [`EngineError::Conflict`] where it does not run, and those of the pod.
+pub(crate) async fn to_running(
+    context: Context,
+    container: &Rc<Container>,
+    path: &str,
+) -> Result<Response, EngineError> {
+    must_run(container)?;
+    let daemon = Rc::clone(&context.daemon);
+    let reached = held::reach(&daemon, container).await?;
+    if reached.is_held() {
+        return Err(not_running(container));
+    }
+    hand_on(context, container, path, reached).await
+}
+
+/// Hands a request on to a container's pod, which is booted for it where the container does not run.
+///
+/// # Errors
+/// Those of booting, and of the pod.
+pub(crate) async fn to_any(
+    context: Context,
+    container: &Rc<Container>,
+    path: &str,
+) -> Result<Response, EngineError> {
+    let daemon = Rc::clone(&context.daemon);
+    let reached = held::reach(&daemon, container).await?;
+    hand_on(context, container, path, reached).await
+}
+
+/// Refuses a container without a process.
+///
+/// # Errors
+/// [`EngineError::Conflict`] in Docker's words.
+pub(crate) fn must_run(container: &Container) -> Result<(), EngineError> {
+    use crate::container::record::Status;
+    match container.status() {
+        Status::Running | Status::Paused => Ok(()),
+        Status::Restarting => Err(EngineError::Conflict(format!(
+            "Container {} is restarting, wait until the container is running",
+            container.id
+        ))),
+        _ => Err(not_running(container)),
+    }
+}
+
+fn not_running(container: &Container) -> EngineError {
+    EngineError::Conflict(format!("container {} is not running", container.id))
+}
+
+async fn hand_on(
+    context: Context,
+    container: &Container,
+    path: &str,
+    reached: Reached,
+) -> Result<Response, EngineError> {
+    let target = format!("/v{}/containers/{}/{path}?{}", context.version, container.id, context.query_text());
+    request(context, &target, reached).await
+}
+
+/// Hands a request on under another path.
+///
+/// # Errors
+/// Those of the pod.
+pub(crate) async fn request(
+    context: Context,
+    target: &str,
+    reached: Reached,
+) -> Result<Response, EngineError> {
+    let Context { method, headers, body, .. } = context;
+    let is_head = method == Method::HEAD;
+    let upload =
+        if matches!(method, Method::GET | Method::HEAD) { Upload::None } else { Upload::Client(body) };
+    let answer = client::send(client::connect(&reached.dir)?, method, target, &headers, upload).await?;
+    answered(answer, is_head, reached).await
+}
+
+/// A pod's answer as the daemon's own.
+async fn answered(
+    answer: hyper::Response<Incoming>,
+    is_head: bool,
+    reached: Reached,
+) -> Result<Response, EngineError> {
+    let (parts, mut incoming) = answer.into_parts();
+    let is_small = incoming.size_hint().exact().is_some_and(|length| length <= SMALL);
+    let body = if is_head || parts.status == StatusCode::NO_CONTENT {
+        Body::empty()
+    } else if is_small {
+        client::whole(incoming).await?.into()
+    } else {
+        Body::stream(async move |sink| {
+            // The pod stays for as long as it is read.
+            let _reached = reached;
+            while let Some(frame) = incoming.frame().await {
+                let bytes = frame.map_err(io::Error::other)?.into_data().unwrap_or_default();
+                if !bytes.is_empty() {
+                    sink.send(bytes).await;
+                }
+            }
+            Ok(())
+        })
+    };
+    let mut response = Response::new(body);
+    *response.status_mut() = parts.status;
+    for name in [CONTENT_TYPE, PATH_STAT] {
+        if let Some(value) = parts.headers.get(&name) {
+            response.headers_mut().insert(name, HeaderValue::clone(value));
+        }
+    }
+    Ok(response)
+}
+
+/// An empty answer of that type.
+pub(crate) fn nothing(content_type: &'static str) -> Response {
+    response::typed(StatusCode::OK, content_type, Body::empty())
+}
