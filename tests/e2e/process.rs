@@ -82,6 +82,25 @@ fn cpus_and_memory_are_as_asked() {
 }
 
 #[test]
+fn all_memory_is_there_from_the_first_moment() {
+    // The kernel initialises most page structures when their memory is first asked for: it has to count what it has not
+    // touched, give it to whoever asks, to several at once too, reclaim nothing for it, and count it when it comes back
+    // (a processor may keep 128 MiB of that to itself).
+    let script = "
+        counts() { awk -v least=$1 '/^Mem(Total|Free|Available):/ { print $1, ($2 > least) }' /proc/meminfo; }
+        counts 3900000
+        for taker in 1 2 3 4; do
+            { dd if=/dev/zero of=/dev/null bs=300M count=1 2>/dev/null && echo taken; } &
+        done
+        wait
+        counts 3300000
+        awk '/^(oom_kill|pgscan_kswapd|pgscan_direct|pageoutrun) / { sum += $2 } END { print sum }' /proc/vmstat";
+    let counts = "MemTotal: 1\nMemFree: 1\nMemAvailable: 1\n";
+    let told = format!("{counts}taken\ntaken\ntaken\ntaken\n{counts}0\n");
+    assert_eq!(output(&["--memory", "4g", "--cpus", "4"], script), told);
+}
+
+#[test]
 fn orphans_are_reaped() {
     let script = "
         for n in 1 2 3 4 5; do (sleep 0.05 & exec true); done
