@@ -12,7 +12,7 @@ const EDGES: [(&str, &[&str]); 11] = [
     ("vdocker", &["spec"]),
     ("frontend", &["image", "pod", "spec", "tar", "vdocker"]),
     ("guest-init", &["spec", "tar", "vdocker"]),
-    ("kcradle", &["image", "pod", "spec", "tar", "vdocker", "vmm"]),
+    ("kcradle", &["frontend", "image", "pod", "spec", "tar", "vdocker", "vmm"]),
     ("fuzz", &[]),
     ("tests", &[]),
 ];

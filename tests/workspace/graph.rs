@@ -35,6 +35,25 @@ pub(crate) fn direct() -> BTreeSet<String> {
     dependencies.filter(|dep| !dep["source"].is_null()).map(|dep| text(&dep["name"]).to_owned()).collect()
 }
 
+/// Names and versions of all crates that are built for ours, tests left out. `cargo metadata` names more: what only a
+/// feature that nobody asks for would bring.
+pub(crate) fn built() -> BTreeSet<(String, String)> {
+    let output = Command::new(env!("CARGO"))
+        .args(["tree", "--locked", "--offline", "--workspace", "--edges=normal,build", "--prefix=none"])
+        .args(["--exclude", env!("CARGO_PKG_NAME"), "--target=x86_64-unknown-linux-gnu", "--format={p}"])
+        .arg("--manifest-path")
+        .arg(tests::work_tree().join("Cargo.toml"))
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let crates = String::from_utf8(output.stdout).unwrap();
+    let name_and_version = |line: &str| {
+        let mut words = line.split_whitespace();
+        Some((words.next()?.to_owned(), words.next()?.to_owned()))
+    };
+    crates.lines().filter_map(name_and_version).collect()
+}
+
 /// Our crates and all that they link; their development dependencies are left out.
 pub(crate) fn crates() -> Vec<Crate> {
     let graph = metadata();
