@@ -4,6 +4,8 @@ use std::io::{self, Read};
 use std::time::Duration;
 
 use bytes::{Buf as _, Bytes};
+use http_body_util::BodyExt as _;
+use hyper::body::Incoming;
 use image::{Archive, Digest, SaveError};
 use serde_json::json;
 use tokio::sync::mpsc;
@@ -98,6 +100,17 @@ pub(super) fn channel() -> (Uploading, Upload) {
 pub(super) struct Uploading(mpsc::Sender<io::Result<Bytes>>);
 
 impl Uploading {
+    /// Hands a pod's answer on to its end, or to that of the job.
+    pub(super) async fn of_pod(self, mut body: Incoming) {
+        while let Some(frame) = body.frame().await {
+            let piece = frame.map(|frame| frame.into_data().unwrap_or_default()).map_err(io::Error::other);
+            let broken = piece.is_err();
+            if self.0.send(piece).await.is_err() || broken {
+                break;
+            }
+        }
+    }
+
     /// Hands a request's body on while an answer is prepared, which may come before the body's end.
     pub(super) async fn with(
         self,

@@ -1,9 +1,9 @@
-//! New images: `POST /images/create?fromSrc=-` and `POST /commit`.
+//! `POST /images/create?fromSrc=-`: a root file system becomes an image.
 
 use std::time::SystemTime;
 
 use image::NewImage;
-use serde_json::{Map, json};
+use serde_json::Map;
 use vdocker::EngineError;
 use vdocker::response::Response;
 use vdocker::time;
@@ -48,15 +48,9 @@ pub(super) async fn import(mut context: Context, source: &str) -> Result<Respons
     uploading.with(&mut context.body, answer).await
 }
 
-fn not_made(error: image::MakeError) -> EngineError {
+pub(super) fn not_made(error: image::MakeError) -> EngineError {
     match error {
         image::MakeError::Base(error) => super::refusal(error),
         error => EngineError::Failed(chain(&error)),
     }
-}
-
-/// `POST /commit`.
-pub(super) async fn commit(context: Context) -> Result<Response, EngineError> {
-    let _ = (context, json!(null));
-    Err(EngineError::Unsupported("commit".to_owned()))
 }

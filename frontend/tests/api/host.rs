@@ -6,6 +6,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use frontend::{Config, Daemon};
+use pod::{Home, Package};
 use tempfile::TempDir;
 use tokio::net::UnixListener;
 use tokio::sync::oneshot;
@@ -31,8 +32,10 @@ impl Host {
         let config = Config {
             state: self.path("state"),
             images: self.path("images"),
+            registries: image::Registries::default(),
             templates: self.path("templates"),
-            package: self.path("package"),
+            home: Home::at(self.path("home")),
+            package: self.package(),
             program: self.path("kcradle"),
         };
         let socket = self.socket();
@@ -69,6 +72,17 @@ impl Host {
             let _ = end.send(());
             thread.join().unwrap();
         }
+    }
+
+    /// A runtime package of the right form, with which no pod could boot.
+    fn package(&self) -> Package {
+        let folder = self.path("package");
+        std::fs::create_dir_all(&folder).unwrap();
+        let json = r#"{"version":3,"machine":"default","kernel":{"kernel":"vmlinux","initrd":"initramfs","release":"0"}}"#;
+        for (file, text) in [("cradle.json", json), ("vmlinux", ""), ("initramfs", "")] {
+            std::fs::write(folder.join(file), text).unwrap();
+        }
+        Package::open(&folder).unwrap()
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
