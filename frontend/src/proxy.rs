@@ -3,6 +3,7 @@
 use std::io;
 use std::rc::Rc;
 
+use bytes::{Buf as _, Bytes};
 use http_body_util::BodyExt as _;
 use hyper::body::{Body as _, Incoming};
 use hyper::header::{CONTENT_TYPE, HeaderName, HeaderValue};
@@ -134,6 +135,33 @@ async fn answered(
         }
     }
     Ok(response)
+}
+
+/// An answer in whose lines a text is another.
+pub(crate) fn replaced(answer: Response, text: String, by: String) -> Response {
+    let (parts, mut body) = answer.into_parts();
+    let body = Body::stream(async move |sink| {
+        let mut line = Vec::new();
+        while let Some(frame) = body.frame().await {
+            let Ok(mut data) = frame?.into_data() else { continue };
+            while data.has_remaining() {
+                let piece = data.chunk();
+                let end = piece.iter().position(|byte| *byte == b'\n').map_or(piece.len(), |end| end + 1);
+                line.extend_from_slice(&piece[..end]);
+                data.advance(end);
+                if line.ends_with(b"\n") || line.len() as u64 > SMALL {
+                    let whole = String::from_utf8_lossy(&line).replace(&text, &by);
+                    line.clear();
+                    sink.send(Bytes::from(whole)).await;
+                }
+            }
+        }
+        if !line.is_empty() {
+            sink.send(Bytes::from(String::from_utf8_lossy(&line).replace(&text, &by))).await;
+        }
+        Ok(())
+    });
+    Response::from_parts(parts, body)
 }
 
 /// An empty answer of that type.

@@ -126,7 +126,7 @@ async fn make(daemon: &Rc<Daemon>, wish: Wish, id: &str, name: String) -> Result
     fill(&mut config, &mut host, id);
     join_networks(daemon, &mut networks, &host, &name, id)?;
     let mounts = mounts::prepare(daemon, &config, &host).await?;
-    let mut spec = process::spec(&handle, &config, &host, &mounts, &name)?;
+    let mut spec = process::spec(&handle, &config, &host, &mounts, id)?;
     spec.mounts.extend(mounts.specs.iter().cloned());
     spec.mounts.sort_by_key(|mount| mount.guest_path.matches('/').count());
     write_pod(daemon, id, spec, &host, &mounts, handle).await?;

@@ -80,7 +80,10 @@ pub(super) async fn stats(mut context: Context) -> Result<Response, EngineError>
     if stream {
         context.follow().await?;
     }
-    proxy::to_any(context, &container, "stats").await
+    // The pod knows its container by id.
+    let of_pod = format!("\"name\":\"/{}\"", container.id);
+    let answer = proxy::to_any(context, &container, "stats").await?;
+    Ok(proxy::replaced(answer, of_pod, format!("\"name\":\"/{}\"", container.name())))
 }
 
 /// `GET /containers/{id}/attach/ws` and what else a pod could do and the daemon does not.

@@ -132,8 +132,7 @@ pub(super) async fn rename(context: Context) -> Result<Response, EngineError> {
         let free =
             if kept.is_ok() { old } else { std::mem::replace(&mut container.record.borrow_mut().name, old) };
         daemon.containers.free_name(&free);
-        kept?;
-        super::update::rewrite(&daemon, &container).await
+        Ok(kept?)
     });
     renamed.await?;
     done()

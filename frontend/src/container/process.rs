@@ -54,11 +54,12 @@ pub(super) fn spec(
     config: &ContainerConfig,
     host: &HostConfig,
     mounts: &Mounts,
-    name: &str,
+    id: &str,
 ) -> Result<ContainerSpec, EngineError> {
     let reference = config.image.clone().unwrap_or_default();
     let overrides = ContainerOverrides {
-        name: name.to_owned(),
+        // A name may change, and what the container has written is kept by it.
+        name: id.to_owned(),
         entrypoint: Some(merge::words(config)),
         env: config.env.iter().flatten().map(|variable| env(variable)).collect(),
         user: config.user.clone(),

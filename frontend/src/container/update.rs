@@ -140,24 +140,20 @@ async fn tell_pod(
     Ok(())
 }
 
-/// Tells the pod's next start what has been changed since it was made: name and limits.
-pub(super) async fn rewrite(daemon: &Rc<Daemon>, container: &Container) -> Result<(), EngineError> {
+/// Tells the pod's next start what has been changed since it was made.
+async fn rewrite(daemon: &Rc<Daemon>, container: &Container) -> Result<(), EngineError> {
     let dir = daemon.pods.of(&container.id).map_err(|error| failed(&error))?;
-    let (name, host) = {
-        let record = container.record.borrow();
-        (record.name.clone(), record.host_config.clone())
-    };
-    let rewritten = daemon.blocking(move || rewrite_launch(&dir, name, &host)).await?;
+    let host = container.record.borrow().host_config.clone();
+    let rewritten = daemon.blocking(move || rewrite_launch(&dir, &host)).await?;
     rewritten.map_err(|error| EngineError::Failed(format!("cannot change the pod: {error}")))
 }
 
-fn rewrite_launch(dir: &PodDir, name: String, host: &HostConfig) -> Result<(), String> {
+fn rewrite_launch(dir: &PodDir, host: &HostConfig) -> Result<(), String> {
     let mut launch = dir.read_launch().map_err(|error| chain(&error))?;
     let before = launch.clone();
     (launch.resources.cpu, launch.resources.mem) =
         (process::cpus(host).map_err(|error| error.to_string())?, process::memory(host));
     if let Some(container) = launch.containers.first_mut() {
-        container.name = name;
         container.limits = process::limits(host).map_err(|error| error.to_string())?;
     }
     if launch == before {
