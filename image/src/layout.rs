@@ -10,7 +10,7 @@ use crate::digest::Digest;
 use crate::docker_archive::ArchiveLayers;
 use crate::install::Candidate;
 use crate::layer::Blob;
-use crate::manifest::{self, Descriptor, Document, Manifest, ManifestError};
+use crate::manifest::{self, Descriptor, Document, Found, ManifestError};
 use crate::reference::Reference;
 
 const EXPECTED: &str = "an OCI image layout";
@@ -43,7 +43,7 @@ pub(crate) fn candidate_of(
     top: &Descriptor,
     source: &str,
 ) -> Result<Candidate<'static>, ArchiveError> {
-    let (bytes, manifest, index) = descend(files, top.digest)?;
+    let Found { bytes, manifest, index } = descend(files, top.digest)?;
     let config = files.blob(manifest.config.digest, EXPECTED)?;
     // A digest in the name would be the archive's word alone.
     let name = top.annotation(FULL_NAME).and_then(|name| name.parse::<Reference>().ok());
@@ -110,13 +110,13 @@ fn choose<'a>(
     }
 }
 
-/// From a manifest or index to the manifest for this platform: its bytes, itself, the first index's bytes.
-fn descend(files: &Files, digest: Digest) -> Result<(Vec<u8>, Manifest, Option<Vec<u8>>), ArchiveError> {
+/// From a manifest or index to the manifest for this platform.
+fn descend(files: &Files, digest: Digest) -> Result<Found, ArchiveError> {
     let (mut at, mut index) = (digest, None);
     for _ in 0..MAX_DEPTH {
         let bytes = files.blob(at, EXPECTED)?;
         match manifest::parse(&bytes)? {
-            Document::Manifest(manifest) => return Ok((bytes, *manifest, index)),
+            Document::Manifest(manifest) => return Ok(Found { bytes, manifest: *manifest, index }),
             Document::Index(entries) => {
                 at = manifest::choose(&entries)?.digest;
                 index.get_or_insert(bytes);
@@ -133,5 +133,5 @@ const MAX_LOOKED: usize = 256;
 pub(crate) fn manifest_of(files: &Files, id: Digest) -> Option<Vec<u8>> {
     let entries = top_index(files).ok()?;
     let mut manifests = entries.iter().take(MAX_LOOKED).filter_map(|entry| descend(files, entry.digest).ok());
-    manifests.find(|(_, manifest, _)| manifest.config.digest == id).map(|(bytes, ..)| bytes)
+    manifests.find(|found| found.manifest.config.digest == id).map(|found| found.bytes)
 }

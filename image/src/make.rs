@@ -21,8 +21,8 @@ use crate::store::{CatalogError, Store, StoredImage, TempFile};
 /// What a new image is besides its layer.
 #[derive(Clone, Debug, Default)]
 pub struct NewImage {
-    /// The name or id of the image below; `None`: the layer is all there is.
-    pub base: Option<String>,
+    /// The image below, which may have no name any more; `None`: the layer is all there is.
+    pub base: Option<Digest>,
     /// What its containers run: Docker's `Config` of an image, a JSON object.
     pub config: Map<String, Value>,
     /// Who made it.
@@ -64,7 +64,7 @@ pub fn make(
     options: &ResolveOptions<'_>,
 ) -> Result<Digest, MakeError> {
     let lease = store.lease().map_err(ResolveError::Store)?;
-    let base = new.base.as_deref().map(|base| store.image(base)).transpose()?;
+    let base = new.base.map(|base| store.image_of_id(base)).transpose()?;
     let packed = Packed::new(layer, store, options).map_err(|source| {
         let failed = ResolveError::Archive { source_name: "the layer".to_owned(), source: Box::new(source) };
         settle::<()>(Err(failed), store, options).err().unwrap_or(ResolveError::Cancelled)

@@ -66,6 +66,15 @@ pub(crate) struct Manifest {
     pub(crate) layers: Vec<Descriptor>,
 }
 
+/// A manifest that was found behind a name.
+pub(crate) struct Found {
+    /// Its bytes.
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) manifest: Manifest,
+    /// The bytes of the first index on the way to it.
+    pub(crate) index: Option<Vec<u8>>,
+}
+
 /// What a manifest's bytes turned out to be.
 pub(crate) enum Document {
     Manifest(Box<Manifest>),

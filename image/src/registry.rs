@@ -20,7 +20,7 @@ pub use query::{Remote, RemotePlatform, check_login, remote_image, remote_tags};
 use crate::digest::Digest;
 use crate::install::{Candidate, Layers};
 use crate::layer::{At, Blob};
-use crate::manifest::{self, Descriptor, Document, MAX_DOCUMENT, Manifest, ManifestError};
+use crate::manifest::{self, Descriptor, Document, Found, MAX_DOCUMENT, ManifestError};
 use crate::progress::{Event, Progress};
 use crate::reference::Reference;
 use crate::resolve::ResolveOptions;
@@ -89,10 +89,12 @@ pub enum RegistryError {
     },
     /// Login refused or missing.
     #[error(
-        "pull access denied for {name}: the repository does not exist or needs another login \
+        "{action} access denied for {name}: the repository does not exist or needs another login \
          ({host} answered {status}{message}); see docker login"
     )]
     Denied {
+        /// What was to be done: `pull`, `push` or `login`.
+        action: &'static str,
         /// Who refused.
         host: String,
         /// The repository.
@@ -220,7 +222,7 @@ pub(crate) fn candidate<'a>(
     progress: &dyn Progress,
 ) -> Result<Candidate<'a>, RegistryError> {
     let mut endpoints = Endpoint::all(name, &options.registries).into_iter();
-    let (client, (bytes, manifest, index), from_mirror) = loop {
+    let (client, Found { bytes, manifest, index }, from_mirror) = loop {
         let Some(endpoint) = endpoints.next() else {
             return Err(RegistryError::NotFound(name.api_host().to_owned()));
         };
@@ -250,12 +252,12 @@ pub(crate) fn candidate<'a>(
     })
 }
 
-/// Reads manifests until one is an image's: its bytes, itself, the first index's bytes.
+/// Reads manifests until one is an image's.
 fn find_manifest(
     client: &Client<'_>,
     name: &Reference,
     progress: &dyn Progress,
-) -> Result<(Vec<u8>, Manifest, Option<Vec<u8>>), RegistryError> {
+) -> Result<Found, RegistryError> {
     let mut bytes = client.document("manifests", &name.wanted(), progress)?;
     if let Some(expected) = name.digest() {
         verify(expected, &bytes)?;
@@ -263,7 +265,7 @@ fn find_manifest(
     let mut index = None;
     for _ in 0..MAX_DEPTH {
         match manifest::parse(&bytes)? {
-            Document::Manifest(manifest) => return Ok((bytes, *manifest, index)),
+            Document::Manifest(manifest) => return Ok(Found { bytes, manifest: *manifest, index }),
             Document::Index(entries) => {
                 let below = document(client, "manifests", manifest::choose(&entries)?, progress)?;
                 index.get_or_insert(std::mem::replace(&mut bytes, below));

@@ -60,7 +60,7 @@ pub(super) async fn commit(mut context: Context) -> Result<Response, EngineError
     merge(&mut config, own);
     let text = |key: &str| context.query.text(key).unwrap_or_default().to_owned();
     let new = NewImage {
-        base: Some(record.image_id),
+        base: Some(record.image_id.parse().map_err(|error: image::DigestError| failed(&error))?),
         config,
         author: text("author"),
         comment: text("comment"),

@@ -87,7 +87,9 @@ async fn send(sink: &Sink, event: &Event) -> std::io::Result<()> {
 impl Interest {
     fn read(query: &Query) -> Result<Self, EngineError> {
         let time = |name: &str| match query.text(name) {
-            None | Some("0") => Ok(None),
+            None => Ok(None),
+            // Since the beginning, but not until then.
+            Some("0") if name == "until" => Ok(None),
             Some(text) => {
                 let broken = || EngineError::BadRequest(format!("invalid value {text:?} for {name}"));
                 time::parse(text).map(Some).ok_or_else(broken)

@@ -130,7 +130,7 @@ fn an_imported_image_is_told_in_all_ways() {
     let table = host.good(&["images", "--format", "{{.Repository}} {{.Tag}} {{.Digest}}", "--digests"]);
     assert_eq!(table, "made 1 <none>");
     let id = format(&host, "made:1", "{{.Id}}");
-    assert_eq!(ids(&host, &["made"]), [id.clone()]);
+    assert_eq!(ids(&host, &["made"]), std::slice::from_ref(&id));
     assert_eq!(format(&host, &id[7..15], "{{.Id}}"), id, "by the beginning of its id");
     let history = host.good(&["history", "--no-trunc", "--format", "{{.ID}} {{.Comment}}", "made:1"]);
     assert_eq!(history, format!("{id} by hand"));
@@ -324,14 +324,14 @@ fn names_and_images_are_removed() {
         let file = root(&host.path(""), text);
         host.good(&["import", &file, "same:1"])
     });
-    assert_eq!(ids(&host, &["--filter", "dangling=true"]), [first.clone()]);
+    assert_eq!(ids(&host, &["--filter", "dangling=true"]), std::slice::from_ref(&first));
     let said = host.good(&["image", "prune", "-f"]);
     assert!(
         said.contains(&format!("deleted: {first}")) && said.contains("Total reclaimed space: "),
         "{said}"
     );
     assert!(!said.contains("reclaimed space: 0B"), "{said}");
-    assert_eq!(ids(&host, &[]), [second.clone()]);
+    assert_eq!(ids(&host, &[]), std::slice::from_ref(&second));
     let said = host.good(&["image", "prune", "-af"]);
     assert!(said.contains("untagged: same:1") && said.contains(&format!("deleted: {second}")), "{said}");
     assert!(ids(&host, &["-a"]).is_empty());

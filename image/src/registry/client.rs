@@ -373,7 +373,12 @@ impl<'a> Client<'a> {
         match status {
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
                 let name = self.name.familiar();
-                RegistryError::Denied { host, name, status: status.as_u16(), message }
+                let action = match self.access {
+                    Access::Pull => "pull",
+                    Access::Push(_) => "push",
+                    Access::Login => "login",
+                };
+                RegistryError::Denied { action, host, name, status: status.as_u16(), message }
             }
             StatusCode::NOT_FOUND if matches!(kind, "manifests" | "tags") => RegistryError::NotFound(host),
             StatusCode::NOT_FOUND => RegistryError::NoBlob { host, digest: what.to_owned() },

@@ -239,10 +239,10 @@ impl Read for Reported<'_> {
         if (self.sending.stopped)() {
             return Err(io::Error::other("cancelled"));
         }
-        let count = self.from.read(buf).or_else(|error| {
+        let count = self.from.read(buf).map_err(|error| {
             let told = io::Error::new(error.kind(), error.to_string());
             self.broken = Some(error);
-            Err(told)
+            told
         })?;
         self.done += count as u64;
         if self.done - self.reported >= REPORT || count == 0 && self.done > self.reported {

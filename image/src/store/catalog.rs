@@ -111,6 +111,16 @@ impl Store {
         found.ok_or_else(|| CatalogError::NoImage(text.to_owned()))
     }
 
+    /// The image of an id, also where no name is left of it and only a pod keeps it.
+    ///
+    /// # Errors
+    /// No such image, an unreadable store.
+    pub(crate) fn image_of_id(&self, id: Digest) -> Result<StoredImage, CatalogError> {
+        let tags: Vec<_> = self.tags()?.into_iter().filter(|tag| tag.image == id).collect();
+        let found = self.describe(id, self.record(id)?, &tags)?;
+        found.ok_or_else(|| CatalogError::NoImage(id.to_string()))
+    }
+
     /// The handle of an image with all its files, under the name that it is called by; `None` where a file is missing.
     ///
     /// # Errors

@@ -269,7 +269,7 @@ fn images_are_made_of_archives_and_of_other_images() {
     assert_eq!(json["history"], json!([{"created": "2020-01-02T03:04:05Z", "comment": "Imported from -"}]));
 
     let commit = NewImage {
-        base: Some("root:1".into()),
+        base: Some(image.id),
         config: config(json!({"Cmd": ["run"]})),
         author: "somebody".into(),
         created_by: "touch /a".into(),
@@ -292,7 +292,7 @@ fn images_are_made_of_archives_and_of_other_images() {
         load_into(&second, &saved(&store, &[&id]));
     }
     assert!(
-        make(&store, above.as_slice(), &NewImage { base: Some("none".into()), ..commit }, &keeping())
+        make(&store, above.as_slice(), &NewImage { base: Some(Digest::of(b"none")), ..commit }, &keeping())
             .is_err()
     );
 }

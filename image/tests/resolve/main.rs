@@ -8,6 +8,7 @@ mod catalog;
 mod docker;
 mod hostile;
 mod limits;
+mod push;
 mod registry;
 mod sample;
 mod server;

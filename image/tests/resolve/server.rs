@@ -214,5 +214,5 @@ fn read(stream: &mut dyn Read) -> Option<Request> {
         pairs.map(|(name, value)| (name.to_ascii_lowercase(), value.to_owned())).collect();
     let mut body = vec![0; headers.get("content-length").map_or(0, |length| length.parse().unwrap())];
     reader.read_exact(&mut body).ok()?;
-    Some(Request { method, path, headers, body: String::from_utf8(body).unwrap() })
+    Some(Request { method, path, headers, body: String::from_utf8_lossy(&body).into_owned() })
 }
