@@ -49,13 +49,14 @@ impl Filters {
             if !known.contains(&key.as_str()) {
                 return Err(EngineError::BadRequest(format!("invalid filter '{key}'")));
             }
-            let values: BTreeSet<String> = match values {
+            let mut wanted = BTreeSet::new();
+            match values {
                 // Docker looks at the names only, whatever they are mapped to.
-                Values::Map(map) => map.into_keys().collect(),
-                Values::List(list) => list.into_iter().collect(),
-            };
-            if !values.is_empty() {
-                filters.insert(key, values);
+                Values::Map(map) => wanted.extend(map.into_keys()),
+                Values::List(list) => wanted.extend(list),
+            }
+            if !wanted.is_empty() {
+                filters.insert(key, wanted);
             }
         }
         if filters.values().map(BTreeSet::len).sum::<usize>() > MAX_VALUES {

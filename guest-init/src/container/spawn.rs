@@ -1,7 +1,7 @@
 //! Making and replacing a process: clone3 into new namespaces and a control group, execve, _exit.
 #![expect(unsafe_code, reason = "clone3, execve, close_range and _exit have no safe wrapper")]
 
-use rustix::fd::{AsRawFd, BorrowedFd, RawFd};
+use rustix::fd::{AsRawFd, BorrowedFd};
 use rustix::process::Pid;
 use std::convert::Infallible;
 use std::ffi::CString;
@@ -114,10 +114,11 @@ pub(crate) fn unshare_cgroup() -> io::Result<()> {
 /// # Errors
 /// What close_range(2) says.
 pub(crate) fn close_others(kept: &[BorrowedFd<'_>]) -> io::Result<()> {
-    let mut kept: Vec<RawFd> = kept.iter().map(AsRawFd::as_raw_fd).filter(|fd| *fd > 2).collect();
+    let kept = kept.iter().map(|fd| fd.as_raw_fd().unsigned_abs());
+    let mut kept: Vec<u32> = kept.filter(|fd| *fd > 2).collect();
     kept.sort_unstable();
     let mut first = 3;
-    for fd in kept.into_iter().map(RawFd::unsigned_abs).chain([u32::MAX]) {
+    for fd in kept.into_iter().chain([u32::MAX]) {
         if first < fd {
             // SAFETY: this is the clone's own table. Owners of what is closed are on stacks and in tasks that never run
             // in a clone, which ends with exec or _exit.
@@ -174,7 +175,7 @@ mod tests {
         let (kept, other) = rustix::pipe::pipe().unwrap();
         let (read, last) = rustix::pipe::pipe().unwrap();
         let [kept_fd, other_fd, last_fd] = [&kept, &other, &last].map(|fd| fd.as_raw_fd());
-        let open = |fd: RawFd| std::path::Path::new(&format!("/proc/self/fd/{fd}")).exists();
+        let open = |fd: rustix::fd::RawFd| std::path::Path::new(&format!("/proc/self/fd/{fd}")).exists();
         // Twice the same and one that is standard: both are nothing special.
         let body = || {
             let closed = close_others(&[last.as_fd(), kept.as_fd(), last.as_fd(), rustix::stdio::stdout()]);

@@ -42,7 +42,7 @@ pub(super) fn list(layers: &Layers) -> Result<Vec<Change>, FilesError> {
     let image = open(&layers.image)?;
     comparison.descend(upper, Some(image), true)?;
     comparison.run()?;
-    comparison.changes.sort_by(|one, other| one.path.cmp(&other.path));
+    comparison.changes.sort_unstable_by(|one, other| one.path.cmp(&other.path));
     Ok(comparison.changes)
 }
 

@@ -264,8 +264,9 @@ pub struct Config {
 impl Config {
     fn new(spec: &ContainerSpec) -> Self {
         let process = &spec.process;
-        let volumes: BTreeMap<_, _> =
-            mounts(spec).into_iter().map(|mount| (mount.destination, NoEntries {})).collect();
+        // Maps are extended and not collected, which sorts: 4 KiB of the guest for each type of map.
+        let mut volumes = BTreeMap::new();
+        volumes.extend(mounts(spec).into_iter().map(|mount| (mount.destination, NoEntries {})));
         Self {
             hostname: spec.hostname.clone(),
             domainname: "",
@@ -378,7 +379,9 @@ fn tmpfs(spec: &ContainerSpec) -> BTreeMap<String, String> {
         options.push(format!("mode={mode:o}"));
         Some((mount.guest_path.clone(), options.join(",")))
     });
-    entries.collect()
+    let mut tmpfs = BTreeMap::new();
+    tmpfs.extend(entries);
+    tmpfs
 }
 
 fn ulimits(spec: &ContainerSpec) -> Vec<Ulimit> {

@@ -41,8 +41,8 @@ impl<'e> EventMessage<'e> {
     /// Puts an event into Docker's form.
     #[must_use]
     pub fn new(event: &'e Event) -> Self {
-        let attributes =
-            event.attributes.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        let mut attributes = BTreeMap::new();
+        attributes.extend(event.attributes.iter().map(|(name, value)| (name.as_str(), value.as_str())));
         Self {
             status: &event.action,
             id: &event.id,

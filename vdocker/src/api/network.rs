@@ -85,7 +85,9 @@ impl Default for NetworkSummary {
 }
 
 fn networks() -> BTreeMap<&'static str, Endpoint> {
-    BTreeMap::from([(MODE, Endpoint { network_id: MODE, ..Endpoint::default() })])
+    let mut networks = BTreeMap::new();
+    networks.insert(MODE, Endpoint { network_id: MODE, ..Endpoint::default() });
+    networks
 }
 
 /// A container's place on a network.

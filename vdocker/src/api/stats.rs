@@ -170,11 +170,9 @@ pub struct MemoryStats {
 
 impl MemoryStats {
     fn new(sample: &Sample) -> Self {
-        Self {
-            usage: Some(sample.memory),
-            stats: Some(sample.memory_stat.iter().cloned().collect()),
-            limit: Some(sample.memory_limit),
-        }
+        let mut stats = BTreeMap::new();
+        stats.extend(sample.memory_stat.iter().cloned());
+        Self { usage: Some(sample.memory), stats: Some(stats), limit: Some(sample.memory_limit) }
     }
 }
 

@@ -1,5 +1,6 @@
 //! `GET /events`: what has happened since a time, and what happens until a time.
 
+use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::SystemTime;
 
@@ -117,7 +118,8 @@ impl Interest {
         let (filters, name) = (&self.filters, event.attribute("name").unwrap_or_default());
         let image = event.attribute("image").unwrap_or_default();
         let kind = event.action.split(':').next().unwrap_or_default();
-        let labels = event.attributes.iter().cloned().collect();
+        let mut labels = BTreeMap::new();
+        labels.extend(event.attributes.iter().cloned());
         self.since.is_none_or(|since| event.time >= since)
             && self.until.is_none_or(|until| event.time <= until)
             && filters.exact("type", "container")

@@ -61,11 +61,10 @@ pub(super) async fn list<E: Engine>(context: Context<E>) -> Result<Response, Eng
     let mut selection = Selection::new(engine, Filters::from_query(&context.query, &FILTERS)?)?;
     selection.all |= context.query.flag("all") || limit.is_some();
     let size = context.query.flag("size");
-    let mut containers: Vec<_> = engine.containers().iter().collect();
-    containers.sort_by_key(|container| std::cmp::Reverse(age(container)));
+    // Newest first: they are made in their order.
+    let containers = engine.containers().iter().rev();
     let mut summaries = Vec::new();
-    for container in
-        containers.into_iter().filter(|container| selection.has(container)).take(limit.unwrap_or(usize::MAX))
+    for container in containers.filter(|container| selection.has(container)).take(limit.unwrap_or(usize::MAX))
     {
         let size = if size { Some(engine.disk_usage(container).await?) } else { None };
         let state = container.state.borrow().clone();

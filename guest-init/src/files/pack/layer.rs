@@ -137,15 +137,15 @@ impl LayerPacker<'_, '_> {
         }
         let failed = || FilesError::call("lstat", path);
         let new = stat(&upper).map_err(failed())?;
-        let mut attributes = self.packer.xattrs(&upper)?;
-        attributes.sort();
+        let attributes = self.packer.xattrs(&upper)?;
         let is_opaque = image.is_some() && changes::is_opaque(&upper);
         let differs = match &image {
             Some(image) => {
-                let mut theirs = self.packer.xattrs(image)?;
-                theirs.sort();
+                let theirs = self.packer.xattrs(image)?;
+                let same =
+                    attributes.len() == theirs.len() && attributes.iter().all(|each| theirs.contains(each));
                 let status = |fd: &OwnedFd| rustix::fs::fstat(fd).map_err(failed());
-                changes::differs(&status(image)?, &status(&upper)?) || attributes != theirs
+                changes::differs(&status(image)?, &status(&upper)?) || !same
             }
             None => relative(path) != relative(changes::ETC),
         };
