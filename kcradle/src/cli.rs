@@ -241,6 +241,12 @@ pub(crate) struct ServeArgs {
     /// Where containers and the rest of the daemon's state are kept [default: serve in $CRADLE_HOME]
     #[arg(long, value_name = "DIR")]
     pub(crate) state: Option<PathBuf>,
+    /// Ask this mirror before docker.io, may be repeated
+    #[arg(long, value_name = "URL")]
+    pub(crate) registry_mirror: Vec<image::Mirror>,
+    /// Let a registry, or those of a network, do without TLS and certificates, may be repeated
+    #[arg(long, value_name = "HOST[:PORT]|CIDR")]
+    pub(crate) insecure_registry: Vec<image::Insecure>,
 }
 
 /// `kcradle ls`.

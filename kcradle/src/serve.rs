@@ -45,7 +45,10 @@ async fn serve(args: &ServeArgs, home: &Home) -> Result<(), Failure> {
         templates: home.templates(),
         home: home.clone(),
         package: Package::find().map_err(anyhow::Error::from)?,
-        registries: image::Registries::default(),
+        registries: image::Registries {
+            mirrors: args.registry_mirror.clone(),
+            insecure: args.insecure_registry.clone(),
+        },
         program: std::env::current_exe().context("cannot find this program's own file")?,
     };
     let mut terminate = signal(SignalKind::terminate()).context("cannot watch for signals")?;

@@ -1,9 +1,12 @@
 //! `docker pull`, `push`, `save`, `load`, `tag`, `rmi` and the other commands about images, against a registry on loopback.
 
 use std::fs;
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -376,12 +379,105 @@ fn the_wire_has_the_forms_that_clients_expect() {
     assert_eq!((&history[0]["Tags"], history[0]["Size"].as_u64().unwrap() > 0), (&json!(["made:1"]), true));
 }
 
+#[test]
+fn an_upload_whose_client_goes_leaves_nothing() {
+    let host = Host::start();
+    let temporary = || fs::read_dir(host.path("images/tmp")).unwrap().count();
+    for path in ["/images/create?fromSrc=-&repo=half", "/images/load"] {
+        let mut stream = std::os::unix::net::UnixStream::connect(host.socket()).unwrap();
+        let head = format!("POST {path} HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n");
+        stream.write_all(head.as_bytes()).unwrap();
+        let piece = [b"8000\r\n".as_slice(), &[b'x'; 0x8000], b"\r\n"].concat();
+        // More than waits on the way: some of it is in the file.
+        for _ in 0..64 {
+            stream.write_all(&piece).unwrap();
+        }
+        assert_eq!(temporary(), 1, "{path}");
+        drop(stream);
+        while temporary() > 0 {
+            std::thread::yield_now();
+        }
+    }
+    assert!(ids(&host, &["-a"]).is_empty());
+}
+
+/// Stands before a registry and lets large answers out a byte at a time. Tells when it begins with one, and when whoever
+/// reads it has gone.
+fn slow(registry: &Registry) -> (String, Receiver<()>, Receiver<()>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let host = listener.local_addr().unwrap().to_string();
+    let (begins, has_begun) = channel();
+    let (ends, has_ended) = channel();
+    let behind = registry.host.clone();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let (behind, begins, ends) = (behind.clone(), begins.clone(), ends.clone());
+            std::thread::spawn(move || {
+                let Some((mut stream, answer)) = answer_of(stream.unwrap(), &behind) else { return };
+                if answer.len() < 100_000 {
+                    let _ = stream.write_all(&answer);
+                    return;
+                }
+                stream.set_nodelay(true).unwrap();
+                stream.write_all(&answer[..2000]).unwrap();
+                begins.send(()).unwrap();
+                for byte in &answer[2000..] {
+                    if stream.write_all(&[*byte]).is_err() {
+                        break;
+                    }
+                    std::thread::sleep(Duration::from_millis(5));
+                }
+                ends.send(()).unwrap();
+            });
+        }
+    });
+    (host, has_begun, has_ended)
+}
+
+/// What a server answers to a request that comes on a stream; `None` for no request of HTTP.
+fn answer_of(stream: TcpStream, behind: &str) -> Option<(TcpStream, Vec<u8>)> {
+    let mut lines = BufReader::new(stream.try_clone().unwrap()).lines();
+    let mut head = lines.next()?.ok()?;
+    for line in lines.map_while(Result::ok).take_while(|line| !line.is_empty()) {
+        if !line.to_ascii_lowercase().starts_with("connection:") {
+            head += &format!("\r\n{line}");
+        }
+    }
+    let mut server = TcpStream::connect(behind).unwrap();
+    write!(server, "{head}\r\nConnection: close\r\n\r\n").unwrap();
+    let mut answer = Vec::new();
+    server.read_to_end(&mut answer).unwrap();
+    Some((stream, answer))
+}
+
+#[test]
+fn a_pull_whose_client_goes_is_broken_off() {
+    let (host, registry) = (made(), Registry::start());
+    let name = registry.name("made:1");
+    host.good(&["tag", "made:1", &name]);
+    host.good(&["push", &name]);
+    let (address, has_begun, has_ended) = slow(&registry);
+    let other = Host::start();
+    let mut docker = Command::new("docker");
+    docker.arg("-H").arg(format!("unix://{}", other.socket().display()));
+    let mut client =
+        docker.args(["pull", &format!("{address}/made:1")]).stdout(Stdio::null()).spawn().unwrap();
+    has_begun.recv().unwrap();
+    client.kill().unwrap();
+    client.wait().unwrap();
+    has_ended.recv().unwrap();
+    while fs::read_dir(other.path("images/tmp")).unwrap().count() > 0 {
+        std::thread::yield_now();
+    }
+    assert!(ids(&other, &["-a"]).is_empty());
+}
+
 /// The JSON of a `GET`.
 fn get(host: &Host, path: &str) -> Value {
     let mut stream = std::os::unix::net::UnixStream::connect(host.socket()).unwrap();
     write!(stream, "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
     let mut answer = String::new();
-    std::io::Read::read_to_string(&mut stream, &mut answer).unwrap();
+    stream.read_to_string(&mut answer).unwrap();
     let (head, body) = answer.split_once("\r\n\r\n").unwrap();
     assert!(head.starts_with("HTTP/1.1 200"), "{head} {body}");
     serde_json::from_str(body).unwrap_or_else(|error| panic!("{error}: {body}"))
