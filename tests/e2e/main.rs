@@ -5,6 +5,7 @@
 mod bad_input;
 mod docker;
 mod endings;
+mod frontend;
 mod input_output;
 mod lifecycle;
 mod process;
@@ -13,3 +14,4 @@ mod served;
 mod services;
 mod terminal;
 mod verbs;
+mod volumes;

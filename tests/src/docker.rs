@@ -18,10 +18,13 @@ impl Docker {
     /// The client of a pod.
     #[must_use]
     pub fn of(pod: &Pod<'_>) -> Self {
-        Self {
-            host: format!("unix://{}", pod.path().join("docker.sock").display()),
-            config: TempDir::new().unwrap(),
-        }
+        Self::at(&pod.path().join("docker.sock"))
+    }
+
+    /// The client of whoever listens at a socket.
+    #[must_use]
+    pub fn at(socket: &Path) -> Self {
+        Self { host: format!("unix://{}", socket.display()), config: TempDir::new().unwrap() }
     }
 
     /// `docker` with arguments, standard input at its end.

@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 #![expect(clippy::missing_panics_doc, clippy::unwrap_used, reason = "a panic is how a test fails")]
 
+pub mod daemon;
 pub mod docker;
 pub mod host;
 pub mod images;
@@ -11,6 +12,7 @@ pub mod pod;
 pub mod registry;
 pub mod terminal;
 
+pub use daemon::Daemon;
 pub use docker::Docker;
 pub use host::Host;
 pub use pod::{Ended, Pod, Running};

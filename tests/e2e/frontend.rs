@@ -1,0 +1,6 @@
+//! The real docker client on `kcradle serve`: each container in a microVM of its own. One module a subject.
+
+mod faults;
+mod files;
+mod lifecycle;
+mod run;

@@ -1,0 +1,91 @@
+//! What outlives the daemon, and what it makes of what it finds.
+
+use tests::{Daemon, Host};
+
+#[test]
+fn a_killed_daemon_loses_nothing() {
+    let host = Host::shared();
+    let mut daemon = Daemon::with_busybox(&host);
+    let docker = daemon.docker();
+    docker.good(&[
+        "run",
+        "-d",
+        "--name",
+        "stays",
+        "--restart",
+        "always",
+        "busybox",
+        "sh",
+        "-c",
+        "echo one; sleep 1000",
+    ]);
+    docker.good(&[
+        "run",
+        "-d",
+        "--name",
+        "ends",
+        "busybox",
+        "sh",
+        "-c",
+        "until test -e /end; do sleep 0.1; done; exit 9",
+    ]);
+    docker.good(&[
+        "run",
+        "-d",
+        "--rm",
+        "--name",
+        "goes",
+        "busybox",
+        "sh",
+        "-c",
+        "until test -e /end; do sleep 0.1; done",
+    ]);
+    docker.good(&["create", "--name", "waits", "busybox", "true"]);
+    // Two are told to end, and do so while nobody looks.
+    docker.good(&["exec", "-d", "ends", "sh", "-c", "sleep 2; touch /end"]);
+    docker.good(&["exec", "-d", "goes", "sh", "-c", "sleep 2; touch /end"]);
+    let pid = docker.good(&["inspect", "--format", "{{.State.Pid}}", "ends"]);
+    daemon.kill();
+    while std::path::Path::new(&format!("/proc/{}", pid.trim())).exists() {
+        std::thread::sleep(std::time::Duration::from_millis(100));
+    }
+    daemon.again();
+    let inspect =
+        |name: &str| docker.good(&["inspect", "--format", "{{.State.Status}} {{.State.ExitCode}}", name]);
+    assert_eq!((inspect("stays").as_str(), inspect("ends").as_str()), ("running 0\n", "exited 9\n"));
+    assert_eq!(inspect("waits"), "created 0\n");
+    assert_eq!(docker.shell("stays", "echo still"), "still\n");
+    assert_eq!(docker.good(&["logs", "stays"]), "one\n");
+    // Each event once.
+    let told = |name: &str| {
+        let filter = format!("container={name}");
+        docker.good(&[
+            "events",
+            "--since",
+            "1h",
+            "--until",
+            "0s",
+            "--filter",
+            &filter,
+            "--format",
+            "{{.Action}}",
+        ])
+    };
+    assert_eq!(told("ends").lines().filter(|action| ["start", "die"].contains(action)).count(), 2);
+    // The machine of one is killed: its policy starts it again.
+    let pid = docker.good(&["inspect", "--format", "{{.State.Pid}}", "stays"]);
+    assert!(std::process::Command::new("kill").args(["-9", pid.trim()]).status().unwrap().success());
+    let mut events =
+        docker.start(&["events", "--since", "1h", "--filter", "container=stays", "--filter", "event=start"]);
+    let mut lines = std::io::BufRead::lines(std::io::BufReader::new(events.stdout.take().unwrap()));
+    assert!(lines.next().is_some() && lines.next().is_some());
+    events.kill().unwrap();
+    events.wait().unwrap();
+    assert_eq!(docker.good(&["inspect", "--format", "{{.RestartCount}}", "stays"]), "1\n");
+    // An orderly end of the daemon leaves it running too.
+    assert_eq!(daemon.terminate(), Some(0));
+    daemon.again();
+    assert_eq!(inspect("stays"), "running 0\n");
+    assert!(docker.refused(&["inspect", "goes"], 1).contains("No such object"));
+    docker.good(&["start", "-a", "waits"]);
+}
