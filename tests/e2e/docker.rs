@@ -3,6 +3,7 @@
 mod client;
 mod copies;
 mod ends;
+mod layers;
 mod load;
 mod terminals;
 

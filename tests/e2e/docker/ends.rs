@@ -93,3 +93,44 @@ fn the_socket_is_there_from_the_first_moment_and_in_each_life() {
     assert_eq!(docker.good(&["kill", "web"]), "web\n");
     assert_eq!(running.end().code, Some(137));
 }
+
+#[test]
+fn a_pod_that_is_over_at_once_answers_all_who_came_before_it() {
+    let host = Host::shared();
+    let script = "echo out; echo err >&2; exit 3";
+    let pod = host.summon(&["--name", "web"], &images::layout("busybox"), &["sh", "-c", script]);
+    let socket = pod.path().join("docker.sock");
+    let ask = |request: &str| {
+        let mut stream = loop {
+            if let Ok(stream) = UnixStream::connect(&socket) {
+                break stream;
+            }
+            std::thread::yield_now();
+        };
+        stream
+            .write_all(format!("{request} HTTP/1.1\r\nHost: pod\r\nConnection: close\r\n\r\n").as_bytes())
+            .unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer
+    };
+    for _ in 0..2 {
+        let (ended, answers) = std::thread::scope(|scope| {
+            let clients = [
+                "POST /containers/web/attach?run=1&stream=1&stdout=1&stderr=1",
+                "POST /containers/web/wait?condition=next-exit",
+                "GET /events?since=1",
+                "GET /containers/web/logs?follow=1&stdout=1",
+            ]
+            .map(|request| scope.spawn(move || ask(request)));
+            let ended = pod.run();
+            (ended, clients.map(|client| client.join().unwrap()))
+        });
+        assert_eq!(ended.code, Some(3), "{}", ended.err());
+        let [attached, waited, events, logs] = answers;
+        assert!(attached.contains("out\n") && attached.contains("err\n"), "{attached:?}");
+        assert!(waited.contains("{\"StatusCode\":3}"), "{waited:?}");
+        assert!(events.contains("\"Action\":\"die\""), "{events:?}");
+        assert!(logs.contains("out\n"), "{logs:?}");
+    }
+}
