@@ -36,7 +36,8 @@ const SYS_SYSINFO: u32 = 99;
 const SYS_IOPL: u32 = 172;
 const SYS_SCHED_GETAFFINITY: u32 = 204;
 
-fn kernel() -> File {
+/// The runtime package's kernel.
+pub(crate) fn kernel() -> File {
     let package = std::env::var_os("CRADLE_PKG")
         .unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/pkg-default").into());
     let path = Path::new(&package).join("vmlinux");

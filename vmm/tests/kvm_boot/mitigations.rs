@@ -1,18 +1,24 @@
 //! The kernel's text: left as built where the processor needs nothing else, rewritten at each return and each
 //! indirect call where a flaw of the processor asks for it. The command line says which, whatever the processor.
 
+use std::path::Path;
+
 use vmm::VmConfig;
 
 use crate::content;
-use crate::linux::{linux, talk, talking_init};
+use crate::linux::{kernel, linux, talk, talking_init};
 
 /// What the kernel said while it booted with `option`, and how many pages of its text it wrote to.
 fn boot(option: &str) -> (String, usize) {
     let early = tempfile::tempfile().unwrap();
     let machine = linux(2, 128, talking_init(), &early);
-    let config = VmConfig { log_level: 8, cmdline_extra: option.to_owned(), ..machine };
+    // A file of its own tells its mapping from those of other tests' machines in this process.
+    let mut own = tempfile::NamedTempFile::new().unwrap();
+    std::io::copy(&mut kernel(), &mut own).unwrap();
+    let kernel = own.reopen().unwrap();
+    let config = VmConfig { kernel, log_level: 8, cmdline_extra: option.to_owned(), ..machine };
     let mut pages = 0;
-    let said = talk(config, &early, || pages = written_text_pages());
+    let said = talk(config, &early, || pages = written_text_pages(own.path()));
     assert!(said.ends_with("got ping\r\n"), "{said}");
     let log = String::from_utf8_lossy(&content(&early)).into_owned();
     for warning in ["missing return", "Unpatched return thunk", "text is corrupt"] {
@@ -21,10 +27,10 @@ fn boot(option: &str) -> (String, usize) {
     (log, pages)
 }
 
-/// Pages of the kernel's text and constants that are no longer its file's: of the first mapping of `vmlinux`.
-fn written_text_pages() -> usize {
+/// Pages of the kernel's text and constants that are no longer its file's: of the first mapping of `file`.
+fn written_text_pages(file: &Path) -> usize {
     let smaps = std::fs::read_to_string("/proc/self/smaps").unwrap();
-    let mut lines = smaps.lines().skip_while(|line| !line.ends_with("/vmlinux"));
+    let mut lines = smaps.lines().skip_while(|line| !line.ends_with(file.to_str().unwrap()));
     let anonymous = lines.find_map(|line| line.strip_prefix("Anonymous:")).unwrap();
     anonymous.trim().strip_suffix(" kB").unwrap().parse::<usize>().unwrap() / 4
 }
