@@ -53,7 +53,7 @@ pub(super) async fn update(
                 .map_err(|error| format!("failed to write {value:?} to {file}: {error}"))
         })
     })?;
-    let (container, update) = (Rc::clone(container), update.clone());
+    let (container, update) = (Rc::clone(container), *update);
     // A task of its own: what is written holds also for a client that leaves meanwhile.
     let noted = tokio::task::spawn_local(async move {
         let written = written.await.unwrap_or_else(|_| Err("the operation was lost".to_owned()));
