@@ -104,7 +104,7 @@ impl Disks {
                     writable.insert(u32::try_from(index).unwrap_or(u32::MAX), place.clone());
                 }
                 DiskSpec::Volume { .. } => {
-                    mount_disk(index, &place, "ext4", MountFlags::empty(), EXT4_OPTIONS)?;
+                    mount_disk(index, &place, "ext4", MountFlags::NODEV, EXT4_OPTIONS)?;
                     named.push(place.clone());
                 }
             }

@@ -70,6 +70,11 @@ fn pods_share_a_volume_one_after_the_other() {
     assert_eq!(part.run().good(), "one\n");
     let seen = reader.run();
     assert_eq!(seen.out(), "two\nrefused\n", "{}", seen.err());
+    // As everywhere else in a container, a node of one of the pod's disks can be made and not opened.
+    let script = "mknod /data/disk b $(tr : ' ' </sys/block/vda/dev) && echo made; cat /data/disk >/dev/null";
+    let node = pod("node", "/data", json!({}), script).run();
+    assert_eq!(node.out(), "made\n", "{}", node.err());
+    assert!(node.err().contains("Permission denied"), "{}", node.err());
     let outside = pod("outside", "/part", json!({"subpath": "../lost+found"}), "true");
     let refused = outside.run();
     assert!(refused.code != Some(0) && refused.err().contains("cannot make the volume"), "{}", refused.err());
