@@ -22,8 +22,9 @@ struct Line {
 
 /// The host's monotonic clock at `origin`.
 pub(crate) fn clock_at(origin: Instant) -> Duration {
-    let now = Duration::try_from(clock_gettime(ClockId::Monotonic)).unwrap_or_default();
-    now.saturating_sub(origin.elapsed())
+    // In this order, so that a pause between the two cannot bring the answer before `origin`.
+    let since = origin.elapsed();
+    Duration::try_from(clock_gettime(ClockId::Monotonic)).unwrap_or_default().saturating_sub(since)
 }
 
 /// The timeline as a table, or as one line of JSON. `clock` is [`clock_at`] its beginning.
