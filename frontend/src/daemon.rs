@@ -22,6 +22,12 @@ use crate::router;
 use crate::routes::{self, Route};
 use crate::volume::Volumes;
 
+/// Connections at a time: an attached client has three.
+const CONNECTIONS: usize = 4096;
+
+/// Hijacked streams at a time.
+const STREAMS: usize = 2048;
+
 /// How a daemon works.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -114,7 +120,7 @@ impl Daemon {
         networks.predefine(&mut batch)?;
         db.commit(batch).await?;
         let pods = Pods::new(config.state.join("pods"), config.program.clone());
-        let server = Server::serving(|open| Self {
+        let server = Server::limited(CONNECTIONS, STREAMS, |open| Self {
             id,
             config,
             db,

@@ -11,6 +11,7 @@ use anyhow::Context as _;
 use frontend::{Config, Daemon};
 use nix::unistd::{Group, chown};
 use pod::{Home, Package};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::net::UnixListener;
 use tokio::signal::unix::{SignalKind, signal};
 use vdocker::Server;
@@ -28,6 +29,7 @@ const GRACE: Duration = Duration::from_secs(5);
 /// Serves until SIGTERM or SIGINT.
 pub(crate) fn run(args: &ServeArgs) -> Result<u8, Failure> {
     let home = home::find()?;
+    raise_descriptor_limit().context("cannot raise the limit on open files")?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.context("cannot start the event loop")?;
     let tasks = tokio::task::LocalSet::new();
@@ -35,6 +37,13 @@ pub(crate) fn run(args: &ServeArgs) -> Result<u8, Failure> {
     // Threads that work for nobody any more are not waited for.
     runtime.shutdown_background();
     served.map(|()| 0)
+}
+
+/// Lets this process have as many open files as it may: each connection of a client is one, and one to a pod beside it.
+fn raise_descriptor_limit() -> io::Result<()> {
+    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+    setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum })?;
+    Ok(())
 }
 
 async fn serve(args: &ServeArgs, home: &Home) -> Result<(), Failure> {

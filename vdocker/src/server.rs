@@ -60,19 +60,33 @@ impl<S: Service> Server<S> {
     /// A server without connections. The service is made with what it shares with them.
     #[must_use]
     pub fn serving(service: impl FnOnce(Rc<Open>) -> S) -> Self {
-        let open = Rc::new(Open::default());
+        Self::limited(MAX_CONNECTIONS, MAX_STREAMS, service)
+    }
+
+    /// [`Server::serving`] with so many connections, and so many of them streams, at most.
+    #[must_use]
+    pub fn limited(connections: usize, streams: usize, service: impl FnOnce(Rc<Open>) -> S) -> Self {
+        let open = Open {
+            closing: watch::Sender::new(false),
+            connections: Gauge::new(connections),
+            streams: Gauge::new(streams),
+        };
+        let open = Rc::new(open);
         Self { service: Rc::new(service(Rc::clone(&open))), open }
     }
 
     /// Serves a connection to its end: requests one after the other, and the stream that one of them may turn it
-    /// into. A panic in it ends it alone.
-    pub async fn serve_connection<T>(&self, io: T)
+    /// into. A panic in it ends it alone. The connection is open from this call on, for [`Server::close`] too.
+    pub fn serve_connection<T>(&self, io: T) -> impl Future<Output = ()> + use<S, T>
     where
         T: Socket,
     {
-        match self.open.connections.enter() {
-            Some(_entered) => panics::contained(connection::serve(self.clone(), io)).await,
-            None => connection::refuse(io).await,
+        let (server, entered) = (self.clone(), self.open.connections.enter());
+        async move {
+            match entered {
+                Some(_open) => panics::contained(connection::serve(server, io)).await,
+                None => connection::refuse(io).await,
+            }
         }
     }
 
@@ -109,16 +123,6 @@ pub struct Open {
     pub(crate) closing: watch::Sender<bool>,
     connections: Gauge,
     streams: Gauge,
-}
-
-impl Default for Open {
-    fn default() -> Self {
-        Self {
-            closing: watch::Sender::new(false),
-            connections: Gauge::new(MAX_CONNECTIONS),
-            streams: Gauge::new(MAX_STREAMS),
-        }
-    }
 }
 
 impl Open {

@@ -53,7 +53,10 @@ pub(super) async fn attach(context: Context) -> Result<Response, EngineError> {
     stream(context, encoding, async move |client| {
         let asked = match container.is_reachable.get() {
             true => reach(&daemon, &container, &target).await.ok(),
-            false => wait_for_start(&container, target, &client).await,
+            false => tokio::select! {
+                asked = wait_for_start(&container, target, &client) => asked,
+                () = daemon.open.closing() => None,
+            },
         };
         let upgraded = match asked {
             Some(asked) => answered(asked, &client).await,

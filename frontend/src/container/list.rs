@@ -226,7 +226,7 @@ impl Selection {
         let state = &life.state;
         let has_ended = state.status == Status::Exited && state.started.is_some();
         self.filters.exact("status", state.status.word())
-            && self.filters.exact("health", &health(life).to_string())
+            && self.filters.exact("health", health(life).as_ref())
             && (!self.filters.has("exited") || (has_ended && self.exited.contains(&state.exit_code)))
     }
 

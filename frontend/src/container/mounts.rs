@@ -58,7 +58,7 @@ pub(super) async fn prepare(
     for (target, wish) in wishes(config, host)? {
         match wish {
             Wish::Tmpfs { options } => {
-                mounts.tmpfs.push(format!("{target}:{options}").trim_end_matches(':').to_owned())
+                mounts.tmpfs.push(format!("{target}:{options}").trim_end_matches(':').to_owned());
             }
             Wish::Volume(wish) => {
                 let VolumeWish { name, subpath, no_copy, read_only, mode, labels, options } = wish;

@@ -312,4 +312,50 @@ mod tests {
         assert_eq!(cpu_millis(&host("{}")), Ok(None));
         assert!(no_new_privileges(&host(r#"{"SecurityOpt":["no-new-privileges"]}"#)));
     }
+
+    /// The names of a type's fields in JSON.
+    struct Fields(&'static [&'static str]);
+
+    impl<'de> serde::Deserializer<'de> for &mut Fields {
+        type Error = serde::de::value::Error;
+
+        fn deserialize_struct<V: serde::de::Visitor<'de>>(
+            self,
+            _name: &'static str,
+            fields: &'static [&'static str],
+            _visitor: V,
+        ) -> Result<V::Value, Self::Error> {
+            self.0 = fields;
+            Err(serde::de::Error::custom("the names are all that is wanted"))
+        }
+
+        fn deserialize_any<V: serde::de::Visitor<'de>>(self, _visitor: V) -> Result<V::Value, Self::Error> {
+            Err(serde::de::Error::custom("not a structure"))
+        }
+
+        serde::forward_to_deserialize_any! {
+            bool i8 i16 i32 i64 u8 u16 u32 u64 f32 f64 char str string bytes byte_buf option unit unit_struct
+            newtype_struct seq tuple tuple_struct map enum identifier ignored_any
+        }
+    }
+
+    #[test]
+    fn the_documentation_has_every_field() {
+        use serde::Deserialize as _;
+
+        let text = std::fs::read_to_string("../docs/docker-api.md").unwrap();
+        let (_, tables) = text.split_once("### What becomes of a container's fields").unwrap();
+        let (config, host) = tables.split_once("| `HostConfig` | |").unwrap();
+        let mut fields = Fields(&[]);
+        let _none = bollard_stubs::models::ContainerConfig::deserialize(&mut fields);
+        assert!(fields.0.len() > 20, "{:?}", fields.0);
+        for field in fields.0 {
+            assert!(config.contains(&format!("`{field}`")), "Config.{field}");
+        }
+        let _none = HostConfig::deserialize(&mut fields);
+        assert!(fields.0.len() > 60, "{:?}", fields.0);
+        for field in fields.0 {
+            assert!(host.contains(&format!("`{field}`")), "HostConfig.{field}");
+        }
+    }
 }

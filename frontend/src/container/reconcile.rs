@@ -96,10 +96,11 @@ async fn remove_strangers(daemon: &Rc<Daemon>) {
     });
     for name in found.await.unwrap_or_default() {
         let is_id = name.len() == 64 && name.bytes().all(|byte| byte.is_ascii_hexdigit());
-        if is_id && !known.contains(&name) {
-            if let Err(error) = remove::remove_pod(daemon, &name).await {
-                report("cannot remove what is left of a container", &error);
-            }
+        if is_id
+            && !known.contains(&name)
+            && let Err(error) = remove::remove_pod(daemon, &name).await
+        {
+            report("cannot remove what is left of a container", &error);
         }
     }
 }

@@ -44,6 +44,11 @@ pub(super) async fn remove(
     if container.status() == Status::Removing {
         return Err(in_progress(container));
     }
+    let starting = container.process.borrow().clone().filter(|_| options.force && !container.is_running());
+    if let Some(process) = starting {
+        // Whoever starts it learns that it came to nothing.
+        process.kill();
+    }
     let _operation = container.operation.lock().await;
     if container.life.borrow().removed {
         // A container that is removed at its end is gone by now, which is what the client wants.

@@ -98,7 +98,12 @@ pub(super) async fn attend(
             if let Err(error) = kept {
                 report("cannot keep how a start failed", &error);
             }
-            let _heard = acknowledge.send(Err(EngineError::BadRequest(error)));
+            // The program could not be executed, or there was no machine to execute it in.
+            let error = match outcome.started {
+                Some(_) => EngineError::BadRequest(error),
+                None => EngineError::Failed(error),
+            };
+            let _heard = acknowledge.send(Err(error));
         }
         Beginning::Awaited(acknowledge) => {
             // It started, and its end overtook the news.

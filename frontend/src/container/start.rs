@@ -12,6 +12,7 @@ use crate::daemon::Daemon;
 use crate::failure::failed;
 use crate::pods::client;
 use crate::pods::feed::Feed;
+use crate::pods::held;
 use crate::pods::process::Process;
 
 /// Events of a pod that may wait.
@@ -83,6 +84,7 @@ async fn launch(
 ) -> Result<(), EngineError> {
     let dir = daemon.pods.of(&container.id).map_err(|error| failed(&error))?;
     daemon.held.release(&container.id).await;
+    held::free_volumes(daemon, container).await?;
     let of_thread = dir.clone();
     let starting = daemon.blocking(move || Starting::begin(&of_thread, false)).await?;
     let starting = starting.map_err(|error| failed(&error))?;

@@ -70,11 +70,40 @@ pub(crate) async fn reach(daemon: &Rc<Daemon>, container: &Rc<Container>) -> Res
     let known = daemon.held.0.borrow().get(&container.id).cloned();
     let held = match known {
         Some(held) => held,
-        None => boot(daemon, &container.id, &dir).await?,
+        None => {
+            free_volumes(daemon, container).await?;
+            boot(daemon, &container.id, &dir).await?
+        }
     };
     held.users.set(held.users.get() + 1);
     let guard = Guard { daemon: Rc::clone(daemon), id: container.id.clone(), held };
     Ok(Reached { dir, guard: Some(guard) })
+}
+
+/// Sees to it that nobody else has the volumes of a container whose pod is about to boot: a disk has one machine at a time.
+///
+/// # Errors
+/// [`EngineError::Conflict`] where another container runs with one of them.
+pub(crate) async fn free_volumes(daemon: &Rc<Daemon>, container: &Container) -> Result<(), EngineError> {
+    let names = |container: &Container| -> Vec<String> {
+        container.record.borrow().mounts.iter().filter_map(|mount| mount.name.clone()).collect()
+    };
+    let own = names(container);
+    if own.is_empty() {
+        return Ok(());
+    }
+    for other in daemon.containers.all() {
+        let shared = names(&other).into_iter().find(|name| own.contains(name) && other.id != container.id);
+        let Some(volume) = shared else { continue };
+        if other.is_reachable.get() {
+            return Err(EngineError::Conflict(format!(
+                "volume {volume} is in use by container {}, which runs: a volume is a disk, and has one machine at a time",
+                other.name()
+            )));
+        }
+        daemon.held.release(&other.id).await;
+    }
+    Ok(())
 }
 
 async fn boot(daemon: &Rc<Daemon>, id: &str, dir: &PodDir) -> Result<Rc<Held>, EngineError> {
