@@ -42,8 +42,7 @@ impl Bench {
     /// A new connection.
     pub(crate) fn connect(&self) -> UnixStream {
         let (client, served) = UnixStream::pair().unwrap();
-        let server = self.server.clone();
-        spawn_local(async move { server.serve_connection(served).await });
+        spawn_local(self.server.serve_connection(served));
         client
     }
 

@@ -95,3 +95,22 @@ fn who_has_connected_before_the_end_is_answered_once_more() {
         assert_eq!((closed, answer), (true, (200, "OK".into())));
     });
 }
+
+#[test]
+fn an_end_waits_for_a_connection_that_has_had_no_turn_yet() {
+    run(async |bench| {
+        let mut late = bench.connect();
+        let asked = async {
+            late.write_all(request("GET", "/_ping", "", "").as_bytes()).await.unwrap();
+            let mut answer = Vec::new();
+            late.read_to_end(&mut answer).await.unwrap();
+            parse(&answer)
+        };
+        let answer = tokio::select! {
+            biased;
+            _closed = bench.server.close(Duration::from_secs(60)) => panic!("nobody waits for the answer"),
+            answer = asked => answer,
+        };
+        assert_eq!(answer, (200, "OK".into()));
+    });
+}
