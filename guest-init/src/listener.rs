@@ -80,10 +80,11 @@ impl Api {
             self.engine.prepare();
             Server::new(Rc::clone(&self.engine))
         });
-        let (server, over) = (server.clone(), Rc::clone(&self.over));
+        // It counts from here: an end that comes before the task's first turn waits for it too.
+        let (served, over) = (server.serve_connection(connection), Rc::clone(&self.over));
         tokio::task::spawn_local(async move {
             tokio::select! {
-                () = server.serve_connection(connection) => {}
+                () = served => {}
                 () = over.notified() => {}
             }
         });
