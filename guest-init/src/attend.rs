@@ -12,6 +12,7 @@ use std::rc::Rc;
 use std::task::{Poll, ready};
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
+use vdocker::task;
 
 /// A run that has begun.
 pub(crate) struct Birth {
@@ -30,20 +31,21 @@ pub(crate) fn attend(tasks: &mut JoinSet<()>, pod: &Rc<Pod>, birth: Birth) {
     let mut closed = Vec::new();
     // First, so that the start is seen before the output.
     let (reported, report) = oneshot::channel();
-    tasks.spawn_local(learn(Rc::clone(pod), index, process.starting, reported));
+    tasks.spawn_local(task::boxed(learn(Rc::clone(pod), index, process.starting, reported)));
     for (which, fd) in process.outputs.into_iter().enumerate() {
         // Where the kernel is out of memory for watching a pipe, the process learns that nobody reads it.
         let Some(output) = fd.and_then(|fd| Output::new(fd, Rc::clone(&ended)).ok()) else { continue };
         let (done, taken) = oneshot::channel::<()>();
         closed.push(taken);
-        tasks.spawn_local(carry(Rc::clone(pod), index, which, output, done));
+        tasks.spawn_local(task::boxed(carry(Rc::clone(pod), index, which, output, done)));
     }
     if let Some(stdin) = process.stdin {
         let terminal = process.terminal.is_some();
-        tasks.spawn_local(feed(Rc::clone(pod), index, stdin, terminal, Rc::clone(&ended)));
+        let ended = Rc::clone(&ended);
+        tasks.spawn_local(task::boxed(feed(Rc::clone(pod), index, stdin, terminal, ended)));
     }
     let pod = Rc::clone(pod);
-    tasks.spawn_local(async move {
+    tasks.spawn_local(task::boxed(async move {
         let failure = report.await.ok().flatten();
         let status = exit.await.ok();
         ended.set();
@@ -52,7 +54,7 @@ pub(crate) fn attend(tasks: &mut JoinSet<()>, pod: &Rc<Pod>, birth: Birth) {
             let _done = taken.await;
         }
         pod.ended(index, End { status, failure });
-    });
+    }));
 }
 
 /// Waits until the program is executed.

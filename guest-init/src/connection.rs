@@ -15,6 +15,7 @@ use std::time::Duration;
 use tokio::io::unix::AsyncFd;
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::sync::Notify;
+use vdocker::task;
 
 /// All connections together.
 #[derive(Debug, Default)]
@@ -155,7 +156,7 @@ impl Drop for Connection {
         }
         let (socket, all) = (Rc::clone(&self.socket), Rc::clone(&self.all));
         all.lingering.set(all.lingering.get() + 1);
-        tokio::task::spawn_local(async move {
+        task::spawn(async move {
             linger(&socket).await;
             drop(socket);
             all.lingering.set(all.lingering.get() - 1);

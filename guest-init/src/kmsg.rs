@@ -13,7 +13,7 @@ use std::time::{Duration, SystemTime};
 use tokio::io::Interest;
 use tokio::sync::watch;
 use vdocker::log::Stream;
-use vdocker::{Container, ContainerState, Log, Status};
+use vdocker::{Container, ContainerState, Log, Status, task};
 
 /// The name of the guest among the containers.
 const NAME: &str = "cradle";
@@ -46,7 +46,7 @@ pub(crate) fn guest(pod: &LaunchSpec) -> Rc<Container> {
         log: Log::in_memory(),
     });
     let log = guest.log.clone();
-    tokio::task::spawn_local(async move {
+    task::spawn(async move {
         if let Err(error) = follow(&log).await {
             log.push(Stream::Stderr, Bytes::from(format!("cannot read the kernel's log: {error}\n")));
         }

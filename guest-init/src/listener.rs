@@ -13,7 +13,7 @@ use std::time::Duration;
 use tokio::io::Interest;
 use tokio::sync::Notify;
 use vdocker::server::MAX_CONNECTIONS;
-use vdocker::{Pod, Server};
+use vdocker::{Pod, Server, task};
 
 /// How long after a pod's end its clients may get on with nothing before power is cut.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -82,7 +82,7 @@ impl Api {
         });
         // It counts from here: an end that comes before the task's first turn waits for it too.
         let (served, over) = (server.serve_connection(connection), Rc::clone(&self.over));
-        tokio::task::spawn_local(async move {
+        task::spawn(async move {
             tokio::select! {
                 () = served => {}
                 () = over.notified() => {}

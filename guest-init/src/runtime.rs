@@ -15,6 +15,7 @@ use std::rc::Rc;
 use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::task::{JoinSet, LocalSet};
+use vdocker::task;
 
 /// How long the host may take to acknowledge the exit record. That comes behind all output, so a reader who pauses, in a
 /// pager say, holds it up, and power cut meanwhile would lose what is still on its way. The machine ends with the
@@ -56,22 +57,22 @@ async fn serve(
     let mut tasks = JoinSet::new();
     let engine = Rc::new(Engine::new(Rc::clone(&pod)));
     let api = Rc::new(Api::new(Rc::clone(&engine), listener));
-    tasks.spawn_local(async {
+    tasks.spawn_local(task::boxed(async {
         if let Err(error) = reaping.await {
             // Without the ends of its children PID 1 is of no use.
             panic!("cannot see processes end: {error}");
         }
-    });
-    tasks.spawn_local(talk(Rc::clone(&pod)));
-    tasks.spawn_local(keep_time(Rc::clone(&pod)));
-    tasks.spawn_local({
+    }));
+    tasks.spawn_local(task::boxed(talk(Rc::clone(&pod))));
+    tasks.spawn_local(task::boxed(keep_time(Rc::clone(&pod))));
+    tasks.spawn_local(task::boxed({
         let api = Rc::clone(&api);
         async move {
             if let Err(error) = api.run().await {
                 crate::last_words(&format!("the pod's API cannot be reached: {error}"));
             }
         }
-    });
+    }));
     check_health(&pod, &engine);
     let end = end(&pod, &api);
     tokio::pin!(end);
@@ -97,7 +98,7 @@ fn check_health(pod: &Pod, engine: &Rc<Engine>) {
     let checked = pod.members.iter().filter(|member| member.spec.healthcheck.is_some());
     for member in checked {
         // On its own: what goes wrong with a check is not PID 1's end.
-        tokio::task::spawn_local(vdocker::health::supervise(Rc::clone(engine), Rc::clone(&member.model)));
+        task::spawn(vdocker::health::supervise(Rc::clone(engine), Rc::clone(&member.model)));
     }
 }
 

@@ -35,6 +35,7 @@ pub mod server;
 pub mod signal;
 pub mod stats;
 pub mod stdcopy;
+pub mod task;
 pub mod time;
 pub mod top;
 pub mod version;

@@ -16,7 +16,7 @@ use std::rc::Rc;
 use std::time::Duration;
 use tokio::sync::oneshot;
 use vdocker::exec::{ExecError, ExecProcess, ExecSpec};
-use vdocker::{Container, EngineError, Status};
+use vdocker::{Container, EngineError, Status, task};
 
 /// Programs that run in a container at a time, beside its first process.
 const MAX_EXECS: usize = 256;
@@ -140,7 +140,7 @@ fn begin(
     let (tell, exit) = oneshot::channel();
     let ended = Rc::new(Latch::default());
     let latch = Rc::clone(&ended);
-    tokio::task::spawn_local(async move {
+    task::spawn(async move {
         let code = status.await.map_or(u8::MAX, |status| pod::exit_of(status).code);
         let _nobody = tell.send(code);
         latch.set();

@@ -5,8 +5,9 @@ use crate::files::Files;
 use spec::launch::LimitsSpec;
 use std::path::Path;
 use std::rc::Rc;
+use tokio::sync::oneshot;
 use vdocker::stats::Update;
-use vdocker::{Container, EngineError};
+use vdocker::{Container, EngineError, task};
 
 /// The least memory that Docker lets a container have, in bytes.
 const MIN_MEMORY: u64 = 6 << 20;
@@ -55,15 +56,18 @@ pub(super) async fn update(
     })?;
     let (container, update) = (Rc::clone(container), *update);
     // A task of its own: what is written holds also for a client that leaves meanwhile.
-    let noted = tokio::task::spawn_local(async move {
+    let (tell, noted) = oneshot::channel();
+    task::spawn(async move {
         let written = written.await.unwrap_or_else(|_| Err("the operation was lost".to_owned()));
+        if written.is_ok() {
+            container.state.send_modify(|state| note(&mut state.limits, &update));
+        }
         let failed =
             |why| EngineError::BadRequest(format!("Cannot update container {}: {why}", container.id));
-        written.map_err(failed)?;
-        container.state.send_modify(|state| note(&mut state.limits, &update));
-        Ok(Vec::new())
+        let _nobody = tell.send(written.map_err(failed));
     });
-    noted.await.unwrap_or_else(|error| Err(EngineError::Failed(error.to_string())))
+    noted.await.unwrap_or_else(|_| Err(EngineError::Failed("the operation was lost".to_owned())))?;
+    Ok(Vec::new())
 }
 
 fn note(limits: &mut LimitsSpec, update: &Update) {

@@ -18,6 +18,7 @@ use crate::engine::{Engine, EngineError};
 use crate::events::Event;
 use crate::hijack::{Hijacked, Writer};
 use crate::log::Stream;
+use crate::task;
 
 /// How long after the program's end its streams are read on, where its children hold them open.
 const GRACE: Duration = Duration::from_secs(2);
@@ -55,12 +56,12 @@ pub(crate) fn begin<E: Engine>(engine: &Rc<E>, starting: Starting) -> Result<Beg
     let exec = starting.go();
     tell(&**engine, &exec, "exec_start");
     let (tell, started) = oneshot::channel();
-    tokio::task::spawn_local({
+    task::spawn({
         let (engine, exec) = (Rc::clone(engine), Rc::clone(&exec));
         async move {
             let process = process.await.inspect_err(|error| exec.ended(error.code)).map(|process| {
                 exec.started(process.pid, spec.size, process.resize);
-                tokio::task::spawn_local(note_exit(engine, exec, process.exit));
+                task::spawn(note_exit(engine, exec, process.exit));
                 Process { stdin: process.stdin, stdout: process.stdout, stderr: process.stderr }
             });
             if let Err(Ok(unheard)) = tell.send(process) {
@@ -74,7 +75,7 @@ pub(crate) fn begin<E: Engine>(engine: &Rc<E>, starting: Starting) -> Result<Beg
 /// Waits for the start of an exec that nobody listens to.
 pub(crate) async fn detached<E: Engine>(begun: Begun<E>) -> Result<(), ExecError> {
     let process = begun.started.await.unwrap_or_else(|_| Err(lost()))?;
-    tokio::task::spawn_local(Outputs::new(process.stdout, process.stderr).drain());
+    task::spawn(Outputs::new(process.stdout, process.stderr).drain());
     Ok(())
 }
 
@@ -107,7 +108,7 @@ pub(crate) async fn run<E: Engine>(begun: Begun<E>, encoding: Encoding, stream: 
         // Whoever reads it may be gone.
         let _closed = stdin.shutdown().await;
     }
-    tokio::task::spawn_local(outputs.drain());
+    task::spawn(outputs.drain());
     if is_served {
         writer.finish(reader).await;
     }

@@ -4,11 +4,12 @@ use std::io;
 use std::rc::Rc;
 use std::time::Duration;
 
-use tokio::task::{spawn_blocking, spawn_local};
+use tokio::task::spawn_blocking;
 use tokio::time::sleep;
 
 use super::writer::{Batch, Writer, Written};
 use super::{Shared, notice};
+use crate::task;
 
 /// How long the first entry of a batch waits for more of them.
 const LINGER: Duration = Duration::from_millis(100);
@@ -42,7 +43,7 @@ impl Shared {
         let Some(disk) = &mut state.disk else { return };
         if !disk.writing && (now || disk.is_due()) {
             disk.writing = true;
-            spawn_local(write_behind(Rc::clone(self)));
+            task::spawn(write_behind(Rc::clone(self)));
         }
     }
 

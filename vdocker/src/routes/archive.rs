@@ -21,6 +21,7 @@ use crate::events::Event;
 use crate::query::Query;
 use crate::request_body::RequestBody;
 use crate::response::{self, Response};
+use crate::task;
 use crate::time;
 
 const TAR: &str = "application/x-tar";
@@ -71,7 +72,7 @@ pub(super) async fn write<E: Engine>(
     let options = write_options(&query);
     let (chunks, archive) = mpsc::channel(WAITING);
     let present = Present::default();
-    tokio::task::spawn_local(upload(body, chunks, Rc::clone(&present.gone)));
+    task::spawn(upload(body, chunks, Rc::clone(&present.gone)));
     engine.write_archive(&container, path, options, archive).await?;
     engine.events().push(Event::now(&container, "extract-to-dir", &[("path", path)]));
     Ok(response::status(StatusCode::OK))
