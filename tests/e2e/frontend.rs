@@ -2,5 +2,6 @@
 
 mod faults;
 mod files;
+mod images;
 mod lifecycle;
 mod run;
