@@ -168,8 +168,13 @@ impl Container {
     /// What all its events tell of it: labels, image and name.
     pub(crate) fn attributes(&self) -> BTreeMap<String, String> {
         let record = self.record.borrow();
-        let mut attributes: BTreeMap<_, _> =
-            record.config.labels.iter().flatten().map(|(name, value)| (name.clone(), value.clone())).collect();
+        let mut attributes: BTreeMap<_, _> = record
+            .config
+            .labels
+            .iter()
+            .flatten()
+            .map(|(name, value)| (name.clone(), value.clone()))
+            .collect();
         attributes.insert("image".to_owned(), record.image.clone());
         attributes.insert("name".to_owned(), record.name.clone());
         attributes

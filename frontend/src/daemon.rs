@@ -10,11 +10,12 @@ use vdocker::response::Response;
 use vdocker::server::{Open, Request, Server, Service};
 
 use crate::container::exec::Execs;
-use crate::container::{Container, reconcile};
 use crate::container::record::Stored;
 use crate::container::registry::Containers;
+use crate::container::{Container, reconcile};
 use crate::db::{Batch, Db, DbError, Table};
 use crate::events::EventLog;
+use crate::metrics::Metrics;
 use crate::network::Networks;
 use crate::pods::Pods;
 use crate::pods::held::HeldPods;
@@ -85,6 +86,7 @@ pub struct Daemon {
     pub(crate) held: HeldPods,
     pub(crate) execs: Execs,
     pub(crate) open: Rc<Open>,
+    pub(crate) metrics: Metrics,
     pub(crate) routes: Vec<Route>,
 }
 
@@ -133,6 +135,7 @@ impl Daemon {
             held: HeldPods::default(),
             execs: Execs::default(),
             open,
+            metrics: Metrics::default(),
             routes: routes::table(),
         });
         reconcile::reconcile(server.service()).await;

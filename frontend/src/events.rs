@@ -14,6 +14,29 @@ use crate::db::{Batch, Db, DbError};
 /// Events that are kept for `since`.
 const KEPT: usize = 2048;
 
+/// The actions that are counted: not what a guest may call its own.
+const COUNTED: [&str; 19] = [
+    "create",
+    "start",
+    "die",
+    "oom",
+    "kill",
+    "stop",
+    "restart",
+    "pause",
+    "unpause",
+    "destroy",
+    "exec_start",
+    "health_status",
+    "pull",
+    "push",
+    "load",
+    "import",
+    "commit",
+    "delete",
+    "prune",
+];
+
 /// Events that one who follows may be behind.
 const BEHIND: usize = 1024;
 
@@ -86,6 +109,8 @@ pub(crate) struct EventLog {
     /// The next event's number.
     next: Cell<u64>,
     followers: broadcast::Sender<Rc<Event>>,
+    /// How often each kind of object has had each of [`COUNTED`], since the daemon began.
+    counts: RefCell<BTreeMap<(String, &'static str), u64>>,
 }
 
 impl EventLog {
@@ -98,12 +123,14 @@ impl EventLog {
             kept: RefCell::new(kept),
             next: Cell::new(next),
             followers: broadcast::Sender::new(BEHIND),
+            counts: RefCell::default(),
         })
     }
 
     /// Adds an event to a batch, and tells those that follow. The batch has to be committed: an event and the change that
     /// it tells of are kept together, or neither.
     pub(crate) fn push(&self, batch: &mut Batch, event: Event) {
+        self.count(&event);
         let number = self.next.replace(self.next.get() + 1);
         if let Ok(json) = serde_json::to_vec(&event) {
             batch.put_event(number, json);
@@ -117,6 +144,18 @@ impl EventLog {
         }
         // Nobody may be following.
         let _none = self.followers.send(event);
+    }
+
+    fn count(&self, event: &Event) {
+        let action = event.action.split(':').next().unwrap_or_default();
+        if let Some(action) = COUNTED.into_iter().find(|counted| *counted == action) {
+            *self.counts.borrow_mut().entry((event.kind.clone(), action)).or_default() += 1;
+        }
+    }
+
+    /// How often each kind of object has had each action that is counted, since the daemon began.
+    pub(crate) fn counts(&self) -> BTreeMap<(String, &'static str), u64> {
+        self.counts.borrow().clone()
     }
 
     /// Clients that follow.

@@ -24,5 +24,5 @@ pub(crate) fn chain(error: &dyn Error) -> String {
 
 /// Says of an error that no client waits for.
 pub(crate) fn report(what: &str, error: &dyn Error) {
-    eprintln!("kcradle: {what}: {}", chain(error));
+    log::error!(error:% = chain(error); "{what}");
 }

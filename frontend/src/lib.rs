@@ -12,6 +12,7 @@ mod events;
 mod failure;
 mod id;
 mod images;
+pub mod metrics;
 mod network;
 mod pods;
 mod proxy;

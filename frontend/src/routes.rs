@@ -16,9 +16,9 @@ pub(crate) type Answer = Pin<Box<dyn Future<Output = Result<Response, EngineErro
 
 /// A line of the table.
 pub(crate) struct Route {
-    method: Method,
+    pub(crate) method: Method,
     /// What stands before the name, the name's form, and what stands behind it.
-    pattern: &'static str,
+    pub(crate) pattern: &'static str,
     pub(crate) handler: Box<dyn Fn(Context) -> Answer>,
 }
 

@@ -1,5 +1,6 @@
 //! What the host is: `/_ping`, `/version`, `/info`, and what only a manager of a swarm has.
 
+mod df;
 pub(crate) mod events;
 mod machine;
 
@@ -35,6 +36,8 @@ pub(crate) fn routes() -> Vec<Route> {
         route(Method::GET, "version", version),
         route(Method::GET, "info", info),
         route(Method::GET, "events", events::events),
+        route(Method::GET, "system/df", df::df),
+        route(Method::GET, "metrics", async |context: Context| Ok(crate::metrics::answer(&context.daemon))),
         route(Method::GET, "plugins", async |_| response::json(StatusCode::OK, &json!([]))),
         route(Method::GET, "plugins/{name}/json", async |context: Context| {
             Err(EngineError::NotFound(format!("plugin {:?} not found", context.name)))

@@ -2,6 +2,7 @@
 
 pub(crate) mod containers;
 pub(crate) mod health;
+pub(crate) mod serve;
 
 use std::path::PathBuf;
 
@@ -12,6 +13,7 @@ use pod::RestartPolicy;
 
 use containers::{AttachArgs, CpArgs, ExecArgs, InspectArgs, LogsArgs, PsArgs, StatsArgs, TopArgs};
 use health::HealthArgs;
+use serve::ServeArgs;
 
 /// Runs container images in microVMs of their own.
 #[derive(Debug, Parser)]
@@ -51,7 +53,7 @@ pub(crate) enum Command {
     /// Boot a pod and attach to it until it ends
     Run(RunArgs),
     /// Serve the Docker API of this host
-    Serve(ServeArgs),
+    Serve(Box<ServeArgs>),
     /// List pods
     Ls(LsArgs),
     /// List the containers of a running pod
@@ -227,26 +229,6 @@ pub(crate) struct RunArgs {
     /// stopped. `state.json` stays as it is.
     #[arg(long, hide = true, conflicts_with_all = ["restart", "supervised"])]
     pub(crate) hold: bool,
-}
-
-/// `kcradle serve`.
-#[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  \
-        kcradle serve --socket /run/cradle/docker.sock\n  \
-        DOCKER_HOST=unix:///run/cradle/docker.sock docker run --rm busybox echo hello")]
-pub(crate) struct ServeArgs {
-    /// Where to listen [default: /run/cradle/docker.sock, for others than root in $XDG_RUNTIME_DIR]
-    #[arg(long, value_name = "PATH")]
-    pub(crate) socket: Option<PathBuf>,
-    /// Where containers and the rest of the daemon's state are kept [default: serve in $CRADLE_HOME]
-    #[arg(long, value_name = "DIR")]
-    pub(crate) state: Option<PathBuf>,
-    /// Ask this mirror before docker.io, may be repeated
-    #[arg(long, value_name = "URL")]
-    pub(crate) registry_mirror: Vec<image::Mirror>,
-    /// Let a registry, or those of a network, do without TLS and certificates, may be repeated
-    #[arg(long, value_name = "HOST[:PORT]|CIDR")]
-    pub(crate) insecure_registry: Vec<image::Insecure>,
 }
 
 /// `kcradle ls`.

@@ -1,131 +1,130 @@
-//! `kcradle serve`: the Docker API of this host, on a Unix socket. The pods that it starts are processes of their own and
-//! outlive it.
+//! `kcradle serve`: the Docker Engine API of this host (docs/frontend.md), on a socket and until a signal.
+//!
+//! The pods that it starts are processes of their own and outlive it. Nothing of it runs in those.
 
-use std::io;
-use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
-use std::path::{Path, PathBuf};
+mod listen;
+pub(crate) mod log;
+mod notify;
+mod socket;
+mod tls;
+
+use std::future::pending;
 use std::rc::Rc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use frontend::{Config, Daemon};
-use nix::unistd::{Group, chown};
-use pod::{Home, Package};
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use tokio::net::UnixListener;
+use frontend::{Config, Daemon, metrics};
+use image::Registries;
+use pod::Package;
+use tokio::net::TcpListener;
+use tokio::runtime::Builder;
 use tokio::signal::unix::{SignalKind, signal};
-use vdocker::Server;
+use tokio::task::LocalSet;
+use tokio_rustls::TlsAcceptor;
 
-use crate::cli::ServeArgs;
+use crate::cli::serve::ServeArgs;
 use crate::failure::Failure;
 use crate::home;
 
-/// The group whose members may use the socket, where there is one and the daemon is root's.
-const GROUP: &str = "cradle";
+use socket::Socket;
 
-/// How long requests may go on when the daemon is told to end.
-const GRACE: Duration = Duration::from_secs(5);
+/// For requests that are under way when the daemon is to end.
+const GRACE: Duration = Duration::from_secs(10);
 
-/// Serves until SIGTERM or SIGINT.
+/// Serves until a signal asks for the end.
 pub(crate) fn run(args: &ServeArgs) -> Result<u8, Failure> {
-    let home = home::find()?;
-    raise_descriptor_limit().context("cannot raise the limit on open files")?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.context("cannot start the event loop")?;
-    let tasks = tokio::task::LocalSet::new();
-    let served = tasks.block_on(&runtime, serve(args, &home));
-    // Threads that work for nobody any more are not waited for.
+    log::start(args.log_format, args.log_level);
+    socket::raise_open_files();
+    let config = config(args)?;
+    let doors = Doors::open(args)?;
+    let runtime =
+        Builder::new_current_thread().enable_all().build().context("cannot start the event loop")?;
+    let served = LocalSet::new().block_on(&runtime, serve(config, doors, args));
+    // Threads that work for nobody any more are not waited for: what they do can be torn at any time.
     runtime.shutdown_background();
+    ::log::logger().flush();
     served.map(|()| 0)
 }
 
-/// Lets this process have as many open files as it may: each connection of a client is one, and one to a pod beside it.
-fn raise_descriptor_limit() -> io::Result<()> {
-    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
-    setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum })?;
+/// Where clients come in.
+struct Doors {
+    socket: Socket,
+    tls: Option<TlsAcceptor>,
+}
+
+impl Doors {
+    fn open(args: &ServeArgs) -> Result<Self, Failure> {
+        let tls = match (&args.tls_cert, &args.tls_key, &args.tls_ca) {
+            (Some(certificate), Some(key), Some(authority)) => {
+                Some(tls::acceptor(certificate, key, authority)?)
+            }
+            _ => None,
+        };
+        Ok(Self { socket: Socket::open(args.socket.as_deref(), args.group.as_deref())?, tls })
+    }
+}
+
+async fn serve(config: Config, doors: Doors, args: &ServeArgs) -> Result<(), Failure> {
+    // Before anything is begun: a signal that comes now ends the daemon in order.
+    let mut terminate = signal(SignalKind::terminate()).context("cannot watch for signals")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("cannot watch for signals")?;
+    let (tcp, scraped) = (bind(args.tcp).await?, bind(args.metrics).await?);
+    let server = Daemon::start(config).await.map_err(anyhow::Error::from)?;
+    let metrics = metrics::server(server.service());
+    let listener = doors.socket.listener()?;
+    let socket = doors.socket.path().map(|path| path.display().to_string()).unwrap_or_default();
+    let addresses = [&tcp, &scraped].map(|bound| bound.as_ref().and_then(|bound| bound.local_addr().ok()));
+    let [tcp_at, metrics_at] = addresses.map(|at| at.map(|at| at.to_string()).unwrap_or_default());
+    ::log::info!(version = env!("CARGO_PKG_VERSION"), socket:% = socket, tcp:% = tcp_at, metrics:% = metrics_at; "serving");
+    notify::tell("READY=1");
+    let over_tcp = async {
+        match (&tcp, &doors.tls) {
+            (Some(listener), Some(acceptor)) => listen::tls(listener, acceptor, &server).await,
+            _ => pending().await,
+        }
+    };
+    let over_metrics = async {
+        match &scraped {
+            Some(listener) => listen::plain(listener, &metrics).await,
+            None => pending().await,
+        }
+    };
+    tokio::select! {
+        () = listen::unix(&listener, &server) => {}
+        () = over_tcp => {}
+        () = over_metrics => {}
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    notify::tell("STOPPING=1");
+    ::log::info!(connections = server.connections() as u64; "stopping");
+    drop((listener, tcp, scraped));
+    let all_answered = server.close(GRACE).await;
+    Rc::clone(server.service()).end().await;
+    ::log::info!(all_answered = all_answered; "stopped");
     Ok(())
 }
 
-async fn serve(args: &ServeArgs, home: &Home) -> Result<(), Failure> {
+async fn bind(address: Option<std::net::SocketAddr>) -> Result<Option<TcpListener>, Failure> {
+    match address {
+        Some(address) => Ok(Some(listen::bind(address).await?)),
+        None => Ok(None),
+    }
+}
+
+fn config(args: &ServeArgs) -> Result<Config, Failure> {
+    let home = home::find()?;
     let state = args.state.clone().unwrap_or_else(|| home.path().join("serve"));
-    let config = Config {
+    Ok(Config {
         state: std::path::absolute(state).context("cannot name the state directory")?,
         images: home.path().join("store"),
         templates: home.templates(),
-        home: home.clone(),
+        home,
         package: Package::find().map_err(anyhow::Error::from)?,
-        registries: image::Registries {
+        registries: Registries {
             mirrors: args.registry_mirror.clone(),
             insecure: args.insecure_registry.clone(),
         },
         program: std::env::current_exe().context("cannot find this program's own file")?,
-    };
-    let mut terminate = signal(SignalKind::terminate()).context("cannot watch for signals")?;
-    let mut interrupt = signal(SignalKind::interrupt()).context("cannot watch for signals")?;
-    let server = Daemon::start(config).await.map_err(anyhow::Error::from)?;
-    let path = args.socket.clone().unwrap_or_else(default_socket);
-    let listener = listen(&path).with_context(|| format!("cannot listen at {}", path.display()))?;
-    eprintln!("kcradle: serving at {}", path.display());
-    tokio::select! {
-        () = accept(&server, &listener) => {}
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-    }
-    drop(listener);
-    // Another daemon may listen there by now.
-    let _removed = std::fs::remove_file(&path);
-    server.close(GRACE).await;
-    Rc::clone(server.service()).end().await;
-    Ok(())
-}
-
-fn default_socket() -> PathBuf {
-    match std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from) {
-        Some(dir) if !rustix::process::geteuid().is_root() => dir.join("cradle/docker.sock"),
-        _ => PathBuf::from("/run/cradle/docker.sock"),
-    }
-}
-
-/// Gives each connection a task.
-async fn accept(server: &Server<Daemon>, listener: &UnixListener) {
-    loop {
-        match listener.accept().await {
-            Ok((stream, _)) => {
-                let server = server.clone();
-                tokio::task::spawn_local(async move { server.serve_connection(stream).await });
-            }
-            // Too many open files: those that are open end at some time.
-            Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
-        }
-    }
-}
-
-/// Listens at a path, in place of a socket at which nobody does. Its owner and its group may connect.
-fn listen(path: &Path) -> io::Result<UnixListener> {
-    if let Some(dir) = path.parent() {
-        std::fs::create_dir_all(dir)?;
-    }
-    match std::fs::symlink_metadata(path) {
-        Ok(found) if found.file_type().is_socket() => {
-            if std::os::unix::net::UnixStream::connect(path).is_ok() {
-                return Err(io::Error::new(io::ErrorKind::AddrInUse, "another daemon serves there"));
-            }
-            std::fs::remove_file(path)?;
-        }
-        Ok(_) => {
-            return Err(io::Error::new(io::ErrorKind::AlreadyExists, "there is a file that is no socket"));
-        }
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-        Err(error) => return Err(error),
-    }
-    // Until its group is set, it is its owner's alone.
-    let before = rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o177));
-    let bound = UnixListener::bind(path);
-    rustix::process::umask(before);
-    let listener = bound?;
-    if let Ok(Some(group)) = Group::from_name(GROUP) {
-        chown(path, None, Some(group.gid))?;
-    }
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o660))?;
-    Ok(listener)
+    })
 }

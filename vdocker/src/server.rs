@@ -106,13 +106,13 @@ impl<S: Service> Server<S> {
     /// Open connections.
     #[must_use]
     pub fn connections(&self) -> usize {
-        self.open.connections.count()
+        self.open.connections()
     }
 
     /// Connections that are hijacked streams.
     #[must_use]
     pub fn streams(&self) -> usize {
-        self.open.streams.count()
+        self.open.streams()
     }
 }
 
@@ -126,6 +126,18 @@ pub struct Open {
 }
 
 impl Open {
+    /// Open connections.
+    #[must_use]
+    pub fn connections(&self) -> usize {
+        self.connections.count()
+    }
+
+    /// Connections that are hijacked streams.
+    #[must_use]
+    pub fn streams(&self) -> usize {
+        self.streams.count()
+    }
+
     /// Returns once the server is asked to end.
     pub async fn closing(&self) {
         // The sender lives as long as `self`.

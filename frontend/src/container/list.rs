@@ -90,7 +90,7 @@ async fn sizes(daemon: &Rc<Daemon>, container: &Rc<Container>) -> (Option<i64>, 
     found.map_or((None, None), |found| (found.size_rw, found.size_root_fs))
 }
 
-fn describe(container: &Container) -> ContainerSummary {
+pub(crate) fn describe(container: &Container) -> ContainerSummary {
     let record = container.record.borrow();
     let life = container.life.borrow();
     ContainerSummary {

@@ -14,6 +14,7 @@ use vdocker::time;
 
 use super::{blocking, digests, glob, manifests, tags};
 use crate::context::Context;
+use crate::daemon::Daemon;
 use crate::failure::failed;
 
 /// `GET /images/json`.
@@ -32,11 +33,7 @@ pub(super) async fn list(context: Context) -> Result<Response, EngineError> {
     // Before version 1.44 there was another name for the size.
     let virtual_size = !context.version.at_least(44);
     let daemon = &context.daemon;
-    let mut containers: HashMap<String, Vec<String>> = HashMap::new();
-    for container in daemon.containers.all() {
-        let image = container.record.borrow().image_id.clone();
-        containers.entry(image).or_default().push(container.id.clone());
-    }
+    let containers = users(daemon);
     let store = daemon.images.clone();
     let images = blocking(move || {
         let images = store.images().map_err(|error| failed(&error))?;
@@ -63,6 +60,36 @@ pub(super) async fn list(context: Context) -> Result<Response, EngineError> {
     })
     .await?;
     response::json(StatusCode::OK, &images)
+}
+
+/// The containers of each image, by the image's id.
+fn users(daemon: &Daemon) -> HashMap<String, Vec<String>> {
+    let mut users: HashMap<String, Vec<String>> = HashMap::new();
+    for container in daemon.containers.all() {
+        let image = container.record.borrow().image_id.clone();
+        users.entry(image).or_default().push(container.id.clone());
+    }
+    users
+}
+
+/// All images as `/system/df` shows them, and the bytes that they take together: what several have counts once.
+pub(crate) async fn usage(daemon: &Daemon) -> Result<(Vec<Value>, u64), EngineError> {
+    let (store, users) = (daemon.images.clone(), users(daemon));
+    blocking(move || {
+        let images = store.images().map_err(|error| failed(&error))?;
+        let shared = shared_sizes(&store, &images)?;
+        let mut layers = HashMap::new();
+        let mut list = Vec::with_capacity(images.len());
+        for image in &images {
+            layers.extend(store.layer_sizes(&image.config).map_err(|error| failed(&error))?);
+            let mut line = summary(image, &tags(image));
+            line["SharedSize"] = json!(shared.get(&image.id).copied().unwrap_or_default());
+            line["Containers"] = json!(users.get(&image.id.to_string()).map_or(0, Vec::len));
+            list.push(line);
+        }
+        Ok((list, layers.into_values().sum()))
+    })
+    .await
 }
 
 fn summary(image: &StoredImage, tags: &[String]) -> Value {

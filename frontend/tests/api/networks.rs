@@ -56,7 +56,10 @@ fn what_cannot_be_a_network_is_refused() {
             &["create", "--subnet", "10.8.0.0/16", "--gateway", "10.7.0.1", "x"],
             "no matching subnet for gateway",
         ),
-        (&["create", "--subnet", "10.8.0.0/16", "--ip-range", "10.7.0.0/24", "x"], "no matching subnet for range"),
+        (
+            &["create", "--subnet", "10.8.0.0/16", "--ip-range", "10.7.0.0/24", "x"],
+            "no matching subnet for range",
+        ),
         (&["rm", "bridge"], "pre-defined network and cannot be removed"),
         (&["rm", "absent"], "network absent not found"),
         (&["inspect", "absent"], "network absent not found"),

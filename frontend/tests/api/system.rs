@@ -41,7 +41,8 @@ fn events_are_told_once_and_outlive_the_daemon() {
         // The client cuts times to seconds: the next one is behind all that has happened.
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
         let until = (now + 1).to_string();
-        let mut all = vec!["events", "--since", "10m", "--until", &until, "--format", "{{.Type}} {{.Action}}"];
+        let mut all =
+            vec!["events", "--since", "10m", "--until", &until, "--format", "{{.Type}} {{.Action}}"];
         all.extend(arguments);
         host.good(&all).lines().map(str::to_owned).collect::<Vec<_>>()
     };

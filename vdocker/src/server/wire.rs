@@ -1,6 +1,6 @@
 //! What a request may do with its connection: end with its client, or become a stream.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::future::Future;
 use std::rc::Rc;
@@ -23,6 +23,8 @@ pub struct Wire {
     pub(super) flow: Rc<Flow>,
     /// Where a route leaves what is to become of its connection.
     pub(super) takeover: Rc<RefCell<Option<Takeover>>>,
+    /// The status under which a route has taken the connection over.
+    hijacked: Rc<Cell<Option<StatusCode>>>,
     open: Rc<Open>,
 }
 
@@ -34,7 +36,7 @@ impl fmt::Debug for Wire {
 
 impl Wire {
     pub(super) fn new(open: Rc<Open>) -> Self {
-        Self { flow: Rc::default(), takeover: Rc::default(), open }
+        Self { flow: Rc::default(), takeover: Rc::default(), hijacked: Rc::default(), open }
     }
 
     /// Says that the answer lasts as long as the client listens: when the client ends its side, the answer is dropped
@@ -93,8 +95,15 @@ impl Wire {
             let _entered = entered;
             run(stream).await;
         });
+        self.hijacked.set(Some(status));
         *self.takeover.borrow_mut() = Some(takeover);
         std::future::pending().await
+    }
+
+    /// The status under which the connection was taken over, if it was.
+    #[must_use]
+    pub fn hijacked(&self) -> Option<StatusCode> {
+        self.hijacked.get()
     }
 
     /// Whether the connection may become a stream now.
