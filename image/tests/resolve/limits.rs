@@ -142,8 +142,18 @@ fn pull_onto_a_full_disk() {
     let sample = Sample::new(&[tar(&[("noise", &noise(4 << 20))])]);
     let server = Server::with(&sample, |_| None);
     let (_dir, store) = store();
-    let error = failure(&store, get(&store, &format!("{}/full", server.host)));
-    assert!(error.starts_with("no space left in /"), "{error}");
+    let name = format!("{}/full", server.host);
+    // The blob and the layer are two files.
+    for options in [options(), crate::catalog::keeping()] {
+        let error = failure(&store, get_with(&store, &name, &options));
+        assert!(error.starts_with("no space left in /"), "{error}");
+        assert_eq!(names(&store.root().join("blobs")), [""; 0]);
+    }
+    let import = image::NewImage { name: name.parse().ok(), ..image::NewImage::default() };
+    let archive = tar(&[("noise", &noise(4 << 20))]);
+    let error = image::make(&store, archive.as_slice(), &import, &crate::catalog::keeping()).unwrap_err();
+    assert!(error.to_string().starts_with("no space left in /"), "{error}");
+    assert_eq!(names(&store.root().join("tmp")), [""; 0]);
     let small = Server::with(&Sample::new(&[]), |_| None);
     get(&store, &format!("{}/small", small.host)).unwrap();
 }

@@ -2,9 +2,9 @@
 
 use std::process::Command;
 
-use image::Origin;
+use image::{Origin, Registries, ResolveOptions};
 
-use crate::sample::{Sample, failure, get, store};
+use crate::sample::{Sample, failure, get, get_with, options, store};
 use crate::server::Server;
 
 /// An address for documentation (RFC 5737), which `tls/registry.pem` is for.
@@ -41,6 +41,27 @@ fn other_machines_need_a_trusted_certificate() {
     let authority = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/resolve/tls/authority.pem");
     pull_elsewhere("pull_from_a_trusted_registry", authority);
     pull_elsewhere("pull_from_registries_without_trust", "/dev/null");
+}
+
+#[test]
+fn insecure_registries_need_none() {
+    pull_elsewhere("pull_from_insecure_registries", "/dev/null");
+}
+
+#[test]
+#[ignore = "a half of insecure_registries_need_none"]
+fn pull_from_insecure_registries() {
+    let sample = Sample::of("insecure");
+    for server in [Server::with_tls(ADDRESS, &sample), Server::at(ADDRESS, &sample)] {
+        for insecure in [server.host.as_str(), "192.0.2.0/24"] {
+            let (_dir, store) = store();
+            let registries =
+                Registries { insecure: vec![insecure.parse().unwrap()], ..Registries::default() };
+            let options = ResolveOptions { registries, ..options() };
+            let found = get_with(&store, &format!("{}/a", server.host), &options).unwrap();
+            assert_eq!(found.image.id(), sample.id());
+        }
+    }
 }
 
 #[test]
