@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::rc::Rc;
 
 use pod::process;
+use tokio::sync::Semaphore;
 
 use super::record::Status;
 use super::{Container, remove, restart, run, start};
@@ -13,14 +14,27 @@ use crate::pods::client;
 use crate::pods::feed::Feed;
 use crate::pods::process::Process;
 
+/// Pods that are looked at at a time, each by a thread.
+const AT_ONCE: usize = 16;
+
 /// Makes what is recorded agree with what runs, and starts what is to be started.
 pub(crate) async fn reconcile(daemon: &Rc<Daemon>) {
     let containers = daemon.containers.all();
-    for container in &containers {
-        match container.status() {
-            Status::Removing => finish_removal(daemon, container).await,
-            _ => find(daemon, container).await,
-        }
+    // Beside each other: one that has only just been started is waited for.
+    let at_once = Rc::new(Semaphore::new(AT_ONCE));
+    let looks = containers.iter().map(|container| {
+        let (daemon, container, at_once) = (Rc::clone(daemon), Rc::clone(container), Rc::clone(&at_once));
+        tokio::task::spawn_local(async move {
+            let _one = at_once.acquire().await;
+            match container.status() {
+                Status::Removing => finish_removal(&daemon, &container).await,
+                _ => find(&daemon, &container).await,
+            }
+        })
+    });
+    for look in looks.collect::<Vec<_>>() {
+        // One that panics has said so, and its container stays as it is recorded.
+        let _looked = look.await;
     }
     remove_strangers(daemon).await;
     // Oldest first, as they were started.
@@ -47,12 +61,17 @@ async fn finish_removal(daemon: &Rc<Daemon>, container: &Rc<Container>) {
 /// Looks for the process of a container's pod.
 async fn find(daemon: &Rc<Daemon>, container: &Rc<Container>) {
     let Ok(dir) = daemon.pods.of(&container.id) else { return };
-    let adopted = daemon.blocking(move || process::adopt(&dir)).await;
+    let of_thread = dir.clone();
+    let adopted = daemon.blocking(move || process::adopt(&of_thread)).await;
     match adopted {
         Ok(Ok(Some(found))) if found.is_held() => {
             // It was read by requests to the daemon before this one.
+            let of_thread = dir.clone();
             let ended = daemon.blocking(move || {
-                let _killed = found.kill();
+                // In order, so that what was written to it is on its disk.
+                if found.stop(&of_thread, None).is_err() {
+                    let _killed = found.kill();
+                }
                 let _ended = found.wait();
             });
             if let Err(error) = ended.await {
