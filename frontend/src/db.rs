@@ -91,31 +91,43 @@ enum Change {
     DropEventsBefore(u64),
 }
 
+/// What is done once a batch is on the disk.
+type Then = Box<dyn FnOnce() + Send>;
+
 /// Changes that are committed together.
 #[derive(Default)]
-pub(crate) struct Batch(Vec<Change>);
+pub(crate) struct Batch {
+    changes: Vec<Change>,
+    then: Vec<Then>,
+}
 
 impl Batch {
     /// Sets a value.
     pub(crate) fn put<T: Serialize>(&mut self, table: Table, key: &str, value: &T) -> Result<(), DbError> {
         let bytes = to_json(table, key, value)?;
-        self.0.push(Change::Put(table, key.to_owned(), bytes));
+        self.changes.push(Change::Put(table, key.to_owned(), bytes));
         Ok(())
     }
 
     /// Takes a value away, if it is there.
     pub(crate) fn delete(&mut self, table: Table, key: &str) {
-        self.0.push(Change::Delete(table, key.to_owned()));
+        self.changes.push(Change::Delete(table, key.to_owned()));
     }
 
     /// Appends an event.
     pub(crate) fn put_event(&mut self, number: u64, json: Vec<u8>) {
-        self.0.push(Change::PutEvent(number, json));
+        self.changes.push(Change::PutEvent(number, json));
     }
 
     /// Forgets the events before that one.
     pub(crate) fn drop_events_before(&mut self, number: u64) {
-        self.0.push(Change::DropEventsBefore(number));
+        self.changes.push(Change::DropEventsBefore(number));
+    }
+
+    /// Does something once all of it is on the disk, in the order of the commits and before whoever waits for this one
+    /// learns of it; never, where it is not committed. The store's own thread does it.
+    pub(crate) fn then(&mut self, work: impl FnOnce() + Send + 'static) {
+        self.then.push(Box::new(work));
     }
 }
 
@@ -225,7 +237,10 @@ fn run(database: &Database, batches: &mpsc::Receiver<(Batch, Done)>) {
         let group: Vec<_> = std::iter::once(first).chain(batches.try_iter().take(GROUP - 1)).collect();
         let written = write(database, group.iter().map(|(batch, _)| batch));
         let result = written.map_err(|error| DbError::Commit(Arc::new(error)));
-        for (_, done) in group {
+        for (batch, done) in group {
+            if result.is_ok() {
+                batch.then.into_iter().for_each(|work| work());
+            }
             // Nobody may wait for it.
             let _told = done.send(result.clone());
         }
@@ -234,7 +249,7 @@ fn run(database: &Database, batches: &mpsc::Receiver<(Batch, Done)>) {
 
 fn write<'b>(database: &Database, group: impl Iterator<Item = &'b Batch>) -> Result<(), redb::Error> {
     let write = database.begin_write()?;
-    for change in group.flat_map(|batch| &batch.0) {
+    for change in group.flat_map(|batch| &batch.changes) {
         match change {
             Change::Put(table, key, value) => {
                 write.open_table(table.definition())?.insert(key.as_str(), value.as_slice())?;

@@ -1,8 +1,8 @@
 //! What has happened on the host (Docker Engine API, "Monitor events"): kept in the daemon's state, and followed.
 
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeMap, VecDeque};
-use std::rc::Rc;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
@@ -39,6 +39,9 @@ const COUNTED: [&str; 19] = [
 
 /// Events that one who follows may be behind.
 const BEHIND: usize = 1024;
+
+/// Bytes of the attributes of one event: they are labels of clients and images, and each event that is kept has them.
+const MAX_ATTRIBUTES: usize = 16 << 10;
 
 /// An event in the form of the API. The fields `status`, `id` and `from` are those of versions before 1.22.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -88,6 +91,7 @@ impl Event {
         id: &str,
         attributes: BTreeMap<String, String>,
     ) -> Self {
+        let attributes = bounded(attributes);
         let old = matches!(kind, "container" | "image");
         Self {
             status: old.then(|| action.to_owned()),
@@ -103,14 +107,49 @@ impl Event {
     }
 }
 
+/// The attributes that an event has room for: the longest are left out.
+fn bounded(attributes: BTreeMap<String, String>) -> BTreeMap<String, String> {
+    let length = |(name, value): &(String, String)| name.len() + value.len();
+    let mut all: Vec<_> = attributes.into_iter().collect();
+    all.sort_by_key(length);
+    let mut taken = 0;
+    let fits = |attribute: &(String, String)| {
+        taken += length(attribute);
+        taken <= MAX_ATTRIBUTES
+    };
+    all.into_iter().take_while(fits).collect()
+}
+
 /// All events of the host.
 pub(crate) struct EventLog {
-    kept: RefCell<VecDeque<Rc<Event>>>,
+    told: Arc<Told>,
     /// The next event's number.
     next: Cell<u64>,
-    followers: broadcast::Sender<Rc<Event>>,
     /// How often each kind of object has had each of [`COUNTED`], since the daemon began.
     counts: RefCell<BTreeMap<(String, &'static str), u64>>,
+}
+
+/// What is on the disk, and told. The store's thread adds to it.
+struct Told {
+    kept: Mutex<VecDeque<Arc<Event>>>,
+    followers: broadcast::Sender<Arc<Event>>,
+}
+
+impl Told {
+    fn kept(&self) -> MutexGuard<'_, VecDeque<Arc<Event>>> {
+        // It is whole between any two of its changes.
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn add(&self, event: Arc<Event>) {
+        let mut kept = self.kept();
+        kept.push_back(Arc::clone(&event));
+        if kept.len() > KEPT {
+            kept.pop_front();
+        }
+        // Nobody may be following.
+        let _none = self.followers.send(event);
+    }
 }
 
 impl EventLog {
@@ -118,32 +157,24 @@ impl EventLog {
     pub(crate) fn load(db: &Db) -> Result<Self, DbError> {
         let events = db.events::<Event>()?;
         let next = events.last().map_or(0, |(number, _)| number + 1);
-        let kept = events.into_iter().map(|(_, event)| Rc::new(event)).collect();
-        Ok(Self {
-            kept: RefCell::new(kept),
-            next: Cell::new(next),
-            followers: broadcast::Sender::new(BEHIND),
-            counts: RefCell::default(),
-        })
+        let kept = events.into_iter().map(|(_, event)| Arc::new(event)).collect();
+        let told = Told { kept: Mutex::new(kept), followers: broadcast::Sender::new(BEHIND) };
+        Ok(Self { told: Arc::new(told), next: Cell::new(next), counts: RefCell::default() })
     }
 
-    /// Adds an event to a batch, and tells those that follow. The batch has to be committed: an event and the change that
-    /// it tells of are kept together, or neither.
+    /// Adds an event to a batch. It is told when the batch is committed: an event and the change that it tells of are kept
+    /// together, or neither, and nobody hears of what a killed daemon forgets.
     pub(crate) fn push(&self, batch: &mut Batch, event: Event) {
         self.count(&event);
         let number = self.next.replace(self.next.get() + 1);
         if let Ok(json) = serde_json::to_vec(&event) {
             batch.put_event(number, json);
         }
-        let event = Rc::new(event);
-        let mut kept = self.kept.borrow_mut();
-        kept.push_back(Rc::clone(&event));
-        if kept.len() > KEPT {
-            kept.pop_front();
-            batch.drop_events_before((number + 1).saturating_sub(KEPT as u64));
+        if let Some(first) = (number + 1).checked_sub(KEPT as u64).filter(|first| *first > 0) {
+            batch.drop_events_before(first);
         }
-        // Nobody may be following.
-        let _none = self.followers.send(event);
+        let told = Arc::clone(&self.told);
+        batch.then(move || told.add(Arc::new(event)));
     }
 
     fn count(&self, event: &Event) {
@@ -160,17 +191,18 @@ impl EventLog {
 
     /// Clients that follow.
     pub(crate) fn followers(&self) -> usize {
-        self.followers.receiver_count()
+        self.told.followers.receiver_count()
     }
 
     /// The times of what is kept of an object, in nanoseconds since 1970.
-    pub(crate) fn times_of(&self, id: &str) -> std::collections::BTreeSet<i64> {
-        self.kept.borrow().iter().filter(|event| event.actor.id == id).map(|event| event.time_nano).collect()
+    pub(crate) fn times_of(&self, id: &str) -> BTreeSet<i64> {
+        self.told.kept().iter().filter(|event| event.actor.id == id).map(|event| event.time_nano).collect()
     }
 
     /// The events that are kept, oldest first, and those to come: none is missing between them, and none comes twice.
-    pub(crate) fn subscribe(&self) -> (Vec<Rc<Event>>, broadcast::Receiver<Rc<Event>>) {
-        (self.kept.borrow().iter().cloned().collect(), self.followers.subscribe())
+    pub(crate) fn subscribe(&self) -> (Vec<Arc<Event>>, broadcast::Receiver<Arc<Event>>) {
+        let kept = self.told.kept();
+        (kept.iter().cloned().collect(), self.told.followers.subscribe())
     }
 }
 
@@ -186,12 +218,20 @@ mod tests {
         let log = EventLog::load(&db).unwrap();
         let (kept, mut next) = log.subscribe();
         assert!(kept.is_empty());
+        let mut heard = Vec::new();
         let mut batch = Batch::default();
         for number in 0..KEPT + 10 {
             log.push(&mut batch, Event::now("container", &number.to_string(), "ab", BTreeMap::new()));
-            assert_eq!(next.try_recv().unwrap().action, number.to_string());
+            if number % 100 == 0 {
+                assert!(next.try_recv().is_err(), "what is not on the disk is not told");
+                db.commit(std::mem::take(&mut batch)).await.unwrap();
+                while let Ok(event) = next.try_recv() {
+                    heard.push(event.action.clone());
+                }
+            }
         }
         db.commit(batch).await.unwrap();
+        assert_eq!(heard, (0..=2000).map(|number: usize| number.to_string()).collect::<Vec<_>>());
         let (before, _) = log.subscribe();
         drop((db, log));
         let db = Db::open(&path).unwrap();
@@ -199,6 +239,15 @@ mod tests {
         let (after, _) = log.subscribe();
         assert_eq!((before.len(), &before), (KEPT, &after));
         assert_eq!(after[0].action, "10");
+    }
+
+    #[test]
+    fn an_event_has_room_for_so_much() {
+        let long = |name: &str, length| (name.to_owned(), "x".repeat(length));
+        let attributes =
+            BTreeMap::from([long("label", 4 << 20), long("name", 100), long("other", MAX_ATTRIBUTES - 200)]);
+        let event = Event::now("container", "start", "ab", attributes);
+        assert_eq!(event.actor.attributes.keys().collect::<Vec<_>>(), ["name", "other"]);
     }
 
     #[test]

@@ -85,7 +85,9 @@ async fn version(_context: Context) -> Result<Response, EngineError> {
 /// `GET /info`.
 async fn info(context: Context) -> Result<Response, EngineError> {
     let daemon = &context.daemon;
-    let images = daemon.images.list().map_err(|error| EngineError::Failed(error.to_string()))?;
+    let store = daemon.images.clone();
+    let images = daemon.blocking(move || store.list()).await?;
+    let images = images.map_err(|error| EngineError::Failed(error.to_string()))?;
     let images: std::collections::BTreeSet<_> = images.iter().map(|image| image.id).collect();
     let containers = daemon.containers.all();
     let count = |wanted: &[Status]| {
