@@ -20,7 +20,7 @@ use std::sync::atomic::AtomicBool;
 
 use hyper::Method;
 use image::config::RunConfig;
-use image::{CatalogError, Login, Registries, ResolveOptions, StoredImage};
+use image::{CatalogError, Credentials, Login, Registries, ResolveOptions, StoredImage};
 use vdocker::EngineError;
 
 use crate::context::Context;
@@ -58,19 +58,12 @@ struct Settings {
 }
 
 impl Settings {
-    /// The daemon's, with the login that the client sends.
-    fn of(context: &Context) -> Result<Self, EngineError> {
-        let header = context.headers.get("x-registry-auth").map(|value| value.as_bytes());
-        let login = match header.filter(|value| !value.is_empty()) {
-            Some(value) => {
-                let text = std::str::from_utf8(value).unwrap_or("\0");
-                image::Credentials::from_header(text).map_err(|error| {
-                    EngineError::BadRequest(format!("invalid X-Registry-Auth header: {error}"))
-                })?
-            }
-            None => None,
-        };
-        Ok(Self { registries: context.daemon.config.registries.clone(), login: Login::Given(login) })
+    /// The daemon's, with the login that the client sends. One that cannot be read counts as none, as Docker has it: there
+    /// are clients that always send something.
+    fn of(context: &Context) -> Self {
+        let header = context.headers.get("x-registry-auth").and_then(|value| value.to_str().ok());
+        let login = header.and_then(|header| Credentials::from_header(header).ok().flatten());
+        Self { registries: context.daemon.config.registries.clone(), login: Login::Given(login) }
     }
 
     /// How images are resolved for clients of the API: all that is needed to give them away again is kept.

@@ -67,7 +67,7 @@ fn told(store: &image::Store, action: &str, id: Digest) -> crate::events::Event 
 /// `POST /images/load`.
 pub(super) async fn load(mut context: Context) -> Result<Response, EngineError> {
     let quiet = context.query.flag("quiet");
-    let settings = Settings::of(&context)?;
+    let settings = Settings::of(&context);
     let store = context.daemon.images.clone();
     let (uploading, upload) = channel();
     let answer = job::answer(&context.daemon, Kind::Lines, move |output, cancel| {

@@ -68,7 +68,7 @@ pub(super) async fn commit(mut context: Context) -> Result<Response, EngineError
         created: time::trimmed(SystemTime::now()),
         name,
     };
-    let (settings, pause) = (Settings::of(&context)?, context.query.flag_or("pause", true));
+    let (settings, pause) = (Settings::of(&context), context.query.flag_or("pause", true));
     // Of its own: a container that was frozen for it is thawed also where the client has gone.
     let making =
         tokio::task::spawn_local(async move { commit_as(&daemon, &container, new, settings, pause).await });

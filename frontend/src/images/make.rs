@@ -35,7 +35,7 @@ pub(super) async fn import(mut context: Context, source: &str) -> Result<Respons
         name,
         ..NewImage::default()
     };
-    let settings = Settings::of(&context)?;
+    let settings = Settings::of(&context);
     let store = context.daemon.images.clone();
     let (uploading, upload) = archive::channel();
     let answer = job::answer(&context.daemon, Kind::Lines, move |_, cancel| {

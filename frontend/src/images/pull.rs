@@ -35,7 +35,7 @@ async fn pull(mut context: Context, image: &str) -> Result<Response, EngineError
     let tag = context.query.text("tag").unwrap_or_default().to_owned();
     let wanted = wanted(image, &tag)?;
     let platform = context.query.text("platform").unwrap_or_default().to_ascii_lowercase();
-    let settings = Settings::of(&context)?;
+    let settings = Settings::of(&context);
     let store = context.daemon.images.clone();
     context.follow().await?;
     job::answer(&context.daemon, Kind::Lines, move |output, cancel| {

@@ -24,7 +24,7 @@ pub(super) async fn push(mut context: Context) -> Result<Response, EngineError> 
         return Err(EngineError::BadRequest("cannot push a digest reference".to_owned()));
     }
     let tag = context.query.text("tag").unwrap_or_default().to_owned();
-    let settings = Settings::of(&context)?;
+    let settings = Settings::of(&context);
     let store = context.daemon.images.clone();
     let has_tag = context.name.rsplit('/').next().is_some_and(|last| last.contains(':'));
     context.follow().await?;

@@ -29,7 +29,7 @@ pub(super) async fn auth(mut context: Context) -> Result<Response, EngineError> 
             "a login needs a user name and a password, or a token".to_owned(),
         ));
     }
-    let settings = Settings { login: Login::Given(login), ..Settings::of(&context)? };
+    let settings = Settings { login: Login::Given(login), ..Settings::of(&context) };
     let host = name.api_host().to_owned();
     let checked = blocking(move || {
         let cancel = AtomicBool::new(false);
@@ -61,7 +61,7 @@ fn registry(server: &str) -> Option<Reference> {
 pub(super) async fn distribution(context: Context) -> Result<Response, EngineError> {
     let bad = |error: image::ReferenceError| EngineError::BadRequest(error.to_string());
     let name: Reference = context.name.parse().map_err(bad)?;
-    let settings = Settings::of(&context)?;
+    let settings = Settings::of(&context);
     let remote = blocking(move || {
         let cancel = AtomicBool::new(false);
         remote_image(&name, &settings.options(&cancel)).map_err(|error| pull::refused(&name, &error))

@@ -472,12 +472,33 @@ fn a_pull_whose_client_goes_is_broken_off() {
     assert!(ids(&other, &["-a"]).is_empty());
 }
 
-/// The JSON of a `GET`.
-fn get(host: &Host, path: &str) -> Value {
+#[test]
+fn a_login_that_cannot_be_read_counts_as_none() {
+    let (host, registry) = (made(), Registry::start());
+    let name = registry.name("made:1");
+    host.good(&["tag", "made:1", &name]);
+    host.good(&["push", &name]);
+    let path = format!("/images/create?fromImage={}&tag=1", registry.name("made"));
+    // `null`, no JSON, no base64.
+    for header in ["bnVsbA==", "eA==", "{}", ""] {
+        let answer = ask(&host, "POST", &path, &format!("X-Registry-Auth: {header}\r\n"));
+        assert!(answer.contains("Image is up to date"), "{header}: {answer}");
+    }
+}
+
+/// What is answered to a request without a body.
+fn ask(host: &Host, method: &str, path: &str, headers: &str) -> String {
     let mut stream = std::os::unix::net::UnixStream::connect(host.socket()).unwrap();
-    write!(stream, "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
+    let request = format!("{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{headers}\r\n");
+    stream.write_all(request.as_bytes()).unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();
+    answer
+}
+
+/// The JSON of a `GET`.
+fn get(host: &Host, path: &str) -> Value {
+    let answer = ask(host, "GET", path, "");
     let (head, body) = answer.split_once("\r\n\r\n").unwrap();
     assert!(head.starts_with("HTTP/1.1 200"), "{head} {body}");
     serde_json::from_str(body).unwrap_or_else(|error| panic!("{error}: {body}"))
