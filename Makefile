@@ -71,13 +71,17 @@ soak: ## boot 500 pods, side by side, and check each; BOOTS= for another number,
 	$(MAKE) --no-print-directory build lab-kernel
 	tests/soak
 
-install: ## install kcradle, its runtime package and completions under PREFIX (default /usr/local)
+install: ## install kcradle, its runtime package, units, manual and completions under PREFIX (default /usr/local)
 	@[[ -x target/release/kcradle && -e target/pkg-default/cradle.json ]] || { echo "make install: run \`make\` first" >&2; exit 1; }
 	install -D -m 755 target/release/kcradle $(DESTDIR)$(PREFIX)/bin/kcradle
 	for file in vmlinux initramfs cradle.json; do \
 	  install -D -m 644 target/pkg-default/$$file $(DESTDIR)$(PREFIX)/lib/cradle/pkg-default/$$file.new && \
 	  mv $(DESTDIR)$(PREFIX)/lib/cradle/pkg-default/$$file{.new,} || exit; done
 	install -d $(DESTDIR)$(PREFIX)/share/bash-completion/completions
+	install -D -m 644 dist/kcradle-serve.8 $(DESTDIR)$(PREFIX)/share/man/man8/kcradle-serve.8
+	for unit in cradle.service cradle.socket; do \
+	  install -D -m 644 dist/$$unit $(DESTDIR)$(PREFIX)/lib/systemd/system/$$unit && \
+	  sed -i 's,/usr/local/bin,$(PREFIX)/bin,' $(DESTDIR)$(PREFIX)/lib/systemd/system/$$unit || exit; done
 	target/release/kcradle completions bash >$(DESTDIR)$(PREFIX)/share/bash-completion/completions/kcradle
 
 help: ## this list

@@ -109,6 +109,7 @@ impl Daemon {
             containers.add(&container);
         }
         let volumes = Volumes::new(db.all(Table::Volumes)?, config.state.join("volumes"));
+        volumes.tidy();
         let networks = Networks::load(&db)?;
         let mut batch = Batch::default();
         let id = match db.get(Table::Meta, "id")? {

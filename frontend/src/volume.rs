@@ -65,6 +65,17 @@ impl Volumes {
         Self { by_name: RefCell::new(by_name), dir, changing: tokio::sync::Mutex::default() }
     }
 
+    /// Removes what is left of volumes without a record: of those that a daemon was making or removing when it was killed.
+    pub(crate) fn tidy(&self) {
+        // Before the first volume there is no directory.
+        for entry in std::fs::read_dir(&self.dir).into_iter().flatten().flatten() {
+            let is_known = entry.file_name().to_str().is_some_and(|name| self.get(name).is_some());
+            if !is_known && let Err(error) = std::fs::remove_dir_all(entry.path()) {
+                crate::failure::report("cannot remove what is left of a volume", &error);
+            }
+        }
+    }
+
     /// A volume.
     pub(crate) fn get(&self, name: &str) -> Option<Volume> {
         self.by_name.borrow().get(name).cloned()
