@@ -70,11 +70,16 @@ pub fn adopt(dir: &PodDir) -> Result<Option<PodProcess>, ProcessError> {
     let deadline = Instant::now() + PATIENCE;
     while dir.is_running().map_err(look)? {
         if let Some((pid, pidfd)) = listener(dir).map_err(look)? {
-            // The process of a pod that is held leaves the end of the last run as it is.
-            let held = dir.read_state()?.is_none_or(|state| matches!(state.status, Status::Exited { .. }));
-            return Ok(Some(PodProcess { pidfd, pid, held }));
-        }
-        if Instant::now() >= deadline {
+            match dir.read_state() {
+                // The end is being written over the beginning; what stays so is damaged.
+                Err(PodError::Parse { .. }) if Instant::now() < deadline => {}
+                state => {
+                    // The process of a pod that is held leaves the end of the last run as it is.
+                    let held = state?.is_none_or(|state| matches!(state.status, Status::Exited { .. }));
+                    return Ok(Some(PodProcess { pidfd, pid, held }));
+                }
+            }
+        } else if Instant::now() >= deadline {
             return Err(ProcessError::Silent(dir.lock()));
         }
         std::thread::sleep(INTERVAL);

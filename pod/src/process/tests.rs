@@ -125,3 +125,24 @@ fn the_process_behind_the_control_socket_is_found() {
     assert!(!adopt(&dir).unwrap().unwrap().is_held());
     assert_eq!(found.reap().unwrap(), None);
 }
+
+#[test]
+fn a_state_that_is_being_written_is_looked_at_again() {
+    let (_parent, dir, _) = pod("");
+    let _lock = PodLock::take(&dir.lock()).unwrap();
+    let listener = SocketDir::open(&dir).unwrap().bind(socket::CONTROL).unwrap();
+    listener.set_nonblocking(true).unwrap();
+    std::fs::write(dir.state(), "{").unwrap();
+    let found = std::thread::scope(|scope| {
+        let found = scope.spawn(|| adopt(&dir));
+        // Who looks for the second time has seen it.
+        let mut looks = 0;
+        while looks < 2 && !found.is_finished() {
+            looks += usize::from(listener.accept().is_ok());
+            std::thread::yield_now();
+        }
+        running(&dir, 1);
+        found.join().unwrap()
+    });
+    assert!(!found.unwrap().unwrap().is_held());
+}
