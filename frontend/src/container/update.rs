@@ -47,10 +47,15 @@ async fn change(
     let mut host = container.record.borrow().host_config.clone();
     let before = host.clone();
     merge(&mut host, wish);
-    let warnings = options::check(&host)?;
+    let mut warnings = options::check(&host)?;
     let had = options::check(&before).unwrap_or_default();
     if container.is_reachable.get() {
         tell_pod(daemon, container, &before, &host, headers).await?;
+        if process::memory(&host) > process::memory(&before) {
+            warnings.push(
+                "A microVM that runs does not grow: it gets its memory with the next start.".to_owned(),
+            );
+        }
     }
     container.record.borrow_mut().host_config = host;
     container.change(daemon, |_| {}, [container.event("update", &[])]).await?;
@@ -93,7 +98,7 @@ fn merge(host: &mut HostConfig, wish: &ContainerUpdateBody) {
     }
 }
 
-/// Changes the limits of a container that runs. Its machine keeps its size: more than that has to wait for the next start.
+/// Changes the limits of a container that runs.
 async fn tell_pod(
     daemon: &Daemon,
     container: &Container,
@@ -103,12 +108,6 @@ async fn tell_pod(
 ) -> Result<(), EngineError> {
     if process::limits(before)? == process::limits(host)? {
         return Ok(());
-    }
-    if process::memory(host) > process::memory(before) {
-        return Err(EngineError::Conflict(format!(
-            "Cannot update container {}: the memory of a microVM that runs cannot grow: stop the container first",
-            container.id
-        )));
     }
     let mut body = json!({});
     let mut set = |name: &str, before: Option<i64>, wish: Option<i64>| {

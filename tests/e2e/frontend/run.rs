@@ -15,7 +15,7 @@ fn streams_and_codes_are_the_programs() {
         (&["no-such-program"][..], 127, "executable file not found"),
         (&["/etc"], 126, ""),
         (&["-w", "relative", "true"], 125, "needs to be an absolute path"),
-        (&["sh", "-c", "sh -c 'kill -9 $$'"], 137, ""),
+        (&["sh", "-c", "sh -c 'kill -9 $$'; exit $?"], 137, ""),
     ] {
         let (options, command) = arguments.split_at(if arguments[0] == "-w" { 2 } else { 0 });
         let ended = docker.run(&[&["run", "--rm"], options, &["busybox"], command].concat());
