@@ -146,7 +146,8 @@ impl Container {
             false
         });
         let mut batch = Batch::default();
-        let kept = self.keep(&mut batch);
+        // One that is gone does not come back.
+        let kept = if self.life.borrow().removed { Ok(()) } else { self.keep(&mut batch) };
         for event in events {
             daemon.events.push(&mut batch, event);
         }

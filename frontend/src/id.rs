@@ -21,6 +21,11 @@ pub(crate) fn new() -> io::Result<String> {
     Ok(id)
 }
 
+/// Whether a text is an id: 64 lower-case hexadecimal digits.
+pub(crate) fn is_id(text: &str) -> bool {
+    text.len() == 64 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+}
+
 #[cfg(test)]
 mod tests {
     #[test]

@@ -76,6 +76,11 @@ impl Volumes {
         }
     }
 
+    /// While this is held, no volume is made or removed.
+    pub(crate) async fn changing(&self) -> tokio::sync::MutexGuard<'_, ()> {
+        self.changing.lock().await
+    }
+
     /// A volume.
     pub(crate) fn get(&self, name: &str) -> Option<Volume> {
         self.by_name.borrow().get(name).cloned()
@@ -166,9 +171,7 @@ fn make_disk(templates: &Path, dir: &Path, disk: &Path, size: u64) -> Result<(),
 /// [`EngineError::NotFound`]; [`EngineError::Conflict`] where a container has it.
 pub(crate) async fn remove(daemon: &Daemon, name: &str) -> Result<(), EngineError> {
     let _changing = daemon.volumes.changing.lock().await;
-    if daemon.volumes.get(name).is_none() {
-        return Err(missing(name));
-    }
+    let Some(volume) = daemon.volumes.get(name) else { return Err(missing(name)) };
     let users = users(daemon, name);
     if !users.is_empty() {
         let ids: Vec<_> = users.iter().map(|container| container.id.as_str()).collect();
@@ -180,7 +183,10 @@ pub(crate) async fn remove(daemon: &Daemon, name: &str) -> Result<(), EngineErro
     let attributes = BTreeMap::from([("driver".to_owned(), "local".to_owned())]);
     daemon.events.push(&mut batch, Event::now("volume", "destroy", name, attributes));
     // First the record: a disk without one is thrown away when the name is used again.
-    daemon.db.commit(batch).await?;
+    if let Err(error) = daemon.db.commit(batch).await {
+        daemon.volumes.by_name.borrow_mut().insert(name.to_owned(), volume);
+        return Err(error.into());
+    }
     let dir = daemon.volumes.dir(name);
     let removed = tokio::task::spawn_blocking(move || std::fs::remove_dir_all(dir)).await;
     match removed.map_err(|error| EngineError::Failed(error.to_string()))? {

@@ -98,7 +98,11 @@ async fn reach(
 /// The connection that the container's start makes; `None` where the client goes before, or nothing comes of the start.
 async fn wait_for_start(container: &Container, target: String, client: &Hijacked) -> Option<Asked> {
     let (connected, asked) = oneshot::channel();
-    container.waiting.borrow_mut().push(Waiting { target, connected });
+    let mut waiting = container.waiting.borrow_mut();
+    // Those whose clients have gone.
+    waiting.retain(|one| !one.connected.is_closed());
+    waiting.push(Waiting { target, connected });
+    drop(waiting);
     tokio::select! {
         asked = asked => asked.ok(),
         () = client.gone() => None,

@@ -22,7 +22,7 @@ use super::{Container, lifecycle, merge, names, options, process};
 use crate::context::Context;
 use crate::daemon::Daemon;
 use crate::db::Batch;
-use crate::failure::failed;
+use crate::failure::{failed, report};
 
 /// Bytes of the writable disk where nothing is said; the file is sparse.
 const DISK: u64 = 10 << 30;
@@ -129,6 +129,7 @@ async fn make(daemon: &Rc<Daemon>, wish: Wish, id: &str, name: String) -> Result
     let mut spec = process::spec(&handle, &config, &host, &mounts, id)?;
     spec.mounts.extend(mounts.specs.iter().cloned());
     spec.mounts.sort_by_key(|mount| mount.guest_path.matches('/').count());
+    let volumes: Vec<_> = mounts.points.iter().filter_map(|point| point.name.clone()).collect();
     write_pod(daemon, id, spec, &host, &mounts, handle).await?;
     let record = Record {
         version: VERSION,
@@ -146,12 +147,28 @@ async fn make(daemon: &Rc<Daemon>, wish: Wish, id: &str, name: String) -> Result
         mounts: mounts.points,
     };
     let container = Container::new(Stored { record, state: State::default() });
+    if let Err(error) = keep(daemon, &container, &volumes).await {
+        if let Err(error) = super::remove::remove_pod(daemon, id).await {
+            report("cannot remove what is left of a container", &error);
+        }
+        return Err(error);
+    }
+    Ok(warnings)
+}
+
+/// Keeps a container whose pod is made, if its volumes are still there.
+async fn keep(daemon: &Daemon, container: &Rc<Container>, volumes: &[String]) -> Result<(), EngineError> {
+    // Until it is known that the container has them, they could be removed.
+    let _changing = daemon.volumes.changing().await;
+    if let Some(gone) = volumes.iter().find(|name| daemon.volumes.get(name).is_none()) {
+        return Err(EngineError::Conflict(format!("volume {gone} was removed meanwhile")));
+    }
     let mut batch = Batch::default();
     container.keep(&mut batch)?;
     daemon.events.push(&mut batch, container.event("create", &[]));
     daemon.db.commit(batch).await?;
-    daemon.containers.add(&container);
-    Ok(warnings)
+    daemon.containers.add(container);
+    Ok(())
 }
 
 /// The image that a name or an id means.

@@ -112,6 +112,9 @@ pub(super) async fn create(mut context: Context) -> Result<Response, EngineError
     let answer = client::send(stream, Method::POST, &target, &context.headers, Upload::Bytes(body)).await?;
     let bytes = client::whole(client::good(answer).await?.into_body()).await?;
     let created: Created = serde_json::from_slice(&bytes).map_err(|error| failed(&error))?;
+    if !crate::id::is_id(&created.id) || daemon.execs.0.borrow().contains_key(&created.id) {
+        return Err(client::PodError::Answer.into());
+    }
     daemon.execs.add(created.id.clone(), &container.id, wish);
     response::json(StatusCode::CREATED, &json!({ "Id": created.id }))
 }
@@ -212,10 +215,12 @@ fn without_nulls(value: &Value) -> Value {
 }
 
 /// Keeps the exit code of an exec.
-pub(super) fn died(daemon: &Rc<Daemon>, attributes: &BTreeMap<String, String>) {
+pub(super) fn died(daemon: &Rc<Daemon>, container: &Container, attributes: &BTreeMap<String, String>) {
     let code = attributes.get("exitCode").and_then(|code| code.parse().ok());
     if let Some(id) = attributes.get("execID")
         && let Some(exec) = daemon.execs.0.borrow_mut().get_mut(id)
+        // A pod tells of its own.
+        && exec.container == container.id
     {
         exec.code = code.or(Some(KILLED));
     }

@@ -1,6 +1,7 @@
 //! What a container's health check found, as the pod tells it: there straight after the start, and kept current.
 
 use std::rc::Rc;
+use std::time::Duration;
 
 use bollard_stubs::models::{self, HealthStatusEnum};
 use serde::Deserialize;
@@ -8,6 +9,13 @@ use serde::Deserialize;
 use super::Container;
 use crate::daemon::Daemon;
 use crate::pods::client;
+
+/// How long a pod may take to say what it found: a guest that does not answer holds nobody up.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Checks that are remembered, and bytes of what each has said, as Docker has them.
+const MAX_LOG: usize = 5;
+const MAX_OUTPUT: usize = 4 << 10;
 
 #[derive(Deserialize)]
 struct Inspected {
@@ -41,11 +49,10 @@ pub(super) async fn refresh(daemon: &Rc<Daemon>, container: &Rc<Container>) {
         return;
     }
     let Ok(dir) = daemon.pods.of(&container.id) else { return };
-    let Ok(inspected) = client::get::<Inspected>(&dir, &format!("/containers/{}/json", container.id)).await
-    else {
-        return;
-    };
-    if let Some(health) = inspected.state.health {
+    let target = format!("/containers/{}/json", container.id);
+    let asked = tokio::time::timeout(PATIENCE, client::get::<Inspected>(&dir, &target));
+    let Ok(Ok(inspected)) = asked.await else { return };
+    if let Some(health) = inspected.state.health.map(bounded) {
         container.life.send_modify(|life| {
             if life.is_running() {
                 life.health = Some(health);
@@ -54,8 +61,35 @@ pub(super) async fn refresh(daemon: &Rc<Daemon>, container: &Rc<Container>) {
     }
 }
 
+/// What a guest says, as much of it as an honest one would.
+fn bounded(mut health: models::Health) -> models::Health {
+    if let Some(log) = &mut health.log {
+        log.drain(..log.len().saturating_sub(MAX_LOG));
+        for output in log.iter_mut().filter_map(|check| check.output.as_mut()) {
+            output.truncate(output.floor_char_boundary(MAX_OUTPUT));
+        }
+    }
+    health
+}
+
 fn is_checked(container: &Container) -> bool {
     let record = container.record.borrow();
     let test = record.config.healthcheck.as_ref().and_then(|check| check.test.as_ref());
     test.and_then(|test| test.first()).is_some_and(|kind| !kind.is_empty() && kind != "NONE")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_guest_says_is_bounded() {
+        let check = |output: String| models::HealthcheckResult { output: Some(output), ..Default::default() };
+        let log = (0..100).map(|number| check(format!("{number}{}", "é".repeat(MAX_OUTPUT)))).collect();
+        let health = bounded(models::Health { log: Some(log), ..Default::default() });
+        let log = health.log.unwrap();
+        assert_eq!(log.len(), MAX_LOG);
+        let first = log[0].output.as_ref().unwrap();
+        assert!(first.starts_with("95") && first.len() <= MAX_OUTPUT);
+    }
 }

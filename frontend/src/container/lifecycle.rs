@@ -20,7 +20,7 @@ fn done() -> Result<Response, EngineError> {
 }
 
 /// Does what a client has asked for to its end, also where the client goes.
-pub(super) async fn whole<T: 'static>(
+pub(crate) async fn whole<T: 'static>(
     work: impl Future<Output = Result<T, EngineError>> + 'static,
 ) -> Result<T, EngineError> {
     let done = tokio::task::spawn_local(work).await;
@@ -97,9 +97,11 @@ async fn freeze(context: Context, verb: &'static str, after: Status) -> Result<R
     }
     whole(async move {
         let dir = daemon.pods.of(&id).map_err(|error| crate::failure::failed(&error))?;
+        let exits = container.life.borrow().exits;
         client::ask(&dir, Method::POST, &format!("/containers/{id}/{verb}")).await?;
         let change = |life: &mut super::Life| {
-            if life.is_running() {
+            // Not that of a run that is over.
+            if life.exits == exits && matches!(life.state.status, Status::Running | Status::Paused) {
                 life.state.status = after;
             }
         };
@@ -117,8 +119,7 @@ pub(super) async fn rename(context: Context) -> Result<Response, EngineError> {
         return Err(EngineError::BadRequest("Neither old nor new names may be empty".into()));
     }
     let new = super::names::checked(wanted)?;
-    let old = container.name();
-    if new == old {
+    if new == container.name() {
         return Err(EngineError::BadRequest(
             "Renaming a container with the same name as its current name".into(),
         ));
@@ -126,6 +127,12 @@ pub(super) async fn rename(context: Context) -> Result<Response, EngineError> {
     daemon.containers.take_name(&new, &container.id)?;
     let renamed = whole(async move {
         let _operation = container.operation.lock().await;
+        if container.life.borrow().removed {
+            daemon.containers.free_name(&new);
+            return Err(EngineError::NotFound(format!("No such container: {}", container.id)));
+        }
+        // Another request may have changed it until now.
+        let old = container.name();
         container.record.borrow_mut().name.clone_from(&new);
         let event = container.event("rename", &[("oldName", &format!("/{old}"))]);
         let kept = container.change(&daemon, |_| {}, [event]).await;

@@ -13,6 +13,9 @@ use crate::daemon::Daemon;
 use crate::db::{Batch, Table};
 use crate::failure::{chain, failed, report};
 
+/// How often a container is killed that is to be removed: it may be about to be started again by its policy.
+const ATTEMPTS: usize = 3;
+
 /// How to remove a container.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Options {
@@ -35,11 +38,7 @@ pub(super) async fn remove(
         if !options.force {
             return Err(running(container));
         }
-        match stop::kill(daemon, container, vdocker::signal::KILL).await {
-            // It may have ended by itself.
-            Ok(()) | Err(EngineError::Conflict(_)) => {}
-            Err(error) => return Err(error),
-        }
+        kill(daemon, container).await?;
     }
     if container.status() == Status::Removing {
         return Err(in_progress(container));
@@ -54,10 +53,28 @@ pub(super) async fn remove(
         // A container that is removed at its end is gone by now, which is what the client wants.
         return if options.force { Ok(()) } else { Err(missing(container)) };
     }
+    // Its policy may have started it again before the operation was had. From here on nobody does.
+    for _ in 0..ATTEMPTS {
+        if !container.is_running() {
+            break;
+        }
+        if !options.force {
+            return Err(running(container));
+        }
+        kill(daemon, container).await?;
+    }
     if container.is_running() {
         return Err(running(container));
     }
     take_away(daemon, container, options.volumes).await
+}
+
+async fn kill(daemon: &Rc<Daemon>, container: &Rc<Container>) -> Result<(), EngineError> {
+    match stop::kill(daemon, container, vdocker::signal::KILL).await {
+        // It may have ended by itself.
+        Ok(()) | Err(EngineError::Conflict(_)) => Ok(()),
+        Err(error) => Err(error),
+    }
 }
 
 /// Removes a container that is removed when it has ended. Where that fails, it stays and can be removed by hand.
@@ -81,19 +98,15 @@ pub(super) async fn take_away(
     container: &Rc<Container>,
     volumes: bool,
 ) -> Result<(), EngineError> {
-    // A daemon that is killed from here on goes on with it when it is back.
-    container.change(daemon, |life| life.state.status = Status::Removing, []).await?;
-    daemon.held.release(&container.id).await;
-    if let Err(error) = remove_pod(daemon, &container.id).await {
+    if let Err(error) = take_files(daemon, container).await {
+        // It can be removed once more.
         let text = error.to_string();
         let dead = |life: &mut super::Life| (life.state.status, life.state.error) = (Status::Dead, text);
-        container.change(daemon, dead, []).await?;
+        if let Err(error) = container.change(daemon, dead, []).await {
+            report("cannot keep that a removal failed", &error);
+        }
         return Err(error);
     }
-    let mut batch = Batch::default();
-    batch.delete(Table::Containers, &container.id);
-    daemon.events.push(&mut batch, container.event("destroy", &[]));
-    daemon.db.commit(batch).await?;
     daemon.containers.remove(container);
     super::exec::forget(daemon, container);
     container.waiting.borrow_mut().clear();
@@ -106,6 +119,18 @@ pub(super) async fn take_away(
         remove_volumes(daemon, container).await;
     }
     Ok(())
+}
+
+/// Removes what is on the disk of a container: its files, and then its record.
+async fn take_files(daemon: &Rc<Daemon>, container: &Rc<Container>) -> Result<(), EngineError> {
+    // A daemon that is killed from here on goes on with it when it is back.
+    container.change(daemon, |life| life.state.status = Status::Removing, []).await?;
+    daemon.held.release(&container.id).await;
+    remove_pod(daemon, &container.id).await?;
+    let mut batch = Batch::default();
+    batch.delete(Table::Containers, &container.id);
+    daemon.events.push(&mut batch, container.event("destroy", &[]));
+    Ok(daemon.db.commit(batch).await?)
 }
 
 /// Removes the directory of a pod that does not run, and lets go of its images.

@@ -21,8 +21,28 @@ const KILLED: i64 = 137;
 /// The exit code of a container that could not be started, where the guest does not say.
 const NOT_STARTED: i64 = 128;
 
-/// What pods tell and the daemon tells itself, at its own time and with what it knows.
-const OWN: [&str; 7] = ["start", "die", "kill", "stop", "restart", "attach", "update"];
+/// What is heard from pods: the rest the daemon tells itself, at its own time and with what it knows, and a hostile guest
+/// cannot tell it.
+const TOLD: [&str; 12] = [
+    "archive-path",
+    "exec_create",
+    "exec_detach",
+    "exec_die",
+    "exec_start",
+    "export",
+    "extract-to-dir",
+    "health_status",
+    "pause",
+    "resize",
+    "top",
+    "unpause",
+];
+
+/// What is heard of them beside the container's own attributes.
+const ATTRIBUTES: [&str; 5] = ["execID", "exitCode", "height", "path", "width"];
+
+/// Bytes of a text in them.
+const MAX_TEXT: usize = 4 << 10;
 
 /// Where a start's outcome is told.
 pub(super) type Acknowledge = oneshot::Sender<Result<(), EngineError>>;
@@ -157,22 +177,21 @@ async fn begin(daemon: &Daemon, container: &Container, pid: u32) -> Result<(), E
 
 /// Tells of what happens in a pod.
 async fn forward(daemon: &Rc<Daemon>, container: &Rc<Container>, event: &PodEvent) {
-    if OWN.contains(&event.action.as_str()) {
+    let kind = event.action.split(':').next().unwrap_or_default();
+    if !TOLD.contains(&kind) || event.action.len() > MAX_TEXT {
         return;
     }
-    if event.action == "exec_die" {
-        exec::died(daemon, event.attributes());
+    if kind == "exec_die" {
+        exec::died(daemon, container, event.attributes());
     }
-    if event.action.starts_with("health_status") {
+    if kind == "health_status" {
         health::refresh(daemon, container).await;
     }
-    let own = container.attributes();
-    let more: Vec<_> = event
+    let known = event
         .attributes()
         .iter()
-        .filter(|(name, _)| !own.contains_key(*name))
-        .map(|(name, value)| (name.as_str(), value.as_str()))
-        .collect();
+        .filter(|(name, value)| ATTRIBUTES.contains(&name.as_str()) && value.len() <= MAX_TEXT);
+    let more: Vec<_> = known.map(|(name, value)| (name.as_str(), value.as_str())).collect();
     let mut told = container.event(&event.action, &more);
     // By its time it is known again by a daemon that is started anew.
     (told.time, told.time_nano) = (event.time_nano / 1_000_000_000, event.time_nano);

@@ -60,6 +60,14 @@ pub(crate) async fn reach(daemon: &Rc<Daemon>, container: &Rc<Container>) -> Res
     if container.is_reachable.get() {
         return Ok(Reached { dir, guard: None });
     }
+    let (daemon, container) = (Rc::clone(daemon), Rc::clone(container));
+    // Also where the client goes meanwhile: a pod that nobody knows of would hold its lock for ever.
+    let held = tokio::task::spawn_local(async move { hold(&daemon, &container, dir).await });
+    held.await.unwrap_or_else(|error| Err(EngineError::Failed(error.to_string())))
+}
+
+/// [`reach`], for a container that does not run.
+async fn hold(daemon: &Rc<Daemon>, container: &Rc<Container>, dir: PodDir) -> Result<Reached, EngineError> {
     let _operation = container.operation.lock().await;
     if container.life.borrow().removed {
         return Err(EngineError::NotFound(format!("No such container: {}", container.id)));

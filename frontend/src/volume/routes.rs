@@ -1,6 +1,7 @@
 //! `/volumes`.
 
 use std::collections::{BTreeMap, HashMap};
+use std::rc::Rc;
 
 use bollard_stubs::models;
 use hyper::{Method, StatusCode};
@@ -12,6 +13,7 @@ use vdocker::response::{self, Response};
 use vdocker::time;
 
 use super::{Volume, Wanted, create, missing, remove, users};
+use crate::container::lifecycle::whole;
 use crate::context::Context;
 use crate::daemon::Daemon;
 use crate::db::Batch;
@@ -58,7 +60,8 @@ async fn post(mut context: Context) -> Result<Response, EngineError> {
         labels: body.labels.unwrap_or_default(),
         options: body.driver_opts.unwrap_or_default(),
     };
-    let volume = create(&context.daemon, wanted).await?;
+    let daemon = Rc::clone(&context.daemon);
+    let volume = whole(async move { create(&daemon, wanted).await }).await?;
     response::json(StatusCode::CREATED, &show(&context.daemon, &volume))
 }
 
@@ -68,7 +71,8 @@ async fn inspect(context: Context) -> Result<Response, EngineError> {
 }
 
 async fn delete(context: Context) -> Result<Response, EngineError> {
-    match remove(&context.daemon, &context.name).await {
+    let (daemon, name) = (Rc::clone(&context.daemon), context.name.clone());
+    match whole(async move { remove(&daemon, &name).await }).await {
         Err(EngineError::NotFound(_)) if context.query.flag("force") => {}
         result => result?,
     }

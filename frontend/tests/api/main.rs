@@ -3,6 +3,7 @@
 
 mod host;
 mod images;
+mod names;
 mod networks;
 mod system;
 mod volumes;
