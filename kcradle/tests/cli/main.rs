@@ -8,5 +8,7 @@ mod full_disk;
 mod guest;
 mod host;
 mod image_files;
+mod killed;
+mod serve;
 mod summon;
 mod torn;
