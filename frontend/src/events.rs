@@ -199,6 +199,12 @@ impl EventLog {
         self.told.kept().iter().filter(|event| event.actor.id == id).map(|event| event.time_nano).collect()
     }
 
+    /// The time before which events have been forgotten, in nanoseconds since 1970; `None` where none has.
+    pub(crate) fn horizon(&self) -> Option<i64> {
+        let kept = self.told.kept();
+        kept.front().filter(|_| kept.len() >= KEPT).map(|event| event.time_nano)
+    }
+
     /// The events that are kept, oldest first, and those to come: none is missing between them, and none comes twice.
     pub(crate) fn subscribe(&self) -> (Vec<Arc<Event>>, broadcast::Receiver<Arc<Event>>) {
         let kept = self.told.kept();
@@ -239,6 +245,7 @@ mod tests {
         let (after, _) = log.subscribe();
         assert_eq!((before.len(), &before), (KEPT, &after));
         assert_eq!(after[0].action, "10");
+        assert_eq!(log.horizon(), Some(after[0].time_nano));
     }
 
     #[test]

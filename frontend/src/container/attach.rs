@@ -98,11 +98,9 @@ async fn reach(
 /// The connection that the container's start makes; `None` where the client goes before, or nothing comes of the start.
 async fn wait_for_start(container: &Container, target: String, client: &Hijacked) -> Option<Asked> {
     let (connected, asked) = oneshot::channel();
-    let mut waiting = container.waiting.borrow_mut();
-    // Those whose clients have gone.
-    waiting.retain(|one| !one.connected.is_closed());
-    waiting.push(Waiting { target, connected });
-    drop(waiting);
+    // Without those whose clients have gone.
+    container.waiting.borrow_mut().retain(|one| !one.connected.is_closed());
+    container.waiting.borrow_mut().push(Waiting { target, connected });
     tokio::select! {
         asked = asked => asked.ok(),
         () = client.gone() => None,

@@ -7,7 +7,9 @@ use bollard_stubs::models::{self, HealthStatusEnum};
 use serde::Deserialize;
 
 use super::Container;
+use super::record::Status;
 use crate::daemon::Daemon;
+use crate::failure::report;
 use crate::pods::client;
 
 /// How long a pod may take to say what it found: a guest that does not answer holds nobody up.
@@ -25,6 +27,8 @@ struct Inspected {
 
 #[derive(Deserialize)]
 struct InspectedState {
+    #[serde(rename = "Paused", default)]
+    paused: bool,
     #[serde(rename = "Health")]
     health: Option<models::Health>,
 }
@@ -45,14 +49,11 @@ pub(super) fn stopped(health: models::Health) -> models::Health {
 
 /// Asks the pod what its last checks found, where it runs and has any.
 pub(super) async fn refresh(daemon: &Rc<Daemon>, container: &Rc<Container>) {
-    if !is_checked(container) || !container.is_reachable.get() {
+    if !is_checked(container) {
         return;
     }
-    let Ok(dir) = daemon.pods.of(&container.id) else { return };
-    let target = format!("/containers/{}/json", container.id);
-    let asked = tokio::time::timeout(PATIENCE, client::get::<Inspected>(&dir, &target));
-    let Ok(Ok(inspected)) = asked.await else { return };
-    if let Some(health) = inspected.state.health.map(bounded) {
+    let inspected = inspect(daemon, container).await;
+    if let Some(health) = inspected.and_then(|state| state.health).map(bounded) {
         container.life.send_modify(|life| {
             if life.is_running() {
                 life.health = Some(health);
@@ -61,12 +62,45 @@ pub(super) async fn refresh(daemon: &Rc<Daemon>, container: &Rc<Container>) {
     }
 }
 
+/// Learns of a run that an earlier daemon has started what that could not write down: what its checks have found, and
+/// whether it is paused.
+pub(super) async fn catch_up(daemon: &Rc<Daemon>, container: &Rc<Container>) {
+    let Some(inspected) = inspect(daemon, container).await else { return };
+    let health = inspected.health.filter(|_| is_checked(container)).map(bounded);
+    let status = if inspected.paused { Status::Paused } else { Status::Running };
+    let learnt = container.change(
+        daemon,
+        |life| {
+            if matches!(life.state.status, Status::Running | Status::Paused) {
+                life.state.status = status;
+                life.health = health.or(life.health.take());
+            }
+        },
+        [],
+    );
+    if let Err(error) = learnt.await {
+        report("cannot keep how a container stands", &error);
+    }
+}
+
+/// What the pod says of its container, where it runs and answers in time.
+async fn inspect(daemon: &Daemon, container: &Container) -> Option<InspectedState> {
+    if !container.is_reachable.get() {
+        return None;
+    }
+    let dir = daemon.pods.of(&container.id).ok()?;
+    let target = format!("/containers/{}/json", container.id);
+    let asked = tokio::time::timeout(PATIENCE, client::get::<Inspected>(&dir, &target));
+    Some(asked.await.ok()?.ok()?.state)
+}
+
 /// What a guest says, as much of it as an honest one would.
 fn bounded(mut health: models::Health) -> models::Health {
     if let Some(log) = &mut health.log {
         log.drain(..log.len().saturating_sub(MAX_LOG));
         for output in log.iter_mut().filter_map(|check| check.output.as_mut()) {
-            output.truncate(output.floor_char_boundary(MAX_OUTPUT));
+            let end = (0..=MAX_OUTPUT.min(output.len())).rev().find(|end| output.is_char_boundary(*end));
+            output.truncate(end.unwrap_or_default());
         }
     }
     health

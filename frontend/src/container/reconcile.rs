@@ -7,7 +7,7 @@ use pod::process;
 use tokio::sync::Semaphore;
 
 use super::record::Status;
-use super::{Container, remove, restart, run, start};
+use super::{Container, health, remove, restart, run, start};
 use crate::daemon::Daemon;
 use crate::failure::{chain, report};
 use crate::pods::client;
@@ -99,6 +99,10 @@ async fn adopt(daemon: &Rc<Daemon>, container: &Rc<Container>, process: Process)
     let beginning =
         if container.is_running() { run::Beginning::Recorded } else { run::Beginning::Unrecorded };
     let (daemon, container) = (Rc::clone(daemon), Rc::clone(container));
+    if matches!(beginning, run::Beginning::Recorded) {
+        let (daemon, container) = (Rc::clone(&daemon), Rc::clone(&container));
+        tokio::task::spawn_local(async move { health::catch_up(&daemon, &container).await });
+    }
     tokio::task::spawn_local(async move {
         run::attend(&daemon, &container, &process, events, beginning).await;
     });

@@ -81,6 +81,9 @@ pub(super) async fn attend(
     mut beginning: Beginning,
 ) {
     let told = daemon.events.times_of(&container.id);
+    // A pod begins with all that it remembers, some of which may be forgotten here: that was told too.
+    let horizon = daemon.events.horizon().filter(|_| matches!(beginning, Beginning::Recorded));
+    let is_told = |time: &i64| told.contains(time) || horizon.is_some_and(|horizon| *time < horizon);
     // Ends when the pod does.
     while let Some(event) = events.recv().await {
         if event.action == "start" {
@@ -97,7 +100,7 @@ pub(super) async fn attend(
                 }
                 Beginning::Recorded => {}
             }
-        } else if !told.contains(&event.time_nano) {
+        } else if !is_told(&event.time_nano) {
             forward(daemon, container, &event).await;
         }
     }
