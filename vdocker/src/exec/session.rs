@@ -42,8 +42,11 @@ pub(crate) fn tell<E: Engine>(engine: &E, exec: &Exec, what: &str) {
 /// An exec whose process has been made.
 pub(crate) struct Begun<E: Engine> {
     exec: Rc<Exec>,
-    started: oneshot::Receiver<Result<Process<E::Input, E::Output>, ExecError>>,
+    started: oneshot::Receiver<Started<E>>,
 }
+
+/// What became of its program.
+type Started<E> = Result<Process<<E as Engine>::Input, <E as Engine>::Output>, ExecError>;
 
 /// Makes the process of an exec. Its start goes on whoever waits for it; a client that leaves meanwhile leaves no
 /// program that nobody knows of.
