@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::time::SystemTime;
 
 use tempfile::TempDir;
 
@@ -55,6 +56,14 @@ impl Docker {
             ended.err()
         );
         ended.out()
+    }
+
+    /// What `docker events` prints of the last hour up to now.
+    pub fn events(&self, arguments: &[&str]) -> String {
+        // The client cuts times to seconds: the next one is behind all that has happened.
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
+        let until = (now + 1).to_string();
+        self.good(&[&["events", "--since", "1h", "--until", &until], arguments].concat())
     }
 
     /// What `docker` says against it; it must end with `code`.

@@ -43,17 +43,7 @@ fn containers_are_started_stopped_and_removed() {
     assert_eq!(docker.good(&["logs", "web"]), "up\nterm\nup\nterm\nup\n");
     docker.good(&["rm", "-f", "web"]);
     assert!(docker.refused(&["inspect", "web"], 1).contains("No such object"));
-    let events = docker.good(&[
-        "events",
-        "--since",
-        "1h",
-        "--until",
-        "0s",
-        "--filter",
-        "type=container",
-        "--format",
-        "{{.Action}}",
-    ]);
+    let events = docker.events(&["--filter", "type=container", "--format", "{{.Action}}"]);
     let events: Vec<_> = events.lines().collect();
     let expected = [
         "create", "start", "rename", "rename", "pause", "unpause", "kill", "kill", "die", "stop", "start",
