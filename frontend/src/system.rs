@@ -7,7 +7,6 @@ mod machine;
 use std::time::SystemTime;
 
 use bollard_stubs::models::{self, LocalNodeState};
-use hyper::header::{CACHE_CONTROL, HeaderName, HeaderValue, PRAGMA};
 use hyper::{Method, StatusCode};
 use serde_json::json;
 use vdocker::EngineError;
@@ -31,8 +30,8 @@ const PLUGINS_REFUSED: &str = "cradle has no plugins";
 /// All routes.
 pub(crate) fn routes() -> Vec<Route> {
     let mut routes = vec![
-        route(Method::GET, "_ping", ping),
-        route(Method::HEAD, "_ping", ping),
+        route(Method::GET, "_ping", async |_| Ok(response::ping())),
+        route(Method::HEAD, "_ping", async |_| Ok(response::ping())),
         route(Method::GET, "version", version),
         route(Method::GET, "info", info),
         route(Method::GET, "events", events::events),
@@ -59,21 +58,6 @@ pub(crate) fn routes() -> Vec<Route> {
     routes
         .extend(["plugins/pull", "plugins/create"].map(|path| refused(Method::POST, path, PLUGINS_REFUSED)));
     routes
-}
-
-/// `GET` and `HEAD /_ping`.
-async fn ping(_context: Context) -> Result<Response, EngineError> {
-    let mut response = response::typed(StatusCode::OK, "text/plain; charset=utf-8", "OK");
-    let headers = [
-        (CACHE_CONTROL, "no-cache, no-store, must-revalidate"),
-        (PRAGMA, "no-cache"),
-        (HeaderName::from_static("builder-version"), "1"),
-        (HeaderName::from_static("swarm"), "inactive"),
-    ];
-    for (name, value) in headers {
-        response.headers_mut().insert(name, HeaderValue::from_static(value));
-    }
-    Ok(response)
 }
 
 /// `GET /version`.

@@ -9,6 +9,7 @@ pub mod list;
 pub mod network;
 pub mod stats;
 pub mod system;
+pub mod wait;
 
 use serde::Serialize;
 

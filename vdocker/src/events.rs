@@ -19,6 +19,34 @@ const KEPT: usize = 256;
 /// Bytes of labels in one event: they come from images, and each event that is kept has them.
 const MAX_LABELS: usize = 16 << 10;
 
+/// The filters of events.
+pub const FILTERS: [&str; 14] = [
+    "config",
+    "container",
+    "daemon",
+    "event",
+    "image",
+    "label",
+    "network",
+    "node",
+    "plugin",
+    "scope",
+    "secret",
+    "service",
+    "type",
+    "volume",
+];
+
+/// A reference without its tag and digest.
+#[must_use]
+pub fn untagged(reference: &str) -> &str {
+    let name = reference.split('@').next().unwrap_or_default();
+    match name.rsplit_once(':') {
+        Some((name, tag)) if !tag.contains('/') => name,
+        _ => name,
+    }
+}
+
 /// An event of a container.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Event {

@@ -24,6 +24,7 @@ pub mod health;
 pub mod hijack;
 pub mod log;
 pub mod pattern;
+pub mod period;
 mod pod;
 pub mod query;
 mod request_body;

@@ -1,7 +1,7 @@
 //! Responses in Docker's manners: JSON, and errors as `{"message": …}` with the status that each kind has.
 
 use hyper::StatusCode;
-use hyper::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, PRAGMA};
 use serde::Serialize;
 
 use crate::body::Body;
@@ -58,6 +58,22 @@ pub fn common_headers(headers: &mut HeaderMap) {
     for (name, value) in common {
         headers.insert(HeaderName::from_static(name), value);
     }
+}
+
+/// `GET` and `HEAD /_ping`.
+#[must_use]
+pub fn ping() -> Response {
+    let mut response = typed(StatusCode::OK, "text/plain; charset=utf-8", "OK");
+    let headers = [
+        (CACHE_CONTROL, "no-cache, no-store, must-revalidate"),
+        (PRAGMA, "no-cache"),
+        (HeaderName::from_static("builder-version"), "1"),
+        (HeaderName::from_static("swarm"), "inactive"),
+    ];
+    for (name, value) in headers {
+        response.headers_mut().insert(name, HeaderValue::from_static(value));
+    }
+    response
 }
 
 /// Docker tells clients that are too old in plain text, which is what they print.

@@ -9,7 +9,7 @@ use bollard_stubs::models::{
 };
 use hyper::StatusCode;
 use vdocker::EngineError;
-use vdocker::api::list::duration;
+use vdocker::api::list::{FILTERS, HEALTHS, STATUSES, duration};
 use vdocker::filters::Filters;
 use vdocker::pattern::Pattern;
 use vdocker::response::{self, Response};
@@ -20,28 +20,6 @@ use super::{Container, Life, inspect};
 use crate::context::Context;
 use crate::daemon::Daemon;
 use crate::pods::{client, held};
-
-pub(super) const FILTERS: [&str; 15] = [
-    "ancestor",
-    "before",
-    "exited",
-    "expose",
-    "health",
-    "id",
-    "is-task",
-    "isolation",
-    "label",
-    "name",
-    "network",
-    "publish",
-    "since",
-    "status",
-    "volume",
-];
-
-const STATUSES: [&str; 7] = ["created", "running", "paused", "restarting", "removing", "exited", "dead"];
-
-const HEALTHS: [&str; 4] = ["none", "starting", "healthy", "unhealthy"];
 
 /// What is listed.
 struct Selection {

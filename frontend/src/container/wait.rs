@@ -5,8 +5,8 @@ use std::io;
 
 use bytes::Bytes;
 use hyper::StatusCode;
-use serde::Serialize;
 use vdocker::EngineError;
+use vdocker::api::wait::WaitResult;
 use vdocker::body::Body;
 use vdocker::response::{self, Response};
 
@@ -24,20 +24,6 @@ enum Condition {
     Removed,
 }
 
-#[derive(Serialize)]
-#[serde(rename_all = "PascalCase")]
-struct WaitResult {
-    status_code: i64,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    error: Option<WaitError>,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "PascalCase")]
-struct WaitError {
-    message: String,
-}
-
 /// `POST /containers/{id}/wait`.
 pub(super) async fn wait(mut context: Context) -> Result<Response, EngineError> {
     let container = context.daemon.containers.find(&context.name)?;
@@ -50,7 +36,7 @@ pub(super) async fn wait(mut context: Context) -> Result<Response, EngineError> 
         let result = tokio::select! {
             biased;
             life = changes.wait_for(|life| condition.is_met(life)) => match life {
-                Ok(life) => WaitResult::new(&life),
+                Ok(life) => WaitResult::new(life.state.exit_code, &life.state.error),
                 Err(_) => return Err(io::ErrorKind::BrokenPipe.into()),
             },
             // The client is to see that it was not told.
@@ -81,13 +67,5 @@ impl Condition {
                 Self::NextExit(before) => life.exits != before,
                 Self::Removed => false,
             }
-    }
-}
-
-impl WaitResult {
-    fn new(life: &Life) -> Self {
-        let state = &life.state;
-        let error = (!state.error.is_empty()).then(|| WaitError { message: state.error.clone() });
-        Self { status_code: state.exit_code, error }
     }
 }

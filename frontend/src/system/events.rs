@@ -8,30 +8,14 @@ use hyper::StatusCode;
 use tokio::sync::broadcast::error::RecvError;
 use vdocker::EngineError;
 use vdocker::body::{Body, Sink};
+use vdocker::events::{FILTERS, untagged};
 use vdocker::filters::Filters;
+use vdocker::period::Period;
 use vdocker::query::Query;
 use vdocker::response::{self, Response};
-use vdocker::time;
 
 use crate::context::Context;
 use crate::events::Event;
-
-const FILTERS: [&str; 14] = [
-    "config",
-    "container",
-    "daemon",
-    "event",
-    "image",
-    "label",
-    "network",
-    "node",
-    "plugin",
-    "scope",
-    "secret",
-    "service",
-    "type",
-    "volume",
-];
 
 /// Filters that name an object of their kind by id or name.
 const KINDS: [&str; 9] =
@@ -40,8 +24,7 @@ const KINDS: [&str; 9] =
 /// What a client wants to hear of.
 struct Interest {
     filters: Filters,
-    since: Option<SystemTime>,
-    until: Option<SystemTime>,
+    period: Period,
 }
 
 /// `GET /events`.
@@ -51,13 +34,13 @@ pub(super) async fn events(mut context: Context) -> Result<Response, EngineError
     context.follow().await?;
     let open = Rc::clone(&context.daemon.open);
     let body = Body::stream(async move |sink| {
-        if interest.since.is_some() || interest.until.is_some_and(|until| until <= SystemTime::now()) {
+        if interest.period.asks_for_kept() {
             for event in kept.iter().filter(|event| interest.has(event)) {
                 send(&sink, event).await?;
             }
         }
         drop(kept);
-        let mut over = std::pin::pin!(interest.over());
+        let mut over = std::pin::pin!(interest.period.over());
         loop {
             let event = tokio::select! {
                 biased;
@@ -66,7 +49,7 @@ pub(super) async fn events(mut context: Context) -> Result<Response, EngineError
                 () = open.closing() => return Ok(()),
             };
             match event {
-                Ok(event) if interest.is_after(&event) => return Ok(()),
+                Ok(event) if interest.period.is_before(when(&event)) => return Ok(()),
                 Ok(event) if interest.has(&event) => send(&sink, &event).await?,
                 // Who does not listen misses something, and nobody waits for him.
                 Ok(_) | Err(RecvError::Lagged(_)) => {}
@@ -86,36 +69,7 @@ async fn send(sink: &Sink, event: &Event) -> std::io::Result<()> {
 
 impl Interest {
     fn read(query: &Query) -> Result<Self, EngineError> {
-        let time = |name: &str| match query.text(name) {
-            None => Ok(None),
-            // Since the beginning, but not until then.
-            Some("0") if name == "until" => Ok(None),
-            Some(text) => {
-                let broken = || EngineError::BadRequest(format!("invalid value {text:?} for {name}"));
-                time::parse(text).map(Some).ok_or_else(broken)
-            }
-        };
-        let (since, until) = (time("since")?, time("until")?);
-        if let (Some(since), Some(until)) = (since, until)
-            && since > until
-        {
-            return Err(EngineError::BadRequest("`since` time cannot be after `until` time".into()));
-        }
-        Ok(Self { filters: Filters::from_query(query, &FILTERS)?, since, until })
-    }
-
-    /// Returns at `until`.
-    async fn over(&self) {
-        match self.until {
-            Some(until) => {
-                tokio::time::sleep(until.duration_since(SystemTime::now()).unwrap_or_default()).await;
-            }
-            None => std::future::pending().await,
-        }
-    }
-
-    fn is_after(&self, event: &Event) -> bool {
-        self.until.is_some_and(|until| when(event) > until)
+        Ok(Self { filters: Filters::from_query(query, &FILTERS)?, period: Period::read(query)? })
     }
 
     fn has(&self, event: &Event) -> bool {
@@ -128,8 +82,7 @@ impl Interest {
             _ => attributes.get("image").map_or("", String::as_str),
         };
         let is_named = |wanted: &str| id.starts_with(wanted) || name == wanted;
-        self.since.is_none_or(|since| when(event) >= since)
-            && !self.is_after(event)
+        self.period.has(when(event))
             && filters.exact("type", &event.kind)
             && filters.exact("scope", &event.scope)
             && filters.any("event", |wanted| wanted == event.action || wanted == kind)
@@ -146,15 +99,6 @@ impl Interest {
 fn when(event: &Event) -> SystemTime {
     let nanos = u64::try_from(event.time_nano).unwrap_or(0);
     SystemTime::UNIX_EPOCH + Duration::from_nanos(nanos)
-}
-
-/// A reference without its tag and digest.
-fn untagged(reference: &str) -> &str {
-    let name = reference.split('@').next().unwrap_or_default();
-    match name.rsplit_once(':') {
-        Some((name, tag)) if !tag.contains('/') => name,
-        _ => name,
-    }
 }
 
 #[cfg(test)]

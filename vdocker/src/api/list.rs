@@ -10,6 +10,31 @@ use super::{NoItems, container};
 use crate::container::{Container, ContainerState, Health, HealthStatus, Status};
 use crate::time;
 
+/// The filters of a list of containers.
+pub const FILTERS: [&str; 15] = [
+    "ancestor",
+    "before",
+    "exited",
+    "expose",
+    "health",
+    "id",
+    "is-task",
+    "isolation",
+    "label",
+    "name",
+    "network",
+    "publish",
+    "since",
+    "status",
+    "volume",
+];
+
+/// The words of its filter `status`.
+pub const STATUSES: [&str; 7] = ["created", "running", "paused", "restarting", "removing", "exited", "dead"];
+
+/// The words of its filter `health`.
+pub const HEALTHS: [&str; 4] = ["none", "starting", "healthy", "unhealthy"];
+
 /// A container, shortly.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "PascalCase")]

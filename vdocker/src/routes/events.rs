@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
-use std::time::SystemTime;
 
 use bytes::Bytes;
 use hyper::StatusCode;
@@ -12,28 +11,11 @@ use crate::api::event::EventMessage;
 use crate::body::{Body, Sink};
 use crate::context::Context;
 use crate::engine::{Engine, EngineError};
-use crate::events::Event;
+use crate::events::{Event, FILTERS, untagged};
 use crate::filters::Filters;
+use crate::period::Period;
 use crate::query::Query;
 use crate::response::{self, Response};
-use crate::time;
-
-const FILTERS: [&str; 14] = [
-    "config",
-    "container",
-    "daemon",
-    "event",
-    "image",
-    "label",
-    "network",
-    "node",
-    "plugin",
-    "scope",
-    "secret",
-    "service",
-    "type",
-    "volume",
-];
 
 /// Kinds of objects that a pod has no events of: who asks for one gets none.
 const FOREIGN: [&str; 8] = ["config", "daemon", "network", "node", "plugin", "secret", "service", "volume"];
@@ -41,8 +23,7 @@ const FOREIGN: [&str; 8] = ["config", "daemon", "network", "node", "plugin", "se
 /// What a client wants to hear of.
 struct Interest {
     filters: Filters,
-    since: Option<SystemTime>,
-    until: Option<SystemTime>,
+    period: Period,
 }
 
 /// `GET /events`.
@@ -52,13 +33,13 @@ pub(super) async fn events<E: Engine>(mut context: Context<E>) -> Result<Respons
     context.follow().await?;
     let api = Rc::clone(&context.api);
     let body = Body::stream(async move |sink| {
-        if interest.since.is_some() {
+        if interest.period.asks_for_kept() {
             for event in kept.iter().filter(|event| interest.has(event)) {
                 send(&sink, event).await?;
             }
         }
         drop(kept);
-        let mut over = std::pin::pin!(interest.over());
+        let mut over = std::pin::pin!(interest.period.over());
         loop {
             let event = tokio::select! {
                 // First what has happened: a pod that ends tells of its containers' ends.
@@ -68,7 +49,7 @@ pub(super) async fn events<E: Engine>(mut context: Context<E>) -> Result<Respons
                 () = api.open.closing() => return Ok(()),
             };
             match event {
-                Ok(event) if interest.until.is_some_and(|until| event.time > until) => return Ok(()),
+                Ok(event) if interest.period.is_before(event.time) => return Ok(()),
                 Ok(event) if interest.has(&event) => send(&sink, &event).await?,
                 // Who does not listen misses something, and nobody waits for him.
                 Ok(_) | Err(RecvError::Lagged(_)) => {}
@@ -88,30 +69,7 @@ async fn send(sink: &Sink, event: &Event) -> std::io::Result<()> {
 
 impl Interest {
     fn read(query: &Query) -> Result<Self, EngineError> {
-        let time = |name: &str| match query.text(name) {
-            None | Some("0") => Ok(None),
-            Some(text) => {
-                let broken = || EngineError::BadRequest(format!("invalid value {text:?} for {name}"));
-                time::parse(text).map(Some).ok_or_else(broken)
-            }
-        };
-        let (since, until) = (time("since")?, time("until")?);
-        if let (Some(since), Some(until)) = (since, until)
-            && since > until
-        {
-            return Err(EngineError::BadRequest("`since` time cannot be after `until` time".into()));
-        }
-        Ok(Self { filters: Filters::from_query(query, &FILTERS)?, since, until })
-    }
-
-    /// Returns at `until`.
-    async fn over(&self) {
-        match self.until {
-            Some(until) => {
-                tokio::time::sleep(until.duration_since(SystemTime::now()).unwrap_or_default()).await;
-            }
-            None => std::future::pending().await,
-        }
+        Ok(Self { filters: Filters::from_query(query, &FILTERS)?, period: Period::read(query)? })
     }
 
     fn has(&self, event: &Event) -> bool {
@@ -120,8 +78,7 @@ impl Interest {
         let kind = event.action.split(':').next().unwrap_or_default();
         let mut labels = BTreeMap::new();
         labels.extend(event.attributes.iter().cloned());
-        self.since.is_none_or(|since| event.time >= since)
-            && self.until.is_none_or(|until| event.time <= until)
+        self.period.has(event.time)
             && filters.exact("type", "container")
             && filters.exact("scope", "local")
             && filters.any("event", |wanted| wanted == event.action || wanted == kind)
@@ -132,17 +89,10 @@ impl Interest {
     }
 }
 
-/// A reference without its tag and digest.
-fn untagged(reference: &str) -> &str {
-    let name = reference.split('@').next().unwrap_or_default();
-    match name.rsplit_once(':') {
-        Some((name, tag)) if !tag.contains('/') => name,
-        _ => name,
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::time::SystemTime;
+
     use super::*;
 
     fn interest(query: &str) -> Result<Interest, EngineError> {

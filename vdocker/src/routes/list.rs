@@ -5,7 +5,7 @@ use std::rc::Rc;
 use hyper::StatusCode;
 
 use crate::api::container::mounts;
-use crate::api::list::Summary;
+use crate::api::list::{FILTERS, HEALTHS, STATUSES, Summary};
 use crate::api::network;
 use crate::container::{Container, ContainerState, HealthStatus, Status};
 use crate::context::Context;
@@ -14,28 +14,6 @@ use crate::filters::Filters;
 use crate::pattern::Pattern;
 use crate::resolve;
 use crate::response::{self, Response};
-
-const FILTERS: [&str; 15] = [
-    "ancestor",
-    "before",
-    "exited",
-    "expose",
-    "health",
-    "id",
-    "is-task",
-    "isolation",
-    "label",
-    "name",
-    "network",
-    "publish",
-    "since",
-    "status",
-    "volume",
-];
-
-const STATUSES: [&str; 7] = ["created", "running", "paused", "restarting", "removing", "exited", "dead"];
-
-const HEALTHS: [&str; 4] = ["none", "starting", "healthy", "unhealthy"];
 
 /// What is listed.
 struct Selection {

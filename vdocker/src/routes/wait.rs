@@ -5,8 +5,8 @@ use std::rc::Rc;
 
 use bytes::Bytes;
 use hyper::StatusCode;
-use serde::Serialize;
 
+use crate::api::wait::WaitResult;
 use crate::body::Body;
 use crate::container::{Container, ContainerState, Status};
 use crate::context::Context;
@@ -22,20 +22,6 @@ enum Condition {
     /// With how often it had ended before.
     NextExit(u64),
     Removed,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "PascalCase")]
-struct WaitResult {
-    status_code: u8,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    error: Option<WaitError>,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "PascalCase")]
-struct WaitError {
-    message: String,
 }
 
 /// `POST /containers/{id}/wait`.
@@ -54,7 +40,10 @@ pub(super) async fn wait<E: Engine>(
             _met = changes.wait_for(|state| condition.is_met(state)) => {}
             () = api.open.closing() => {}
         }
-        let result = WaitResult::new(&container.state.borrow());
+        let result = {
+            let state = container.state.borrow();
+            WaitResult::new(state.exit_code.into(), &state.error)
+        };
         let mut line = serde_json::to_vec(&result)?;
         line.push(b'\n');
         sink.send(Bytes::from(line)).await;
@@ -80,13 +69,6 @@ impl Condition {
                 Self::NextExit(before) => state.exits != before,
                 Self::Removed => false,
             }
-    }
-}
-
-impl WaitResult {
-    fn new(state: &ContainerState) -> Self {
-        let error = (!state.error.is_empty()).then(|| WaitError { message: state.error.clone() });
-        Self { status_code: state.exit_code, error }
     }
 }
 
