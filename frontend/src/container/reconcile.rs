@@ -9,7 +9,7 @@ use tokio::sync::Semaphore;
 use super::record::Status;
 use super::{Container, health, remove, restart, run, start};
 use crate::daemon::Daemon;
-use crate::failure::{chain, report};
+use crate::failure::report;
 use crate::pods::client;
 use crate::pods::feed::Feed;
 use crate::pods::process::Process;
@@ -53,7 +53,9 @@ pub(crate) async fn reconcile(daemon: &Rc<Daemon>) {
 
 async fn finish_removal(daemon: &Rc<Daemon>, container: &Rc<Container>) {
     let _operation = container.operation.lock().await;
-    if let Err(error) = remove::take_away(daemon, container, true).await {
+    // Whether the client asked for them is not known: volumes that nobody named stay, unless they go with every end.
+    let volumes = container.is_removed_at_end();
+    if let Err(error) = remove::take_away(daemon, container, volumes).await {
         report("cannot remove a container", &error);
     }
 }
@@ -84,7 +86,7 @@ async fn find(daemon: &Rc<Daemon>, container: &Rc<Container>) {
             Err(error) => report("cannot watch a pod", &error),
         },
         Ok(Ok(None)) => run::missed(daemon, container).await,
-        Ok(Err(error)) => eprintln!("kcradle: cannot look at the pod of {}: {}", container.id, chain(&error)),
+        Ok(Err(error)) => report(&format!("cannot look at the pod of {}", container.id), &error),
         Err(error) => report("cannot look at a pod", &error),
     }
 }

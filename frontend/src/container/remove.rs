@@ -11,7 +11,7 @@ use super::record::Status;
 use super::stop;
 use crate::daemon::Daemon;
 use crate::db::{Batch, Table};
-use crate::failure::{chain, failed, report};
+use crate::failure::{failed, report};
 
 /// How often a container is killed that is to be removed: it may be about to be started again by its policy.
 const ATTEMPTS: usize = 3;
@@ -168,7 +168,7 @@ async fn remove_volumes(daemon: &Daemon, container: &Container) {
             continue;
         }
         if let Err(error) = crate::volume::remove(daemon, &name).await {
-            eprintln!("kcradle: cannot remove volume {name}: {}", chain(&error));
+            report(&format!("cannot remove volume {name}"), &error);
         }
     }
 }

@@ -43,6 +43,8 @@ impl PodEvent {
 pub(crate) struct Feed {
     body: Incoming,
     read: BytesMut,
+    /// Bytes of it that have no line's end: each is looked at once, however small the pieces are that it comes in.
+    searched: usize,
 }
 
 impl Feed {
@@ -54,20 +56,22 @@ impl Feed {
         // Not 0, which stands for no time at all.
         let target = "/events?since=1";
         let answer = client::send(stream, Method::GET, target, &HeaderMap::new(), Upload::None).await?;
-        Ok(Self { body: client::good(answer).await?.into_body(), read: BytesMut::new() })
+        Ok(Self { body: client::good(answer).await?.into_body(), read: BytesMut::new(), searched: 0 })
     }
 
     /// The next event; `None`: the pod has ended, or does not speak as it should.
     pub(crate) async fn next(&mut self) -> Option<PodEvent> {
         loop {
-            if let Some(end) = self.read.iter().position(|byte| *byte == b'\n') {
-                let line = self.read.split_to(end + 1);
+            if let Some(end) = self.read[self.searched..].iter().position(|byte| *byte == b'\n') {
+                let line = self.read.split_to(self.searched + end + 1);
+                self.searched = 0;
                 match serde_json::from_slice(&line) {
                     Ok(event) => return Some(event),
                     // One that is not understood does not hide those behind it.
                     Err(_) => continue,
                 }
             }
+            self.searched = self.read.len();
             if self.read.len() > MAX_EVENT {
                 return None;
             }
