@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
+use pod::size::parse_disk;
 use serde::{Deserialize, Serialize};
 use vdocker::EngineError;
 
@@ -231,11 +232,8 @@ fn size(options: &BTreeMap<String, String>) -> Result<u64, EngineError> {
     for (name, value) in options {
         match name.as_str() {
             "size" => {
-                size = bytes(value).ok_or_else(|| {
-                    EngineError::BadRequest(format!(
-                        "invalid size {value:?}: write it as in 512m or 20g, at least 16m"
-                    ))
-                })?;
+                size = parse_disk(value)
+                    .map_err(|error| EngineError::BadRequest(format!("invalid size: {error}")))?;
             }
             other => {
                 return Err(EngineError::BadRequest(format!(
@@ -247,41 +245,9 @@ fn size(options: &BTreeMap<String, String>) -> Result<u64, EngineError> {
     Ok(size)
 }
 
-/// A size as in 512m, 1.5g or 20GiB, rounded up to 4 KiB.
-fn bytes(text: &str) -> Option<u64> {
-    let text = text.trim().to_ascii_lowercase();
-    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
-    let unit = match &text[digits.len()..] {
-        "" | "b" => 1.0,
-        "k" | "kb" | "kib" => 1024.0,
-        "m" | "mb" | "mib" => 1_048_576.0,
-        "g" | "gb" | "gib" => 1_073_741_824.0,
-        "t" | "tb" | "tib" => 1_099_511_627_776.0,
-        _ => return None,
-    };
-    let number: f64 = digits.trim().parse().ok()?;
-    let size = number * unit;
-    if !(f64::from(16 << 20)..=1.6e13).contains(&size) {
-        return None;
-    }
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the range was checked")]
-    Some((size as u64).next_multiple_of(4096))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn sizes_are_read_as_docker_reads_them() {
-        assert_eq!(
-            (bytes("16m"), bytes("1.5g"), bytes("20GiB")),
-            (Some(16 << 20), Some(3 << 29), Some(20 << 30))
-        );
-        for wrong in ["", "g", "1", "-1g", "1x", "1 g b", "nan", "inf", "1e30g", "15m", "999t"] {
-            assert_eq!(bytes(wrong), None, "{wrong}");
-        }
-    }
 
     #[test]
     fn names_are_safe_as_directories() {

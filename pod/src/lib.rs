@@ -16,6 +16,7 @@ pub mod package;
 pub mod process;
 pub mod record;
 pub mod remove;
+pub mod size;
 pub mod socket;
 pub mod staging;
 pub mod start;

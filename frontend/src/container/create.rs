@@ -9,6 +9,7 @@ use bollard_stubs::models::{self, ContainerConfig, HostConfig, NetworkingConfig}
 use hyper::StatusCode;
 use image::{CatalogError, ImageHandle, StoredImage};
 use pod::make::{self, Blueprint};
+use pod::size::parse_disk;
 use pod::{Home, MakeError, Package, Staging};
 use serde_json::Value;
 use spec::ContainerSpec;
@@ -340,22 +341,7 @@ fn disk_size(host: &HostConfig) -> Result<u64, EngineError> {
     let Some(text) = host.storage_opt.as_ref().and_then(|options| options.get("size")) else {
         return Ok(DISK);
     };
-    let wrong = || EngineError::BadRequest(format!("invalid size: '{text}'"));
-    let digits = text.trim_end_matches(|letter: char| letter.is_ascii_alphabetic());
-    let shift = match text[digits.len()..].to_ascii_lowercase().as_str() {
-        "" | "b" => 0,
-        "k" | "kb" => 10,
-        "m" | "mb" => 20,
-        "g" | "gb" => 30,
-        "t" | "tb" => 40,
-        _ => return Err(wrong()),
-    };
-    let bytes =
-        digits.parse::<u64>().ok().and_then(|number| number.checked_mul(1 << shift)).ok_or_else(wrong)?;
-    if !((16 << 20)..=(1 << 44)).contains(&bytes) {
-        return Err(wrong());
-    }
-    Ok(bytes.next_multiple_of(4096))
+    parse_disk(text).map_err(|error| EngineError::BadRequest(format!("invalid size: {error}")))
 }
 
 /// A container of an image, as the pod's guest is told of it.

@@ -1,6 +1,6 @@
 //! Execs (Docker Engine API, "Exec"): made and run by the pod, found by their ids, and remembered when their pod has gone.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
 
@@ -21,7 +21,8 @@ use crate::pods::client::{self, Upload};
 use crate::pods::held;
 use crate::proxy;
 
-/// Execs of one container that are remembered when they have ended.
+/// Execs of one container that are known: as many as a pod has. The oldest that have ended are forgotten first, and where
+/// none has, those that were made first.
 const KEPT: usize = 256;
 
 /// The exit code of what ended with its machine.
@@ -29,7 +30,10 @@ const KILLED: i64 = 137;
 
 /// All execs that are known.
 #[derive(Default)]
-pub(crate) struct Execs(RefCell<HashMap<String, Known>>);
+pub(crate) struct Execs {
+    known: RefCell<HashMap<String, Known>>,
+    made: Cell<u64>,
+}
 
 /// An exec.
 #[derive(Clone, Debug)]
@@ -58,19 +62,19 @@ struct Start {
 
 impl Execs {
     fn add(&self, id: String, container: &str, wish: Value) {
-        let mut known = self.0.borrow_mut();
-        let number = known.values().map(|exec| exec.number).max().unwrap_or_default() + 1;
+        let mut known = self.known.borrow_mut();
+        let number = self.made.replace(self.made.get() + 1);
         known.insert(id, Known { container: container.to_owned(), wish, code: None, number });
-        let over = |exec: &Known| exec.container == container && exec.code.is_some();
-        if known.values().filter(|exec| over(exec)).count() > KEPT {
-            let oldest = known.iter().filter(|(_, exec)| over(exec)).min_by_key(|(_, exec)| exec.number);
+        let of_container = || known.iter().filter(|(_, exec)| exec.container == container);
+        if of_container().count() > KEPT {
+            let oldest = of_container().min_by_key(|(_, exec)| (exec.code.is_none(), exec.number));
             let oldest = oldest.map(|(id, _)| id.clone());
             oldest.map(|id| known.remove(&id));
         }
     }
 
     fn find(&self, wanted: &str) -> Result<(String, Known), EngineError> {
-        let known = self.0.borrow();
+        let known = self.known.borrow();
         if let Some(exec) = known.get(wanted) {
             return Ok((wanted.to_owned(), exec.clone()));
         }
@@ -83,10 +87,16 @@ impl Execs {
 
     /// The ids of a container's execs that run.
     pub(super) fn of(&self, container: &str) -> Vec<String> {
-        let known = self.0.borrow();
+        let known = self.known.borrow();
         let running = known.iter().filter(|(_, exec)| exec.container == container && exec.code.is_none());
         running.map(|(id, _)| id.clone()).collect()
     }
+}
+
+/// What inspect shows of a wish when the pod has gone: the rest may be megabytes.
+fn shown(wish: &Value) -> Value {
+    const SHOWN: [&str; 6] = ["Cmd", "Tty", "Privileged", "AttachStdin", "AttachStderr", "AttachStdout"];
+    SHOWN.iter().filter_map(|name| Some(((*name).to_owned(), wish.get(*name)?.clone()))).collect()
 }
 
 fn missing(id: &str) -> EngineError {
@@ -112,10 +122,10 @@ pub(super) async fn create(mut context: Context) -> Result<Response, EngineError
     let answer = client::send(stream, Method::POST, &target, &context.headers, Upload::Bytes(body)).await?;
     let bytes = client::whole(client::good(answer).await?.into_body()).await?;
     let created: Created = serde_json::from_slice(&bytes).map_err(|error| failed(&error))?;
-    if !crate::id::is_id(&created.id) || daemon.execs.0.borrow().contains_key(&created.id) {
+    if !crate::id::is_id(&created.id) || daemon.execs.known.borrow().contains_key(&created.id) {
         return Err(client::PodError::Answer.into());
     }
-    daemon.execs.add(created.id.clone(), &container.id, wish);
+    daemon.execs.add(created.id.clone(), &container.id, shown(&wish));
     response::json(StatusCode::CREATED, &json!({ "Id": created.id }))
 }
 
@@ -218,7 +228,7 @@ fn without_nulls(value: &Value) -> Value {
 pub(super) fn died(daemon: &Rc<Daemon>, container: &Container, attributes: &BTreeMap<String, String>) {
     let code = attributes.get("exitCode").and_then(|code| code.parse().ok());
     if let Some(id) = attributes.get("execID")
-        && let Some(exec) = daemon.execs.0.borrow_mut().get_mut(id)
+        && let Some(exec) = daemon.execs.known.borrow_mut().get_mut(id)
         // A pod tells of its own.
         && exec.container == container.id
     {
@@ -228,7 +238,7 @@ pub(super) fn died(daemon: &Rc<Daemon>, container: &Container, attributes: &BTre
 
 /// The execs of a container that has ended have ended too.
 pub(super) fn ended(daemon: &Rc<Daemon>, container: &Container) {
-    let mut known = daemon.execs.0.borrow_mut();
+    let mut known = daemon.execs.known.borrow_mut();
     for exec in known.values_mut().filter(|exec| exec.container == container.id) {
         exec.code.get_or_insert(KILLED);
     }
@@ -236,5 +246,30 @@ pub(super) fn ended(daemon: &Rc<Daemon>, container: &Container) {
 
 /// The container is no more.
 pub(super) fn forget(daemon: &Rc<Daemon>, container: &Container) {
-    daemon.execs.0.borrow_mut().retain(|_, exec| exec.container != container.id);
+    daemon.execs.known.borrow_mut().retain(|_, exec| exec.container != container.id);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_known_is_bounded() {
+        let execs = Execs::default();
+        let id = |number: usize| format!("{number:064x}");
+        for number in 0..=KEPT {
+            execs.add(id(number), "one", json!({}));
+        }
+        execs.add(id(9999), "other", json!({}));
+        assert!(execs.find(&id(0)).is_err() && execs.find(&id(1)).is_ok() && execs.find(&id(9999)).is_ok());
+        execs.known.borrow_mut().get_mut(&id(7)).unwrap().code = Some(0);
+        execs.add(id(KEPT + 1), "one", json!({}));
+        assert!(execs.find(&id(7)).is_err() && execs.find(&id(1)).is_ok(), "one that has ended goes first");
+    }
+
+    #[test]
+    fn of_a_wish_only_what_is_shown_is_kept() {
+        let wish = json!({ "Cmd": ["sh"], "Tty": true, "Env": ["x=".to_owned() + &"y".repeat(100)] });
+        assert_eq!(shown(&wish), json!({ "Cmd": ["sh"], "Tty": true }));
+    }
 }

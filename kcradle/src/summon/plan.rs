@@ -8,8 +8,8 @@ use spec::launch::{MAX_CONTAINERS, NetworkSpec};
 
 use crate::cli::SummonArgs;
 use crate::failure::Failure;
-use crate::size::{Cpus, parse_bytes, parse_cpus};
 use pod::RestartPolicy;
+use pod::size::{Cpus, parse_bytes, parse_cpus};
 
 use super::pod_file;
 

@@ -13,8 +13,8 @@ use thiserror::Error;
 
 use crate::duration::GoDuration;
 use crate::failure::Failure;
-use crate::size::{Cpus, parse_bytes};
 use pod::read_bounded;
+use pod::size::{Cpus, parse_bytes};
 
 use super::plan::{ContainerPlan, Plan};
 
