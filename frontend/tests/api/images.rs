@@ -1,78 +1,16 @@
 //! `docker pull`, `push`, `save`, `load`, `tag`, `rmi` and the other commands about images, against a registry on loopback.
 
 use std::fs;
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::io::{Read, Write};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
-use std::sync::mpsc::{Receiver, channel};
-use std::time::Duration;
+use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
-use tempfile::TempDir;
+
+use tests::Registry;
 
 use crate::host::Host;
-
-/// Debian's docker-registry with a storage of its own; ends with the value.
-struct Registry {
-    child: Child,
-    host: String,
-    folder: TempDir,
-}
-
-impl Registry {
-    /// An empty one.
-    fn start() -> Self {
-        Self::with("")
-    }
-
-    /// One that lets only `user` with the password `secret` in.
-    fn with_login() -> Self {
-        // htpasswd of `user:secret`.
-        let line = "user:$2a$05$abcdefghijklmnopqrstuuOQiyCxlgf/oeuTqixKmWdcYUh4Hjl0a\n";
-        Self::with(line)
-    }
-
-    fn with(passwords: &str) -> Self {
-        let folder = TempDir::new().unwrap();
-        let config = folder.path().join("config.yml");
-        let mut text = format!(
-            "version: 0.1\nlog: {{level: info, formatter: json}}\nhttp: {{addr: \"127.0.0.1:0\"}}\nstorage:\n  \
-             filesystem: {{rootdirectory: {}}}\n",
-            folder.path().join("storage").display()
-        );
-        if !passwords.is_empty() {
-            let file = folder.path().join("passwords");
-            fs::write(&file, passwords).unwrap();
-            text += &format!("auth:\n  htpasswd: {{realm: test, path: {}}}\n", file.display());
-        }
-        fs::write(&config, text).unwrap();
-        let mut command = Command::new("docker-registry");
-        command.arg("serve").arg(&config).stdout(Stdio::null()).stderr(Stdio::piped());
-        let mut child = command.spawn().expect("docker-registry of the Debian package of that name");
-        let mut log = BufReader::new(child.stderr.take().unwrap()).lines();
-        let host = loop {
-            let line = log.next().expect("docker-registry ended before it listened").unwrap();
-            let entry: Value = serde_json::from_str(&line).unwrap_or_default();
-            if let Some(address) = entry["msg"].as_str().and_then(|text| text.strip_prefix("listening on ")) {
-                break address.to_owned();
-            }
-        };
-        std::thread::spawn(move || log.for_each(drop));
-        Self { child, host, folder }
-    }
-
-    fn name(&self, name: &str) -> String {
-        format!("{}/{name}", self.host)
-    }
-}
-
-impl Drop for Registry {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
+use crate::slow_registry::slow;
 
 /// A root file system with one file.
 fn root(dir: &Path, text: &str) -> String {
@@ -161,12 +99,12 @@ fn an_imported_image_is_told_in_all_ways() {
 
 #[test]
 fn images_go_to_a_registry_and_come_back_the_same() {
-    let (host, registry) = (made(), Registry::start());
-    let name = registry.name("team/made:2");
+    let (host, registry) = (made(), Registry::empty());
+    let name = registry.image("team/made:2");
     host.good(&["tag", "made:1", &name]);
     let said = host.good(&["push", &name]);
     assert!(
-        said.contains(&format!("The push refers to repository [{}]", registry.name("team/made"))),
+        said.contains(&format!("The push refers to repository [{}]", registry.image("team/made"))),
         "{said}"
     );
     assert!(said.contains(": Pushed"), "{said}");
@@ -175,7 +113,7 @@ fn images_go_to_a_registry_and_come_back_the_same() {
     assert!(host.good(&["push", &name]).contains("Layer already exists"));
     assert_eq!(
         format(&host, &name, "{{.RepoDigests}}"),
-        format!("[{}@{digest}]", registry.name("team/made"))
+        format!("[{}@{digest}]", registry.image("team/made"))
     );
 
     let other = Host::start();
@@ -196,23 +134,23 @@ fn images_go_to_a_registry_and_come_back_the_same() {
     assert!(said.contains(&format!("Status: Image is up to date for {name}")), "{said}");
     assert_eq!(format(&other, &name, "{{.Id}}"), format(&host, "made:1", "{{.Id}}"));
     assert!(other.good(&["pull", "-q", &name]).ends_with(&name));
-    let by_digest = format!("{}@{digest}", registry.name("team/made"));
+    let by_digest = format!("{}@{digest}", registry.image("team/made"));
     assert!(other.good(&["pull", &by_digest]).contains(&format!("Digest: {digest}")));
     assert_eq!(format(&other, &by_digest, "{{.RepoTags}}"), format!("[{name}]"));
     // All tags of a repository.
-    host.good(&["tag", "made:1", &registry.name("team/made:3")]);
-    assert!(host.good(&["push", "-a", &registry.name("team/made")]).contains("3: digest: "));
-    let all = other.good(&["pull", "-a", &registry.name("team/made")]);
+    host.good(&["tag", "made:1", &registry.image("team/made:3")]);
+    assert!(host.good(&["push", "-a", &registry.image("team/made")]).contains("3: digest: "));
+    let all = other.good(&["pull", "-a", &registry.image("team/made")]);
     assert!(all.contains("2: Pulling from") && all.contains("3: Pulling from"), "{all}");
-    assert_eq!(other.good(&["images", "-q", &registry.name("team/made")]).lines().count(), 2);
+    assert_eq!(other.good(&["images", "-q", &registry.image("team/made")]).lines().count(), 2);
     let shown = other.good(&["manifest", "inspect", "--insecure", &name]);
     assert!(shown.contains("application/vnd.oci.image.manifest.v1+json"), "{shown}");
 }
 
 #[test]
 fn what_cannot_be_pulled_is_told_in_dockers_words() {
-    let (host, registry) = (made(), Registry::start());
-    let absent = registry.name("absent:1");
+    let (host, registry) = (made(), Registry::empty());
+    let absent = registry.image("absent:1");
     let said = host.refused(&["pull", &absent]);
     assert!(
         said.contains(&format!("manifest for {absent} not found: manifest unknown: manifest unknown")),
@@ -223,17 +161,16 @@ fn what_cannot_be_pulled_is_told_in_dockers_words() {
     assert!(said.contains("no matching manifest for linux/arm64 in the manifest list entries"), "{said}");
     let said = host.refused(&["push", &absent]);
     assert!(
-        said.contains(&format!("An image does not exist locally with the tag: {}", registry.name("absent"))),
+        said.contains(&format!("An image does not exist locally with the tag: {}", registry.image("absent"))),
         "{said}"
     );
     let said = host.refused(&["pull", "127.0.0.1:1/nobody:1"]);
     assert!(said.contains("cannot reach the registry 127.0.0.1:1"), "{said}");
     // A layer that is gone there, after the first lines.
-    let name = registry.name("torn:1");
+    let name = registry.image("torn:1");
     host.good(&["tag", "made:1", &name]);
     host.good(&["push", &name]);
-    for blob in fs::read_dir(registry.folder.path().join("storage/docker/registry/v2/blobs/sha256")).unwrap()
-    {
+    for blob in fs::read_dir(registry.storage().join("docker/registry/v2/blobs/sha256")).unwrap() {
         for blob in fs::read_dir(blob.unwrap().path()).unwrap() {
             let data = blob.unwrap().path().join("data");
             if fs::metadata(&data).unwrap().len() > 10_000 {
@@ -251,13 +188,13 @@ fn what_cannot_be_pulled_is_told_in_dockers_words() {
 #[test]
 fn logins_are_checked_and_used() {
     let (host, registry) = (made(), Registry::with_login());
-    let name = registry.name("private/made:1");
+    let name = registry.image("private/made:1");
     host.good(&["tag", "made:1", &name]);
     let said = host.refused(&["push", &name]);
     assert!(said.contains("unauthorized"), "{said}");
-    let said = host.refused(&["login", "-u", "user", "-p", "wrong", &registry.host]);
+    let said = host.refused(&["login", "-u", "user", "-p", "wrong", registry.host()]);
     assert!(said.contains("unauthorized"), "{said}");
-    let said = host.good(&["login", "-u", "user", "-p", "secret", &registry.host]);
+    let said = host.good(&["login", "-u", "user", "-p", "secret", registry.host()]);
     assert!(said.contains("Login Succeeded"), "{said}");
     assert!(host.good(&["push", &name]).contains(": Pushed"));
     assert!(host.good(&["pull", &name]).contains("Image is up to date"));
@@ -265,7 +202,7 @@ fn logins_are_checked_and_used() {
     let said = other.refused(&["pull", &name]);
     let wanted = format!(
         "pull access denied for {}, repository does not exist or may require 'docker login'",
-        registry.name("private/made")
+        registry.image("private/made")
     );
     assert!(said.contains(&wanted), "{said}");
 }
@@ -401,59 +338,10 @@ fn an_upload_whose_client_goes_leaves_nothing() {
     assert!(ids(&host, &["-a"]).is_empty());
 }
 
-/// Stands before a registry and lets large answers out a byte at a time. Tells when it begins with one, and when whoever
-/// reads it has gone.
-fn slow(registry: &Registry) -> (String, Receiver<()>, Receiver<()>) {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let host = listener.local_addr().unwrap().to_string();
-    let (begins, has_begun) = channel();
-    let (ends, has_ended) = channel();
-    let behind = registry.host.clone();
-    std::thread::spawn(move || {
-        for stream in listener.incoming() {
-            let (behind, begins, ends) = (behind.clone(), begins.clone(), ends.clone());
-            std::thread::spawn(move || {
-                let Some((mut stream, answer)) = answer_of(stream.unwrap(), &behind) else { return };
-                if answer.len() < 100_000 {
-                    let _ = stream.write_all(&answer);
-                    return;
-                }
-                stream.set_nodelay(true).unwrap();
-                stream.write_all(&answer[..2000]).unwrap();
-                begins.send(()).unwrap();
-                for byte in &answer[2000..] {
-                    if stream.write_all(&[*byte]).is_err() {
-                        break;
-                    }
-                    std::thread::sleep(Duration::from_millis(5));
-                }
-                ends.send(()).unwrap();
-            });
-        }
-    });
-    (host, has_begun, has_ended)
-}
-
-/// What a server answers to a request that comes on a stream; `None` for no request of HTTP.
-fn answer_of(stream: TcpStream, behind: &str) -> Option<(TcpStream, Vec<u8>)> {
-    let mut lines = BufReader::new(stream.try_clone().unwrap()).lines();
-    let mut head = lines.next()?.ok()?;
-    for line in lines.map_while(Result::ok).take_while(|line| !line.is_empty()) {
-        if !line.to_ascii_lowercase().starts_with("connection:") {
-            head += &format!("\r\n{line}");
-        }
-    }
-    let mut server = TcpStream::connect(behind).unwrap();
-    write!(server, "{head}\r\nConnection: close\r\n\r\n").unwrap();
-    let mut answer = Vec::new();
-    server.read_to_end(&mut answer).unwrap();
-    Some((stream, answer))
-}
-
 #[test]
 fn a_pull_whose_client_goes_is_broken_off() {
-    let (host, registry) = (made(), Registry::start());
-    let name = registry.name("made:1");
+    let (host, registry) = (made(), Registry::empty());
+    let name = registry.image("made:1");
     host.good(&["tag", "made:1", &name]);
     host.good(&["push", &name]);
     let (address, has_begun, has_ended) = slow(&registry);
@@ -474,11 +362,11 @@ fn a_pull_whose_client_goes_is_broken_off() {
 
 #[test]
 fn a_login_that_cannot_be_read_counts_as_none() {
-    let (host, registry) = (made(), Registry::start());
-    let name = registry.name("made:1");
+    let (host, registry) = (made(), Registry::empty());
+    let name = registry.image("made:1");
     host.good(&["tag", "made:1", &name]);
     host.good(&["push", &name]);
-    let path = format!("/images/create?fromImage={}&tag=1", registry.name("made"));
+    let path = format!("/images/create?fromImage={}&tag=1", registry.image("made"));
     // `null`, no JSON, no base64.
     for header in ["bnVsbA==", "eA==", "{}", ""] {
         let answer = ask(&host, "POST", &path, &format!("X-Registry-Auth: {header}\r\n"));

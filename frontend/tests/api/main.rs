@@ -6,5 +6,6 @@ mod hostile;
 mod images;
 mod names;
 mod networks;
+mod slow_registry;
 mod system;
 mod volumes;

@@ -1,9 +1,9 @@
 //! Images given away again: to Debian's docker-registry, and in archives that skopeo reads and writes.
 
 use std::fs;
-use std::io::{BufRead, BufReader, Cursor};
+use std::io::Cursor;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::sync::Mutex;
 
 use image::{
@@ -12,51 +12,11 @@ use image::{
 };
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use tests::Registry;
 
 use crate::catalog::keeping;
 use crate::sample::{Events, Sample, get_with, gzip, names, store, tar};
 use crate::server::Server;
-
-/// A registry that can be written; ends with the value.
-struct Registry {
-    child: Child,
-    host: String,
-    _folder: TempDir,
-}
-
-impl Registry {
-    fn start() -> Self {
-        let folder = TempDir::new().unwrap();
-        let config = folder.path().join("config.yml");
-        let storage = folder.path().join("storage");
-        let text = format!(
-            "version: 0.1\nlog: {{level: info, formatter: json}}\nhttp: {{addr: \"127.0.0.1:0\"}}\nstorage:\n  \
-             filesystem: {{rootdirectory: {}}}\n",
-            storage.display()
-        );
-        fs::write(&config, text).unwrap();
-        let mut command = Command::new("docker-registry");
-        command.arg("serve").arg(&config).stdout(Stdio::null()).stderr(Stdio::piped());
-        let mut child = command.spawn().expect("docker-registry of the Debian package of that name");
-        let mut log = BufReader::new(child.stderr.take().unwrap()).lines();
-        let host = loop {
-            let line = log.next().expect("docker-registry ended before it listened").unwrap();
-            let entry: Value = serde_json::from_str(&line).unwrap_or_default();
-            if let Some(address) = entry["msg"].as_str().and_then(|text| text.strip_prefix("listening on ")) {
-                break address.to_owned();
-            }
-        };
-        std::thread::spawn(move || log.for_each(drop));
-        Self { child, host, _folder: folder }
-    }
-}
-
-impl Drop for Registry {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
 
 fn name(text: &str) -> Reference {
     text.parse().unwrap()
@@ -112,9 +72,9 @@ fn load_into(store: &Store, bytes: &[u8]) -> Vec<Loaded> {
 
 #[test]
 fn an_image_is_pushed_once_and_keeps_its_digest() {
-    let registry = Registry::start();
+    let registry = Registry::empty();
     let (_dir, store, sample) = filled("push");
-    let to = format!("{}/team/app:v1", registry.host);
+    let to = format!("{}/team/app:v1", registry.host());
     let (pushed, told) = push_to(&store, &to);
     assert_eq!((pushed.digest, pushed.size), (sample.digest(), sample.manifest.len() as u64));
     assert_eq!(count(&told, |event| *event == PushEvent::Preparing), 2);
@@ -126,7 +86,7 @@ fn an_image_is_pushed_once_and_keeps_its_digest() {
     // Nothing is moved twice, and other repositories of the registry take what it has.
     let (_, told) = push_to(&store, &to);
     assert_eq!(count(&told, |event| *event == PushEvent::Exists), 2);
-    let (_, told) = push_to(&store, &format!("{}/other:v1", registry.host));
+    let (_, told) = push_to(&store, &format!("{}/other:v1", registry.host()));
     let mounted = PushEvent::Mounted("team/app".to_owned());
     assert_eq!(count(&told, |event| *event == mounted), 2, "{told:?}");
 
