@@ -41,8 +41,9 @@ fuzz: ## damaged messages for every parser that takes them from strangers; MINUT
 	tests/install rust
 	tests/fuzz
 
-bench: bench-ready ## every benchmark in one run: boots, peers, memory, density; target/bench holds table, chart, raw data
+bench: bench-ready ## every benchmark: boots, peers, memory and density in one run, then streams; target/bench holds table, chart, raw data
 	tests/bench/run
+	tests/bench/streams
 
 bench-boot: bench-ready ## the part of `make bench` about boots
 	tests/bench/run boot
