@@ -94,6 +94,9 @@ pub enum ArchiveError {
         /// The limit in bytes.
         limit: u64,
     },
+    /// It has that many images, over the limit behind it.
+    #[error("the archive has {0} images, the limit is {1}: save them in several")]
+    TooMany(usize, usize),
     /// The archive cannot be unpacked into the store.
     #[error("cannot unpack the archive")]
     Unpack(#[source] io::Error),

@@ -12,7 +12,7 @@ use crate::resolve::{ResolveError, ResolveOptions, settle};
 use crate::store::Store;
 use crate::{docker_archive, layout};
 
-/// Images of one archive that are looked at.
+/// Images that one archive may have.
 const MAX_IMAGES: usize = 1000;
 
 /// What the archive is called in messages.
@@ -61,11 +61,15 @@ fn load_all(
         Ok::<(), ResolveError>(())
     };
     if files.has("manifest.json") {
-        for item in docker_archive::items(&files).map_err(failed)?.iter().take(MAX_IMAGES) {
+        let items = docker_archive::items(&files).map_err(failed)?;
+        bounded(items.len()).map_err(failed)?;
+        for item in &items {
             bring(docker_archive::candidate_of(&files, item, NAME).map_err(failed)?)?;
         }
     } else {
-        for entry in layout::top_index(&files).map_err(failed)?.iter().take(MAX_IMAGES) {
+        let entries = layout::top_index(&files).map_err(failed)?;
+        bounded(entries.len()).map_err(failed)?;
+        for entry in &entries {
             let mut candidate = layout::candidate_of(&files, entry, NAME).map_err(failed)?;
             if candidate.tags.is_empty() {
                 candidate.tags.extend(layout::short_name(entry));
@@ -78,4 +82,9 @@ fn load_all(
         return Err(failed(ArchiveError::NoImage { path, wanted, found: Vec::new() }));
     }
     Ok(loaded)
+}
+
+/// Before anything is loaded: none is left out without a word.
+fn bounded(images: usize) -> Result<(), ArchiveError> {
+    if images > MAX_IMAGES { Err(ArchiveError::TooMany(images, MAX_IMAGES)) } else { Ok(()) }
 }

@@ -188,6 +188,18 @@ fn only_missing_layers_are_loaded() {
 }
 
 #[test]
+fn an_archive_of_too_many_images_is_refused_as_a_whole() {
+    let (_dir, store) = crate::sample::store();
+    let item = json!({ "Config": "a.json", "RepoTags": ["a:1"], "Layers": [] });
+    let manifest = Value::from(vec![item; 1001]).to_string();
+    let archive = tar(&[("manifest.json", manifest.as_bytes()), ("a.json", b"{}")]);
+    let refused = load(&store, archive.as_slice(), &keeping(), &image::Silent, &mut |_| {}).unwrap_err();
+    let cause = std::error::Error::source(&refused).unwrap().to_string();
+    assert_eq!(cause, "the archive has 1001 images, the limit is 1000: save them in several");
+    assert!(store.list().unwrap().is_empty());
+}
+
+#[test]
 fn torn_and_hostile_archives_are_refused() {
     let (_dir, store, _) = filled("torn");
     let bytes = saved(&store, &["app:1"]);
