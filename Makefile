@@ -4,7 +4,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := all
-.PHONY: all build kernel guest lab-kernel demo test check fuzz bench bench-boot bench-streams bench-density bench-compare bench-ready profile repro soak install help
+.PHONY: all build kernel guest lab-kernel demo test check fuzz bench bench-boot bench-streams bench-daemon bench-density bench-compare bench-ready profile repro soak install help
 
 PREFIX ?= /usr/local
 export PATH := $(PATH):$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/cradle/tools/bin
@@ -41,9 +41,10 @@ fuzz: ## damaged messages for every parser that takes them from strangers; MINUT
 	tests/install rust
 	tests/fuzz
 
-bench: bench-ready ## every benchmark: boots, peers, memory and density in one run, then streams; target/bench holds table, chart, raw data
+bench: bench-ready ## every benchmark: boots, peers, memory and density in one run, then streams and the daemon; target/bench holds table, chart, raw data
 	tests/bench/run
 	tests/bench/streams
+	tests/bench/daemon
 
 bench-boot: bench-ready ## the part of `make bench` about boots
 	tests/bench/run boot
@@ -53,6 +54,9 @@ bench-density: bench-ready ## time and memory a pod of 1, 10, 50 and 100 pods on
 
 bench-streams: bench-ready ## what `docker cp`, `docker logs` and an exec cost a byte, against `cat` through the same socket
 	tests/bench/streams
+
+bench-daemon: bench-ready ## what `kcradle serve` costs: `docker run` beside podman, a list of 500, 100 containers, memory
+	tests/bench/daemon
 
 bench-compare: bench-ready ## this tree and another revision by turns; fails where it is slower: REV=HEAD~5
 	tests/bench/compare $(or $(REV),$(error which revision? make bench-compare REV=HEAD~5))
