@@ -61,11 +61,7 @@ fn check(spec: &LaunchSpec) -> Result<(), String> {
     let count = spec.containers.len();
     require((1..=MAX_CONTAINERS).contains(&count), || format!("{count} containers"))?;
     require(spec.disks.len() <= MAX_DISKS, || format!("{} disks", spec.disks.len()))?;
-    let words = spec.network.nameservers.iter().chain([&spec.network.search_domain]);
-    let words = words.chain(spec.network.hosts.iter().flat_map(|entry| [&entry.name, &entry.address]));
-    for word in words {
-        require(!word.contains(|c: char| c.is_control()), || format!("network entry {word:?}"))?;
-    }
+    spec.network.check()?;
     let mut names = HashSet::new();
     let mut volumes = HashSet::new();
     for disk in &spec.disks {

@@ -4,9 +4,16 @@
 //! another version is refused, so an old guest never half-obeys a new host. [`crate::launch`] is versioned
 //! by [`VERSION`].
 
+mod network;
+
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+
+pub use network::{
+    HostEntry, InterfaceAddress, InterfaceSpec, MAX_ADDRESSES, MAX_INTERFACES, MAX_MTU, MIN_MTU, MIN_MTU6,
+    NetworkSpec,
+};
 
 /// The version of the launch specification.
 pub const VERSION: u32 = 1;
@@ -342,39 +349,6 @@ pub struct LimitsSpec {
     /// `cpu.max` as thousandths of one CPU.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cpu_millis: Option<u64>,
-}
-
-/// Names and addresses of the pod; field names are the original's.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "camelCase")]
-pub struct NetworkSpec {
-    /// `nameserver` lines of `/etc/resolv.conf`.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub nameservers: Vec<String>,
-    /// The `search` line of `/etc/resolv.conf`.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub search_domain: String,
-    /// Extra lines of `/etc/hosts`: name and address.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub hosts: Vec<HostEntry>,
-}
-
-impl NetworkSpec {
-    /// Whether nothing is set.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        *self == Self::default()
-    }
-}
-
-/// A line of `/etc/hosts`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "camelCase")]
-pub struct HostEntry {
-    /// The name.
-    pub name: String,
-    /// Its address.
-    pub address: String,
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ pub mod control;
 pub mod exit;
 pub mod frame;
 pub mod launch;
+pub mod mac;
 pub mod package;
 pub mod pod;
 pub mod vsock;
@@ -18,6 +19,7 @@ pub mod vsock;
 pub use boot::Stage;
 pub use exit::{ContainerExit, ExitRecord};
 pub use launch::{ContainerSpec, LaunchSpec};
+pub use mac::MacAddress;
 pub use package::PackageSpec;
 pub use pod::PodFile;
 

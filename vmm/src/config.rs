@@ -7,6 +7,7 @@ use crate::boot::cmdline;
 use crate::boot::initrd::InitrdPart;
 use crate::devices::block::DiskConfig;
 use crate::devices::console::ConsoleConfig;
+use crate::devices::net::NetConfig;
 use crate::devices::vsock::VsockConfig;
 use crate::seccomp;
 
@@ -30,6 +31,8 @@ pub struct VmConfig {
     pub cmdline_extra: String,
     /// Disks in the order of their names in the guest (`/dev/vda`, `/dev/vdb`, …).
     pub disks: Vec<DiskConfig>,
+    /// Network devices, in the order of the pod's interfaces.
+    pub nets: Vec<NetConfig>,
     /// The vsock.
     pub vsock: Option<VsockConfig>,
     /// The console, `/dev/hvc0` in the guest.
@@ -56,6 +59,7 @@ impl VmConfig {
             log_level: cmdline::SILENT,
             cmdline_extra: String::new(),
             disks: Vec::new(),
+            nets: Vec::new(),
             vsock: None,
             console: None,
             rng: false,

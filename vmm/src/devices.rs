@@ -2,5 +2,6 @@
 
 pub mod block;
 pub mod console;
+pub mod net;
 pub mod rng;
 pub mod vsock;

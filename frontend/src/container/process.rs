@@ -211,6 +211,7 @@ pub(super) fn network(host: &HostConfig) -> Result<NetworkSpec, EngineError> {
         nameservers: host.dns.clone().unwrap_or_default(),
         search_domain: host.dns_search.clone().unwrap_or_default().join(" "),
         hosts: host.extra_hosts.iter().flatten().map(entry).collect::<Result<_, _>>()?,
+        ..NetworkSpec::default()
     })
 }
 

@@ -43,6 +43,7 @@ mod tests {
             nameservers: vec!["10.0.0.1".into(), "fd00::1".into()],
             search_domain: "pod.example".into(),
             hosts: vec![HostEntry { name: "db".into(), address: "10.0.0.7".into() }],
+            ..NetworkSpec::default()
         };
         assert_eq!(resolv_conf(&network), "nameserver 10.0.0.1\nnameserver fd00::1\nsearch pod.example\n");
         assert!(hosts(&network).starts_with("127.0.0.1\tlocalhost\n"));
