@@ -75,6 +75,7 @@ fn summon(args: &SummonArgs, home: &Home) -> Result<Summoned, Failure> {
         labels: plan.labels,
         restart: plan.restart,
         network: plan.network,
+        networking: plan.networking,
         id: id.clone(),
     };
     let written = blueprint.write(staging, home, &package).map_err(anyhow::Error::from)?;

@@ -8,6 +8,7 @@
 //! | `scratch.ext4` | make | the writable disk |
 //! | `lock` | make | empty; locked by the VM's process as long as it lives |
 //! | `state.json`, `pid`, `console.log` | run | [`PodState`] and the rest of the run |
+//! | `network.json` | run | [`PodNetworks`], where the last run was on networks |
 //! | `run.log` | run, for a frontend | what the process said of itself |
 //! | `control.sock` | run | where `stop`, `ls` and `rm` reach the VM's process |
 //! | `docker.sock` | run | where the Docker API of the guest is reached |
@@ -20,7 +21,9 @@ use serde_json::Value;
 use spec::LaunchSpec;
 use thiserror::Error;
 
+use crate::atomic_file;
 use crate::lock::PodLock;
+use crate::network::{self, PodNetworks};
 use crate::record::{self, PodRecord};
 use crate::state::{self, PodState};
 
@@ -142,6 +145,12 @@ impl PodDir {
         self.path.join("console.log")
     }
 
+    /// `network.json`: what the pod got of its networks.
+    #[must_use]
+    pub fn network(&self) -> PathBuf {
+        self.path.join("network.json")
+    }
+
     /// `run.log`: the standard error of a process that a frontend has started.
     #[must_use]
     pub fn run_log(&self) -> PathBuf {
@@ -162,6 +171,27 @@ impl PodDir {
     /// Each variant.
     pub fn read_launch(&self) -> Result<LaunchSpec, PodError> {
         self.read_versioned("launch.json", spec::launch::VERSION, |_| {})
+    }
+
+    /// Writes `pod.json` anew; whoever holds the pod's lock may, before a run.
+    ///
+    /// # Errors
+    /// It cannot be written; what was there is there still.
+    pub fn write_record(&self, record: &PodRecord) -> io::Result<()> {
+        atomic_file::write(&self.record(), &serde_json::to_vec(record)?, 0o600)
+    }
+
+    /// Reads `network.json`: what the pod got of its networks in its last run, and has while it runs. `None`: it was on
+    /// none.
+    ///
+    /// # Errors
+    /// The file cannot be read, is damaged or of another version.
+    pub fn read_network(&self) -> Result<Option<PodNetworks>, PodError> {
+        match self.read_versioned("network.json", network::VERSION, |_| {}) {
+            Ok(networks) => Ok(Some(networks)),
+            Err(PodError::NotAPod { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     /// Whether a process is at work as this pod.

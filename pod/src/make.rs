@@ -14,6 +14,7 @@ use spec::{ContainerSpec, LaunchSpec};
 use thiserror::Error;
 
 use crate::home::Home;
+use crate::network::Networking;
 use crate::package::Package;
 use crate::record::{self, DiskRecord, Extent, ImageRecord, PodRecord, RestartPolicy};
 use crate::staging::{Staging, StagingError};
@@ -73,6 +74,8 @@ pub struct Blueprint<'a> {
     pub restart: RestartPolicy,
     /// Names and addresses.
     pub network: NetworkSpec,
+    /// The networks that it is on while it runs.
+    pub networking: Networking,
 }
 
 /// 64 random hexadecimal digits.
@@ -128,6 +131,7 @@ impl<'a> Blueprint<'a> {
             restart: self.restart,
             images: launch.containers.iter().map(|container| image_record(&container.image)).collect(),
             disks: disk_records(&self.images, &launch.disks, &self.volumes),
+            networking: self.networking,
         };
         if launch.disks.contains(&DiskSpec::Scratch) {
             image::ext4::create_scratch(&home.templates(), &staging.dir().scratch(), self.disk_size)

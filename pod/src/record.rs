@@ -7,6 +7,8 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::network::Networking;
+
 /// The version of [`PodRecord`].
 pub const VERSION: u32 = 1;
 
@@ -31,6 +33,9 @@ pub struct PodRecord {
     pub images: Vec<ImageRecord>,
     /// The disks, in the order of launch.json.
     pub disks: Vec<DiskRecord>,
+    /// The networks that it is on while it runs, and what it asks of them.
+    #[serde(default, skip_serializing_if = "Networking::is_none")]
+    pub networking: Networking,
 }
 
 /// The image of a container.
@@ -185,6 +190,7 @@ mod tests {
                 DiskRecord::Scratch,
                 DiskRecord::Volume { name: "db".into(), path: "/volumes/db.ext4".into() },
             ],
+            networking: Networking::default(),
         };
         let golden = concat!(
             r#"{"version":1,"id":"ab","created":1,"home":"/var/lib/cradle","labels":{"a":"b"},"#,

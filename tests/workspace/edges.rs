@@ -3,16 +3,17 @@
 use crate::graph::crates;
 
 /// A crate, and those of ours that it may link.
-const EDGES: [(&str, &[&str]); 11] = [
+const EDGES: [(&str, &[&str]); 12] = [
     ("spec", &[]),
     ("tar", &[]),
     ("image", &["spec", "tar"]),
-    ("pod", &["image", "spec"]),
+    ("net", &["spec"]),
+    ("pod", &["image", "net", "spec"]),
     ("vmm", &["spec"]),
     ("vdocker", &["spec"]),
-    ("frontend", &["image", "pod", "spec", "tar", "vdocker"]),
+    ("frontend", &["image", "net", "pod", "spec", "tar", "vdocker"]),
     ("guest-init", &["spec", "tar", "vdocker"]),
-    ("kcradle", &["frontend", "image", "pod", "spec", "tar", "vdocker", "vmm"]),
+    ("kcradle", &["frontend", "image", "net", "pod", "spec", "tar", "vdocker", "vmm"]),
     ("fuzz", &[]),
     ("tests", &[]),
 ];

@@ -318,6 +318,7 @@ async fn write_pod(
             labels: BTreeMap::new(),
             restart: pod::RestartPolicy::No,
             network,
+            networking: pod::Networking::default(),
         };
         put(blueprint, &dir, &home, &package, &images)
     });

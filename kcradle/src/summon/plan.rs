@@ -8,7 +8,7 @@ use spec::launch::{MAX_CONTAINERS, NetworkSpec};
 
 use crate::cli::SummonArgs;
 use crate::failure::Failure;
-use pod::RestartPolicy;
+use pod::{Networking, RestartPolicy};
 use pod::size::{Cpus, parse_bytes, parse_cpus};
 
 use super::pod_file;
@@ -39,6 +39,7 @@ pub(crate) struct Plan {
     pub(crate) restart: RestartPolicy,
     pub(crate) labels: BTreeMap<String, String>,
     pub(crate) network: NetworkSpec,
+    pub(crate) networking: Networking,
     pub(crate) containers: Vec<ContainerPlan>,
 }
 
@@ -62,6 +63,7 @@ impl Plan {
             restart: RestartPolicy::No,
             labels: BTreeMap::new(),
             network: NetworkSpec::default(),
+            networking: Networking::default(),
             containers: Vec::new(),
         };
         match (&args.file, args.image.split_first()) {
