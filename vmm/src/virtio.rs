@@ -16,7 +16,7 @@ pub use chain::{Buffers, Chain, ChainError};
 pub use device::{ActivationContext, DeviceError, VirtioDevice};
 pub use interrupt::Interrupt;
 pub use mmio::{MmioTransport, TransportError};
-pub use queue::{QueueError, Virtqueue};
+pub use queue::{QueueError, UsedChain, Virtqueue};
 
 /// Bits of the device status field (virtio 1.3, section 2.1).
 pub mod status {

@@ -4,8 +4,11 @@
 //! that a broken ring is an error rather than an empty queue.
 
 use std::io;
+use std::num::Wrapping;
+use std::sync::atomic::{Ordering, fence};
 
 use virtio_queue::{DescriptorChain, Queue, QueueOwnedT, QueueT};
+use vm_memory::{Bytes, GuestAddress, GuestMemoryError};
 use vmm_sys_util::eventfd::EventFd;
 
 use super::{DeviceError, Interrupt};
@@ -17,12 +20,35 @@ pub enum QueueError {
     /// The available ring's index is ahead by more than the queue holds, or memory cannot be read.
     #[error("cannot read the available ring")]
     ReadAvailable(#[source] virtio_queue::Error),
-    /// The head is no descriptor of the queue, or memory cannot be written.
+    /// Memory cannot be written.
     #[error("cannot write the used ring")]
-    WriteUsed(#[source] virtio_queue::Error),
+    WriteUsed(#[source] GuestMemoryError),
+    /// A chain's head that is no descriptor of the queue.
+    #[error("descriptor {0} is not in the queue")]
+    NoSuchHead(u16),
     /// Event suppression fields cannot be reached.
     #[error("cannot access the notification fields of the rings")]
     Notification(#[source] virtio_queue::Error),
+    /// The driver's wish for interrupts cannot be read.
+    #[error("cannot read the used event of the driver")]
+    UsedEvent(#[source] GuestMemoryError),
+}
+
+/// A chain that goes into the used ring.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UsedChain {
+    /// Its first descriptor.
+    pub head: u16,
+    /// Bytes written into it from its first writable byte.
+    pub written: u32,
+}
+
+/// Where a virtqueue is in guest memory: guest physical addresses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Rings {
+    pub(crate) descriptors: u64,
+    pub(crate) available: u64,
+    pub(crate) used: u64,
 }
 
 /// A virtqueue in use by a device.
@@ -31,17 +57,30 @@ pub struct Virtqueue {
     queue: Queue,
     interrupt: Interrupt,
     kick: EventFd,
+    /// The used ring's index when the driver's wish for an interrupt was last looked at.
+    told: Wrapping<u16>,
 }
 
 impl Virtqueue {
     pub(super) fn new(index: usize, queue: Queue, interrupt: Interrupt, kick: EventFd) -> Self {
-        Self { index, queue, interrupt, kick }
+        Self { index, queue, interrupt, kick, told: Wrapping(0) }
     }
 
     /// Descriptors in the queue: also the longest chain.
     #[must_use]
     pub fn size(&self) -> u16 {
         self.queue.size()
+    }
+
+    /// Where it is, for whoever uses it in place of this process.
+    pub(crate) fn rings(&self) -> Rings {
+        let queue = &self.queue;
+        Rings { descriptors: queue.desc_table(), available: queue.avail_ring(), used: queue.used_ring() }
+    }
+
+    /// The driver's notifications.
+    pub(crate) fn kick(&self) -> &EventFd {
+        &self.kick
     }
 
     /// The next available chain, if there is one.
@@ -68,24 +107,60 @@ impl Virtqueue {
     /// Puts a chain into the used ring, with `written` bytes written into it from its first writable byte.
     ///
     /// # Errors
-    /// [`QueueError::WriteUsed`].
+    /// [`QueueError::WriteUsed`], [`QueueError::NoSuchHead`].
     pub fn push_used(&mut self, memory: &GuestMemory, head: u16, written: u32) -> Result<(), DeviceError> {
-        self.queue.add_used(memory, head, written).map_err(|source| self.fail(QueueError::WriteUsed(source)))
+        self.push_all_used(memory, &[UsedChain { head, written }])
+    }
+
+    /// Puts chains into the used ring so that the driver sees all of them or none.
+    ///
+    /// # Errors
+    /// As [`Self::push_used`]; the driver sees none then.
+    pub fn push_all_used(&mut self, memory: &GuestMemory, chains: &[UsedChain]) -> Result<(), DeviceError> {
+        let mut next = Wrapping(self.queue.next_used());
+        let ring = self.queue.used_ring();
+        for chain in chains {
+            if chain.head >= self.size() {
+                return Err(self.fail(QueueError::NoSuchHead(chain.head)));
+            }
+            let entry = GuestAddress(ring + 4 + 8 * u64::from(next.0 % self.size()));
+            let element = u64::from(chain.head) | u64::from(chain.written) << 32;
+            memory
+                .write_obj(element.to_le(), entry)
+                .map_err(|source| self.fail(QueueError::WriteUsed(source)))?;
+            next += 1;
+        }
+        memory
+            .store(next.0.to_le(), GuestAddress(ring + 2), Ordering::Release)
+            .map_err(|source| self.fail(QueueError::WriteUsed(source)))?;
+        self.queue.set_next_used(next.0);
+        Ok(())
     }
 
     /// Interrupts the driver if it wants to hear of what was put into the used ring since the last call.
     ///
     /// # Errors
-    /// [`QueueError::Notification`] or [`DeviceError::Interrupt`].
+    /// [`QueueError::UsedEvent`] or [`DeviceError::Interrupt`].
     pub fn notify(&mut self, memory: &GuestMemory) -> Result<(), DeviceError> {
-        let wanted = self
-            .queue
-            .needs_notification(memory)
-            .map_err(|source| self.fail(QueueError::Notification(source)))?;
+        let wanted = self.wants_interrupt(memory).map_err(|source| self.fail(source))?;
         if wanted {
             self.interrupt.used_buffer().map_err(DeviceError::Interrupt)?;
         }
         Ok(())
+    }
+
+    /// Whether the index that the driver named lies among those used since the last call (virtio 1.3, section 2.7.10).
+    fn wants_interrupt(&mut self, memory: &GuestMemory) -> Result<bool, QueueError> {
+        if !self.queue.event_idx_enabled() {
+            return Ok(true);
+        }
+        // The used ring is written before the driver's wish is read; the driver does it the other way round.
+        fence(Ordering::SeqCst);
+        let event = GuestAddress(self.queue.avail_ring() + 4 + 2 * u64::from(self.size()));
+        let event = memory.load::<u16>(event, Ordering::Relaxed).map_err(QueueError::UsedEvent)?;
+        let next = Wrapping(self.queue.next_used());
+        let told = std::mem::replace(&mut self.told, next);
+        Ok(next - Wrapping(u16::from_le(event)) - Wrapping(1) < next - told)
     }
 
     /// Asks the driver for a kick at the next buffer it makes available. True when one is available already:
