@@ -19,6 +19,7 @@ use crate::config::{MAX_VCPUS, VmConfig};
 use crate::cpu::cpuid::{self, CpuidError};
 use crate::devices::block::{Block, DiskConfig};
 use crate::devices::console::{Console, ConsoleConfig};
+use crate::devices::fs::{BackendError, Fs, FsConfig};
 use crate::devices::rng::Rng;
 use crate::devices::vsock::{Vsock, VsockConfig};
 use crate::disposal::Disposal;
@@ -95,6 +96,15 @@ pub enum BuildError {
     /// A device's transport.
     #[error("cannot attach a device")]
     Transport(#[from] TransportError),
+    /// A share.
+    #[error("cannot attach the share {tag}")]
+    Share {
+        /// Its tag.
+        tag: String,
+        /// Why.
+        #[source]
+        source: BackendError,
+    },
     /// What the machine is let go of with.
     #[error("cannot prepare the end of the virtual machine")]
     Disposal(#[source] io::Error),
@@ -118,7 +128,11 @@ impl Vm {
 
         let kvm = host::check()?;
         let vm = kvm::create_vm(&kvm, config.vcpus)?;
-        let memory = memory::allocate(config.memory_mib)?;
+        let memory = if config.shares.is_empty() {
+            memory::allocate(config.memory_mib)?
+        } else {
+            memory::allocate_shared(config.memory_mib)?
+        };
         kvm::set_memory(&vm, &memory)?;
         timeline.phase(Phase::Created);
 
@@ -135,6 +149,8 @@ impl Vm {
         memory::huge_pages::allow(&memory, initrd.map_or(low_memory_end(&memory), |initrd| initrd.address));
         timeline.phase(Phase::Initramfs);
         timeline.placed(kernel.placed, initrd.map(|initrd| initrd.placed).unwrap_or_default());
+        // Last, because their processes start meanwhile.
+        devices.attach_shares(config.shares)?;
         let line = cmdline::compose(config.log_level, &devices.slots, &config.cmdline_extra)?;
         cmdline::write(&memory, &line)?;
         let write = |what| move |source| BuildError::Write { what, source };
@@ -193,6 +209,22 @@ impl<'a> Devices<'a> {
         Ok(())
     }
 
+    /// They wait for their processes when they are reset, and for nothing else: one thread for all.
+    fn attach_shares(&mut self, shares: Vec<FsConfig>) -> Result<(), BuildError> {
+        if shares.is_empty() {
+            return Ok(());
+        }
+        let mut events = EventLoop::new().map_err(BuildError::Events)?;
+        for share in shares {
+            let tag = share.tag.clone();
+            let device = Fs::connect(share, self.memory);
+            let device = device.map_err(|source| BuildError::Share { tag, source })?;
+            self.attach(Box::new(device), &mut events)?;
+        }
+        self.loops.push(LoopThread { name: "shares".to_owned(), role: Role::EventLoop, events });
+        Ok(())
+    }
+
     fn attach_vsock(&mut self, vsock: Option<VsockConfig>) -> Result<(), BuildError> {
         match vsock {
             Some(config) => self.attach_shared(Box::new(Vsock::new(config))),
@@ -213,7 +245,7 @@ impl<'a> Devices<'a> {
 
     /// Attaches a device that never blocks to the one loop of all such devices.
     fn attach_shared(&mut self, device: Box<dyn VirtioDevice>) -> Result<(), BuildError> {
-        let mut shared = match self.loops.iter().position(|thread| thread.role == Role::EventLoop) {
+        let mut shared = match self.loops.iter().position(|thread| thread.name == "devices") {
             Some(index) => self.loops.swap_remove(index),
             None => LoopThread {
                 name: "devices".to_owned(),

@@ -7,6 +7,7 @@ use crate::boot::cmdline;
 use crate::boot::initrd::InitrdPart;
 use crate::devices::block::DiskConfig;
 use crate::devices::console::ConsoleConfig;
+use crate::devices::fs::FsConfig;
 use crate::devices::net::NetConfig;
 use crate::devices::vsock::VsockConfig;
 use crate::seccomp;
@@ -33,6 +34,8 @@ pub struct VmConfig {
     pub disks: Vec<DiskConfig>,
     /// Network devices, in the order of the pod's interfaces.
     pub nets: Vec<NetConfig>,
+    /// Shares of the host's files. Where there are any, all guest memory is in a file that their processes have too.
+    pub shares: Vec<FsConfig>,
     /// The vsock.
     pub vsock: Option<VsockConfig>,
     /// The console, `/dev/hvc0` in the guest.
@@ -59,6 +62,7 @@ impl VmConfig {
             log_level: cmdline::SILENT,
             cmdline_extra: String::new(),
             disks: Vec::new(),
+            shares: Vec::new(),
             nets: Vec::new(),
             vsock: None,
             console: None,

@@ -2,6 +2,7 @@
 
 pub mod block;
 pub mod console;
+pub mod fs;
 pub mod net;
 pub mod rng;
 pub mod vsock;

@@ -6,8 +6,12 @@
 pub mod file_pages;
 pub(crate) mod huge_pages;
 
+use std::fs::File;
+use std::io;
+
+use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, ftruncate, memfd_create};
 use vm_memory::mmap::{MmapRegion, MmapRegionError};
-use vm_memory::{GuestAddress, GuestRegionCollectionError, GuestRegionMmap};
+use vm_memory::{FileOffset, GuestAddress, GuestRegionCollectionError, GuestRegionMmap};
 
 /// Guest RAM as all of the VMM shares it: clones are cheap, there is no dirty bitmap.
 pub type GuestMemory = vm_memory::GuestMemoryMmap<()>;
@@ -44,6 +48,9 @@ pub enum MemoryError {
         #[source]
         source: MmapRegionError,
     },
+    /// The file behind memory that is shared.
+    #[error("cannot make the file behind guest memory")]
+    File(#[source] io::Error),
     /// The ranges overlap or wrap.
     #[error("cannot lay out guest memory")]
     Layout(#[source] Option<GuestRegionCollectionError>),
@@ -71,11 +78,43 @@ pub fn ranges(mib: u64) -> Result<Vec<(u64, u64)>, MemoryError> {
 /// # Errors
 /// A size out of bounds, or the host's refusal to map it.
 pub fn allocate(mib: u64) -> Result<GuestMemory, MemoryError> {
+    let flags = libc::MAP_ANONYMOUS | libc::MAP_PRIVATE | libc::MAP_NORESERVE;
+    map(mib, flags, |_| Ok(None))
+}
+
+/// Maps `mib` MiB of zeroed guest memory that other processes can have too: one file of memory, which none of them can
+/// make shorter under the others. As with [`allocate`], pages cost nothing before somebody touches them.
+///
+/// # Errors
+/// As [`allocate`], and the host's refusal to make the file.
+pub fn allocate_shared(mib: u64) -> Result<GuestMemory, MemoryError> {
+    let size = ranges(mib)?.iter().map(|(_, size)| size).sum();
+    let file = memory_file(size).map_err(MemoryError::File)?;
+    let mut offset = 0;
+    map(mib, libc::MAP_SHARED | libc::MAP_NORESERVE, |size| {
+        let part = FileOffset::new(file.try_clone().map_err(MemoryError::File)?, offset);
+        offset += size;
+        Ok(Some(part))
+    })
+}
+
+fn memory_file(size: u64) -> io::Result<File> {
+    let file = memfd_create("guest-memory", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?;
+    ftruncate(&file, size)?;
+    fcntl_add_seals(&file, SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL)?;
+    Ok(File::from(file))
+}
+
+/// Maps all ranges; `backing` answers the part of a file that is behind the next so many bytes.
+fn map(
+    mib: u64,
+    flags: i32,
+    mut backing: impl FnMut(u64) -> Result<Option<FileOffset>, MemoryError>,
+) -> Result<GuestMemory, MemoryError> {
     let mut regions = Vec::with_capacity(2);
     for (gpa, size) in ranges(mib)? {
         let bytes = usize::try_from(size).map_err(|_| MemoryError::Size { mib })?;
-        let flags = libc::MAP_ANONYMOUS | libc::MAP_PRIVATE | libc::MAP_NORESERVE;
-        let mapping = MmapRegion::build(None, bytes, libc::PROT_READ | libc::PROT_WRITE, flags)
+        let mapping = MmapRegion::build(backing(size)?, bytes, libc::PROT_READ | libc::PROT_WRITE, flags)
             .map_err(|source| MemoryError::Map { gpa, size, source })?;
         regions.push(GuestRegionMmap::new(mapping, GuestAddress(gpa)).ok_or(MemoryError::Layout(None))?);
     }
@@ -100,6 +139,21 @@ mod tests {
         for mib in [0, 63, MAX_MIB + 1, u64::MAX, 1 << 44] {
             assert!(matches!(ranges(mib), Err(MemoryError::Size { .. })), "{mib}");
         }
+    }
+
+    #[test]
+    fn shared_memory_is_one_file_that_keeps_its_length() {
+        use vm_memory::GuestMemoryRegion as _;
+        let memory = allocate_shared(4 * 1024).unwrap();
+        let file = |index: usize| memory.iter().nth(index).unwrap().file_offset().unwrap().clone();
+        let (low, high) = (file(0), file(1));
+        assert_eq!((low.start(), high.start()), (0, HOLE_START));
+        memory.write_obj(7_u8, GuestAddress(HOLE_END + 1)).unwrap();
+        let mut byte = [0];
+        std::os::unix::fs::FileExt::read_exact_at(low.file(), &mut byte, HOLE_START + 1).unwrap();
+        assert_eq!(byte, [7]);
+        // Whoever else has the file cannot take pages from under this process.
+        assert!(high.file().set_len(0).is_err() && high.file().set_len(1 << 40).is_err());
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Bytes of a file in guest memory, without copying them where that can be: whole pages are private mappings of the
 //! host's page cache, which all pods with the same file share until they write to a page. What does not lie on page
-//! bounds is copied. Called by `boot` for the kernel and the initramfs.
+//! bounds is copied, and so is all where other processes share guest memory. Called by `boot` for the kernel and the initramfs.
 //!
 //! A file that is rewritten changes what its pages hold, and one that becomes shorter is no longer behind them: the
 //! guest's next touch ends it with an error of KVM_RUN, the VMM's own touch is a `SIGBUS`. So files that are placed must
@@ -12,7 +12,10 @@ use std::io::{self, Seek as _, SeekFrom};
 use std::ops::AddAssign;
 use std::os::fd::AsRawFd as _;
 
-use vm_memory::{Bytes as _, GuestAddress, GuestMemoryBackend as _, GuestMemoryError, VolatileSlice};
+use vm_memory::{
+    Bytes as _, GuestAddress, GuestMemoryBackend as _, GuestMemoryError, GuestMemoryRegion as _,
+    VolatileSlice,
+};
 
 use super::GuestMemory;
 
@@ -88,7 +91,7 @@ pub fn place(
     len: u64,
 ) -> Result<Placed, PlaceError> {
     check_length(file, offset, len)?;
-    let pages = whole_pages(address, offset, len);
+    let pages = whole_pages(address, offset, len).filter(|_| is_private(memory, address));
     let (from, to) = pages.unwrap_or((0, 0));
     read(memory, address, file, offset, from)?;
     if pages.is_some() {
@@ -114,6 +117,12 @@ pub fn copy(
     check_length(file, offset, len)?;
     read(memory, address, file, offset, len)?;
     Ok(Placed { mapped: 0, copied: len })
+}
+
+/// Whether nobody else has the memory at an address. Pages that are mapped over shared memory would be this process's alone:
+/// once the guest has freed the kernel's, another process would read zeros where the guest wrote its requests.
+fn is_private(memory: &GuestMemory, address: u64) -> bool {
+    memory.find_region(GuestAddress(address)).is_some_and(|region| region.file_offset().is_none())
 }
 
 fn check_length(file: &File, offset: u64, len: u64) -> Result<(), PlaceError> {
@@ -179,7 +188,7 @@ mod tests {
     use std::io::Write as _;
     use std::os::unix::fs::FileExt as _;
 
-    use crate::memory::{HOLE_END, HOLE_START, allocate};
+    use crate::memory::{HOLE_END, HOLE_START, allocate, allocate_shared};
 
     /// A file of `len` bytes, each page and byte of it different from its neighbours.
     fn file_of(len: usize) -> (File, Vec<u8>) {
@@ -193,6 +202,18 @@ mod tests {
         let mut bytes = vec![0; len];
         memory.read_slice(&mut bytes, GuestAddress(address)).unwrap();
         bytes
+    }
+
+    #[test]
+    fn memory_that_others_have_holds_copies() {
+        let (file, bytes) = file_of(5 * 4096);
+        let memory = allocate_shared(64).unwrap();
+        let placed = place(&memory, 0x10_0000, &file, 0, 5 * 4096).unwrap();
+        assert_eq!(placed, Placed { mapped: 0, copied: 5 * 4096 });
+        let region = memory.find_region(GuestAddress(0)).unwrap();
+        let mut seen = vec![0; 5 * 4096];
+        region.file_offset().unwrap().file().read_exact_at(&mut seen, 0x10_0000).unwrap();
+        assert_eq!(seen, bytes);
     }
 
     #[test]

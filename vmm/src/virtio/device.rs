@@ -26,6 +26,12 @@ pub trait VirtioDevice: Send {
     /// The greatest size of each virtqueue, in descriptors.
     fn queue_sizes(&self) -> &'static [u16];
 
+    /// Whether another process uses the queues and raises the interrupt. Their notifications are not heard here then, but
+    /// for one [`Self::kicked`] a queue at the start.
+    fn is_served_elsewhere(&self) -> bool {
+        false
+    }
+
     /// Takes the queues: the driver has set `DRIVER_OK`. Each queue's [`Self::kicked`] follows at once.
     ///
     /// # Errors
@@ -85,6 +91,12 @@ pub enum DeviceError {
     /// The interrupt could not be sent.
     #[error("cannot signal the interrupt")]
     Interrupt(#[source] io::Error),
+    /// The process that uses the queues.
+    #[error("cannot use the process behind the device")]
+    Backend(#[source] vhost::Error),
+    /// It has gone.
+    #[error("the process behind the device has ended")]
+    BackendGone,
     /// A descriptor could not be waited for.
     #[error("cannot wait for {what}")]
     Wait {

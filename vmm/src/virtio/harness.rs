@@ -10,7 +10,7 @@ use std::thread;
 use vm_memory::{Bytes, GuestAddress};
 use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
 
-use super::mmio::register;
+pub(crate) use super::mmio::register;
 use super::{MmioTransport, VirtioDevice, feature, status};
 use crate::bus::{MmioDevice, QUEUE_NOTIFY_OFFSET};
 use crate::event_loop::EventLoop;
@@ -83,7 +83,11 @@ impl DeviceHarness {
             (GuestAddress(0), usize::try_from(LOW).unwrap()),
             (GuestAddress(HIGH), usize::try_from(HIGH_LEN).unwrap()),
         ];
-        let memory = GuestMemory::from_ranges(&ranges).unwrap();
+        Self::on(GuestMemory::from_ranges(&ranges).unwrap(), device)
+    }
+
+    /// A device on its transport, with that memory.
+    pub(crate) fn on(memory: GuestMemory, device: Box<dyn VirtioDevice>) -> Self {
         let line = EventFd::new(EFD_NONBLOCK).unwrap();
         let mut event_loop = EventLoop::new().unwrap();
         let irq = line.try_clone().unwrap();

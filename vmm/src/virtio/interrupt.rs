@@ -20,6 +20,8 @@ pub struct Interrupt {
 }
 
 struct Shared {
+    /// Bits that are always set.
+    constant: u32,
     status: AtomicU32,
     needs_reset: AtomicBool,
     line: EventFd,
@@ -29,8 +31,24 @@ impl Interrupt {
     /// An interrupt that is raised by a write to `line`, an irqfd.
     #[must_use]
     pub fn new(line: EventFd) -> Self {
-        let shared = Shared { status: AtomicU32::new(0), needs_reset: AtomicBool::new(false), line };
-        Self { shared: Arc::new(shared) }
+        Self::with_constant(line, 0)
+    }
+
+    /// The same, for a device whose buffers another process uses: it raises `line` by itself and cannot set the status
+    /// register, which tells the driver at each interrupt that there may be used buffers.
+    #[must_use]
+    pub fn raised_elsewhere(line: EventFd) -> Self {
+        Self::with_constant(line, USED_BUFFER)
+    }
+
+    fn with_constant(line: EventFd, constant: u32) -> Self {
+        let (status, needs_reset) = (AtomicU32::new(0), AtomicBool::new(false));
+        Self { shared: Arc::new(Shared { constant, status, needs_reset, line }) }
+    }
+
+    /// What a process that uses buffers writes to.
+    pub(crate) fn line(&self) -> &EventFd {
+        &self.shared.line
     }
 
     /// Tells the driver that it has used buffers.
@@ -59,7 +77,7 @@ impl Interrupt {
     /// The interrupt status register.
     #[must_use]
     pub fn status(&self) -> u32 {
-        self.shared.status.load(Ordering::Acquire)
+        self.shared.status.load(Ordering::Acquire) | self.shared.constant
     }
 
     /// Clears the bits that the driver has handled.

@@ -4,7 +4,7 @@
 //! Sits on the bus and answers vCPU threads; the device itself lives in an event loop.
 
 mod queue_setup;
-pub(super) mod register;
+pub(crate) mod register;
 
 use std::io;
 
@@ -78,8 +78,11 @@ impl MmioTransport {
             .map(|_| EventFd::new(EFD_NONBLOCK))
             .collect::<Result<Vec<_>, _>>()
             .map_err(TransportError::MakeEvent)?;
-        let kicks = clone_all(&queue_events).map_err(TransportError::MakeEvent)?;
-        let interrupt = Interrupt::new(line);
+        let (kicks, interrupt) = if device.is_served_elsewhere() {
+            (Vec::new(), Interrupt::raised_elsewhere(line))
+        } else {
+            (clone_all(&queue_events).map_err(TransportError::MakeEvent)?, Interrupt::new(line))
+        };
         Ok(Self {
             device_type: device.device_type(),
             offered: device.features() | feature::VERSION_1 | feature::EVENT_IDX,
