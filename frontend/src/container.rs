@@ -2,6 +2,7 @@
 
 pub(crate) mod attach;
 pub(crate) mod create;
+pub(crate) mod endpoints;
 pub(crate) mod exec;
 pub(crate) mod files;
 pub(crate) mod health;
@@ -11,7 +12,9 @@ pub(crate) mod list;
 pub(crate) mod merge;
 pub(crate) mod mounts;
 pub(crate) mod names;
+pub(crate) mod networking;
 pub(crate) mod options;
+pub(crate) mod ports;
 pub(crate) mod process;
 pub(crate) mod prune;
 pub(crate) mod reconcile;
@@ -55,6 +58,8 @@ pub(crate) struct Container {
     pub(crate) is_reachable: Cell<bool>,
     /// The process that runs its pod.
     pub(crate) process: RefCell<Option<Rc<Process>>>,
+    /// What its pod got of its networks in this run.
+    pub(crate) places: RefCell<Vec<net::Answer>>,
     /// Clients that were attached before the start.
     pub(crate) waiting: RefCell<Vec<Waiting>>,
     /// The last wait before a restart by its policy.
@@ -92,6 +97,7 @@ impl Container {
             operation: Mutex::new(()),
             is_reachable: Cell::new(false),
             process: RefCell::new(None),
+            places: RefCell::default(),
             waiting: RefCell::default(),
             delay: Cell::default(),
         })
@@ -115,6 +121,11 @@ impl Container {
     /// Whether its process exists: Docker's `State.Running`, true also while it is paused or waits for a restart.
     pub(crate) fn is_running(&self) -> bool {
         self.life.borrow().is_running()
+    }
+
+    /// Whether it has a pod that runs, or is about to.
+    pub(crate) fn has_pod(&self) -> bool {
+        self.is_running() || self.process.borrow().is_some()
     }
 
     /// Whether it has a terminal.

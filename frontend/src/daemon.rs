@@ -110,7 +110,7 @@ impl Daemon {
         }
         let volumes = Volumes::new(db.all(Table::Volumes)?, config.state.join("volumes"));
         volumes.tidy();
-        let networks = Networks::load(&db)?;
+        let networks = Networks::load(&db, config.state.join("networks"))?;
         let mut batch = Batch::default();
         let id = match db.get(Table::Meta, "id")? {
             Some(id) => id,
@@ -122,6 +122,7 @@ impl Daemon {
         };
         networks.predefine(&mut batch)?;
         db.commit(batch).await?;
+        networks.tidy();
         let pods = Pods::new(config.state.join("pods"), config.program.clone());
         let server = Server::limited(CONNECTIONS, STREAMS, |open| Self {
             id,

@@ -1,20 +1,28 @@
-//! Networks by name: their records. Containers have the ones they were created with; no packets flow on them yet
-//! (docs/docker-api.md).
+//! Networks by name: their records, and the addresses that they take.
 
-mod addresses;
+mod create;
+mod directory;
+mod host_routes;
+mod membership;
+pub(crate) mod options;
 pub(crate) mod routes;
+mod show;
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
 use vdocker::EngineError;
 
-use crate::daemon::StartError;
+use crate::daemon::{Daemon, StartError};
 use crate::db::{Batch, Db, DbError, Table};
+use crate::events::Event;
+use crate::failure::report;
 
-pub(crate) use addresses::Subnet;
+pub(crate) use create::joined;
+pub(crate) use net::Subnet;
 
 /// The networks that are always there, and their drivers.
 pub(crate) const PREDEFINED: [(&str, &str); 3] = [("bridge", "bridge"), ("host", "host"), ("none", "null")];
@@ -29,17 +37,37 @@ pub(crate) struct Network {
     pub(crate) driver: String,
     pub(crate) internal: bool,
     pub(crate) attachable: bool,
+    #[serde(default = "has_ipv4")]
+    pub(crate) ipv4: bool,
     pub(crate) ipv6: bool,
     pub(crate) subnets: Vec<Pool>,
     pub(crate) options: BTreeMap<String, String>,
     pub(crate) labels: BTreeMap<String, String>,
 }
 
+/// Networks that were kept before there was a choice have it.
+const fn has_ipv4() -> bool {
+    true
+}
+
 impl Network {
     /// Whether it is always there.
     pub(crate) fn is_predefined(&self) -> bool {
-        PREDEFINED.iter().any(|(name, _)| *name == self.name)
+        is_predefined(&self.name)
     }
+
+    /// What an event of it tells.
+    pub(crate) fn event(&self, action: &str, more: &[(&str, &str)]) -> Event {
+        let own = [("name", self.name.as_str()), ("type", self.driver.as_str())];
+        let attributes = own.iter().chain(more);
+        let attributes = attributes.map(|&(name, value)| (name.to_owned(), value.to_owned())).collect();
+        Event::now("network", action, &self.id, attributes)
+    }
+}
+
+/// Whether a name is that of a network which is always there, or means it.
+pub(crate) fn is_predefined(name: &str) -> bool {
+    name == "default" || PREDEFINED.iter().any(|(own, _)| *own == name)
 }
 
 /// Addresses of a network.
@@ -48,26 +76,42 @@ pub(crate) struct Pool {
     pub(crate) subnet: Subnet,
     pub(crate) gateway: Option<std::net::IpAddr>,
     pub(crate) range: Option<Subnet>,
+    /// Addresses that no container gets by itself, by name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) auxiliary: BTreeMap<String, std::net::IpAddr>,
 }
 
-/// All networks.
-pub(crate) struct Networks(RefCell<BTreeMap<String, Network>>);
+/// All networks: their records, and below `root` a directory for each bridge, which pods are told of.
+pub(crate) struct Networks {
+    by_id: RefCell<BTreeMap<String, Network>>,
+    root: PathBuf,
+}
 
 impl Networks {
-    /// Those that were kept, and the predefined ones.
-    pub(crate) fn load(db: &Db) -> Result<Self, DbError> {
+    /// Those that were kept.
+    pub(crate) fn load(db: &Db, root: PathBuf) -> Result<Self, DbError> {
         let kept = db.all::<Network>(Table::Networks)?;
-        Ok(Self(RefCell::new(kept.into_iter().map(|network| (network.id.clone(), network)).collect())))
+        let by_id = kept.into_iter().map(|network| (network.id.clone(), network)).collect();
+        Ok(Self { by_id: RefCell::new(by_id), root })
+    }
+
+    /// Where the networks' directories are, each with the network's id as its name.
+    pub(crate) fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Makes directories agree with records.
+    pub(crate) fn tidy(&self) {
+        directory::tidy(&self.root, &self.all());
     }
 
     /// Makes the predefined networks that are missing.
     pub(crate) fn predefine(&self, batch: &mut Batch) -> Result<(), StartError> {
         for (name, driver) in PREDEFINED {
-            if self.0.borrow().values().any(|network| network.name == name) {
+            if self.by_id.borrow().values().any(|network| network.name == name) {
                 continue;
             }
-            let subnets =
-                if driver == "bridge" { vec![Pool::of(Subnet::default_bridge())] } else { Vec::new() };
+            let subnets = if driver == "bridge" { vec![default_pool()] } else { Vec::new() };
             let network = Network {
                 id: crate::id::new().map_err(StartError::Id)?,
                 name: name.to_owned(),
@@ -75,6 +119,7 @@ impl Networks {
                 driver: driver.to_owned(),
                 internal: false,
                 attachable: false,
+                ipv4: true,
                 ipv6: false,
                 subnets,
                 options: BTreeMap::new(),
@@ -87,7 +132,7 @@ impl Networks {
 
     /// All, by id.
     pub(crate) fn all(&self) -> Vec<Network> {
-        self.0.borrow().values().cloned().collect()
+        self.by_id.borrow().values().cloned().collect()
     }
 
     /// The network that a client means: by name, id, or the unique start of an id.
@@ -95,7 +140,7 @@ impl Networks {
     /// # Errors
     /// [`EngineError::NotFound`] and, for a start that several have, [`EngineError::BadRequest`], in Docker's words.
     pub(crate) fn find(&self, wanted: &str) -> Result<Network, EngineError> {
-        let networks = self.0.borrow();
+        let networks = self.by_id.borrow();
         let exact = networks.get(wanted).or_else(|| networks.values().find(|network| network.name == wanted));
         if let Some(network) = exact {
             return Ok(network.clone());
@@ -113,24 +158,42 @@ impl Networks {
     /// Adds a network.
     fn keep(&self, batch: &mut Batch, network: Network) -> Result<(), DbError> {
         batch.put(Table::Networks, &network.id, &network)?;
-        self.0.borrow_mut().insert(network.id.clone(), network);
+        self.by_id.borrow_mut().insert(network.id.clone(), network);
         Ok(())
+    }
+
+    /// Removes the directory of a network that has no record any more.
+    async fn remove_directory(&self, daemon: &Daemon, id: &str) {
+        let (root, id) = (self.root.clone(), id.to_owned());
+        let removed = daemon.blocking(move || directory::remove(&root, &id)).await;
+        // The next start of the daemon removes it.
+        if let Ok(Err(error)) = removed {
+            report("cannot remove the directory of a network", &error);
+        }
     }
 
     /// Removes a network.
     fn forget(&self, batch: &mut Batch, id: &str) {
         batch.delete(Table::Networks, id);
-        self.0.borrow_mut().remove(id);
+        self.by_id.borrow_mut().remove(id);
     }
+}
+
+/// The addresses of the default network: Docker's, unless the host reaches something there.
+fn default_pool() -> Pool {
+    let (default, routes) = (Subnet::default_bridge(), host_routes::subnets());
+    let is_taken = routes.iter().any(|route| route.overlaps(&default));
+    Pool::of(Subnet::free(&routes).filter(|_| is_taken).unwrap_or(default))
 }
 
 impl Pool {
     /// A subnet whose first address is the gateway's.
-    fn of(subnet: Subnet) -> Self {
-        Self { subnet, gateway: Some(subnet.first()), range: None }
+    pub(crate) fn of(subnet: Subnet) -> Self {
+        Self { subnet, gateway: Some(subnet.first()), range: None, auxiliary: BTreeMap::new() }
     }
 }
 
-fn new_id() -> Result<String, EngineError> {
+/// A new id for a client to see.
+pub(crate) fn new_id() -> Result<String, EngineError> {
     crate::id::new().map_err(|error| EngineError::Failed(format!("cannot make an id: {error}")))
 }

@@ -11,7 +11,7 @@ use vdocker::response::{self, Response};
 use vdocker::time;
 
 use super::record::{State, Status};
-use super::{Container, health};
+use super::{Container, health, ports};
 use crate::context::Context;
 use crate::daemon::Daemon;
 use crate::pods::client;
@@ -102,41 +102,27 @@ const fn status(status: Status) -> ContainerStateStatusEnum {
     }
 }
 
-/// `NetworkSettings`: the networks by name, without addresses.
+/// `NetworkSettings`: the networks by name, and the default network's addresses again on their own.
 fn network_settings(container: &Container) -> NetworkSettings {
+    let networks = container.endpoints();
+    let bridge = networks.get("bridge").cloned().unwrap_or_default();
     NetworkSettings {
         bridge: Some(String::new()),
         sandbox_id: Some(String::new()),
         sandbox_key: Some(String::new()),
-        ports: Some(HashMap::new()),
-        gateway: Some(String::new()),
-        ip_address: Some(String::new()),
-        ip_prefix_len: Some(0),
-        mac_address: Some(String::new()),
-        endpoint_id: Some(String::new()),
-        networks: Some(endpoints(container)),
+        hairpin_mode: Some(false),
+        link_local_ipv6_address: Some(String::new()),
+        link_local_ipv6_prefix_len: Some(0),
+        ports: Some(ports::map(container)),
+        gateway: Some(bridge.gateway.unwrap_or_default()),
+        ip_address: Some(bridge.ip_address.unwrap_or_default()),
+        ip_prefix_len: Some(bridge.ip_prefix_len.unwrap_or_default()),
+        ipv6_gateway: Some(bridge.ipv6_gateway.unwrap_or_default()),
+        global_ipv6_address: Some(bridge.global_ipv6_address.unwrap_or_default()),
+        global_ipv6_prefix_len: Some(bridge.global_ipv6_prefix_len.unwrap_or_default()),
+        mac_address: Some(bridge.mac_address.unwrap_or_default()),
+        endpoint_id: Some(bridge.endpoint_id.unwrap_or_default()),
+        networks: Some(networks),
         ..NetworkSettings::default()
     }
-}
-
-/// The container's networks by name.
-pub(super) fn endpoints(container: &Container) -> HashMap<String, models::EndpointSettings> {
-    let record = container.record.borrow();
-    let mut endpoints = record.networks.endpoints_config.clone().unwrap_or_default();
-    for endpoint in endpoints.values_mut() {
-        for text in [
-            &mut endpoint.network_id,
-            &mut endpoint.endpoint_id,
-            &mut endpoint.gateway,
-            &mut endpoint.ip_address,
-            &mut endpoint.mac_address,
-            &mut endpoint.ipv6_gateway,
-            &mut endpoint.global_ipv6_address,
-        ] {
-            text.get_or_insert_default();
-        }
-        endpoint.ip_prefix_len.get_or_insert_default();
-        endpoint.global_ipv6_prefix_len.get_or_insert_default();
-    }
-    endpoints
 }

@@ -16,7 +16,7 @@ use vdocker::response::{self, Response};
 use vdocker::time;
 
 use super::record::{Record, Status};
-use super::{Container, Life, inspect};
+use super::{Container, Life, ports};
 use crate::context::Context;
 use crate::daemon::Daemon;
 use crate::pods::{client, held};
@@ -79,7 +79,7 @@ pub(crate) fn describe(container: &Container) -> ContainerSummary {
         image_manifest_descriptor: None,
         command: Some(command(&record)),
         created: Some(time::unix(record.created)),
-        ports: Some(Vec::new()),
+        ports: Some(ports::list(container)),
         size_rw: None,
         size_root_fs: None,
         labels: Some(record.config.labels.clone().unwrap_or_default()),
@@ -89,9 +89,7 @@ pub(crate) fn describe(container: &Container) -> ContainerSummary {
             network_mode: record.host_config.network_mode.clone(),
             annotations: record.host_config.annotations.clone(),
         }),
-        network_settings: Some(ContainerSummaryNetworkSettings {
-            networks: Some(inspect::endpoints(container)),
-        }),
+        network_settings: Some(ContainerSummaryNetworkSettings { networks: Some(container.endpoints()) }),
         mounts: Some(record.mounts.clone()),
     }
 }

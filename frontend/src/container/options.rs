@@ -86,6 +86,11 @@ fn refuse(host: &HostConfig) -> Result<(), EngineError> {
             mode(&host.network_mode).starts_with("container:"),
             "containers cannot share a network stack: each has a microVM of its own",
         ),
+        (
+            "NetworkMode",
+            mode(&host.network_mode) == "host",
+            "a microVM has a network stack of its own, not the host's: publish its ports",
+        ),
     ];
     if let Some((field, _, why)) = refusals.iter().find(|(_, is_wanted, _)| *is_wanted) {
         return Err(bad(format!("HostConfig.{field}: {why}")));
@@ -235,18 +240,6 @@ fn warnings(host: &HostConfig) -> Vec<String> {
     if swap > 0 && swap != host.memory.unwrap_or_default() {
         warnings.push("A pod has no swap: the limit of memory and swap is the limit of memory.".into());
     }
-    let publishes = host.publish_all_ports.unwrap_or_default()
-        || host
-            .port_bindings
-            .iter()
-            .flatten()
-            .any(|(_, bindings)| bindings.iter().flatten().next().is_some());
-    if publishes {
-        warnings.push("Published ports are recorded, and not forwarded yet.".into());
-    }
-    if host.network_mode.as_deref() == Some("host") {
-        warnings.push("A pod does not have the host's network.".into());
-    }
     warnings
 }
 
@@ -284,6 +277,7 @@ mod tests {
             (r#"{"PidMode":"host"}"#, "PidMode"),
             (r#"{"IpcMode":"container:x"}"#, "IpcMode"),
             (r#"{"NetworkMode":"container:x"}"#, "NetworkMode"),
+            (r#"{"NetworkMode":"host"}"#, "a microVM has a network stack of its own"),
             (r#"{"Runtime":"kata"}"#, "unknown or invalid runtime name: kata"),
             (r#"{"Isolation":"hyperv"}"#, "invalid isolation"),
             (r#"{"LogConfig":{"Type":"syslog"}}"#, "no log driver named 'syslog'"),
@@ -306,7 +300,7 @@ mod tests {
     fn what_is_not_missed_is_ignored_with_a_warning() {
         let warnings =
             check(&host(r#"{"CpuShares":2,"CpusetCpus":"0","PublishAllPorts":true,"Init":true}"#)).unwrap();
-        assert_eq!(warnings.len(), 4, "{warnings:?}");
+        assert_eq!(warnings.len(), 3, "{warnings:?}");
         assert_eq!(cpu_millis(&host(r#"{"CpuQuota":50000}"#)), Ok(Some(500)));
         assert_eq!(cpu_millis(&host(r#"{"NanoCpus":500000000}"#)), Ok(Some(500)));
         assert_eq!(cpu_millis(&host("{}")), Ok(None));

@@ -1,5 +1,7 @@
 //! From a container's configuration to what its pod's guest is told, and the size of the machine.
 
+use std::net::IpAddr;
+
 use bollard_stubs::models::{ContainerConfig, HostConfig};
 use image::ImageHandle;
 use image::container::{ContainerOverrides, EnvChange};
@@ -190,29 +192,51 @@ pub(super) fn memory(host: &HostConfig) -> u64 {
     }
 }
 
-/// Names and addresses beside those that the guest has by itself.
+/// Names and addresses beside those that the guest has by itself. `gateways` are the addresses of the host, if any are known.
 ///
 /// # Errors
-/// [`EngineError::BadRequest`] for an extra host without an address.
-pub(super) fn network(host: &HostConfig) -> Result<NetworkSpec, EngineError> {
-    let entry = |text: &String| {
-        let split = text.split_once([':', '=']);
-        let (name, address) = split.ok_or_else(|| bad(format!("bad format for add-host: \"{text}\"")))?;
-        if address == "host-gateway" {
-            return Err(bad("unable to derive the IP value for host-gateway"));
+/// [`EngineError::BadRequest`] for an extra host without an address, and for addresses that are none.
+pub(super) fn network(host: &HostConfig, gateways: &[IpAddr]) -> Result<NetworkSpec, EngineError> {
+    let mut hosts = Vec::new();
+    for text in host.extra_hosts.iter().flatten() {
+        let (name, address) = extra_host(text)?;
+        let name = name.to_owned();
+        if address == HOST_GATEWAY {
+            let gateways = gateways.iter().map(ToString::to_string);
+            hosts.extend(gateways.map(|address| HostEntry { name: name.clone(), address }));
+            continue;
         }
         let address = address.trim_start_matches('[').trim_end_matches(']');
-        match address.parse::<std::net::IpAddr>() {
-            Ok(address) => Ok(HostEntry { name: name.to_owned(), address: address.to_string() }),
-            Err(_) => Err(bad(format!("invalid IP address in add-host: \"{address}\""))),
-        }
-    };
+        let parsed = address.parse::<IpAddr>();
+        let address = parsed.map_err(|_| bad(format!("invalid IP address in add-host: \"{address}\"")))?;
+        hosts.push(HostEntry { name, address: address.to_string() });
+    }
+    let nameservers = host.dns.clone().unwrap_or_default();
+    if let Some(wrong) = nameservers.iter().find(|text| text.parse::<IpAddr>().is_err()) {
+        return Err(bad(format!("invalid IP address: {wrong}")));
+    }
     Ok(NetworkSpec {
-        nameservers: host.dns.clone().unwrap_or_default(),
+        nameservers,
         search_domain: host.dns_search.clone().unwrap_or_default().join(" "),
-        hosts: host.extra_hosts.iter().flatten().map(entry).collect::<Result<_, _>>()?,
+        options: host.dns_options.clone().unwrap_or_default(),
+        hosts,
         ..NetworkSpec::default()
     })
+}
+
+/// The address that stands for the host's own.
+const HOST_GATEWAY: &str = "host-gateway";
+
+/// Whether a container is to reach the host.
+pub(super) fn wants_host_gateway(host: &HostConfig) -> bool {
+    let wants = |text: &String| extra_host(text).is_ok_and(|(_, address)| address == HOST_GATEWAY);
+    host.extra_hosts.iter().flatten().any(wants)
+}
+
+/// `NAME:ADDRESS` or `NAME=ADDRESS`.
+fn extra_host(text: &str) -> Result<(&str, &str), EngineError> {
+    let split = text.split_once([':', '=']).filter(|(name, _)| !name.is_empty());
+    split.ok_or_else(|| bad(format!("bad format for add-host: \"{text}\"")))
 }
 
 #[cfg(test)]
@@ -249,12 +273,19 @@ mod tests {
 
     #[test]
     fn names_are_given_addresses() {
-        let found = network(&host(
-            r#"{"ExtraHosts":["a:10.0.0.1","b=[::1]"],"Dns":["9.9.9.9"],"DnsSearch":["x","y"]}"#,
-        ));
+        let asked = host(
+            r#"{"ExtraHosts":["a:10.0.0.1","b=[::1]","h:host-gateway"],"Dns":["9.9.9.9"],"DnsSearch":["x","y"],
+                "DnsOptions":["ndots:2"]}"#,
+        );
+        assert!(wants_host_gateway(&asked));
+        let found = network(&asked, &["172.17.0.1".parse().unwrap()]);
         let found = found.unwrap();
         assert_eq!((found.hosts[1].name.as_str(), found.hosts[1].address.as_str()), ("b", "::1"));
+        assert_eq!((found.hosts[2].name.as_str(), found.hosts[2].address.as_str()), ("h", "172.17.0.1"));
         assert_eq!((found.nameservers[0].as_str(), found.search_domain.as_str()), ("9.9.9.9", "x y"));
-        assert!(network(&host(r#"{"ExtraHosts":["a"]}"#)).is_err());
+        assert_eq!(found.options, ["ndots:2"]);
+        for wrong in [r#"{"ExtraHosts":["a"]}"#, r#"{"ExtraHosts":["a:b"]}"#, r#"{"Dns":["x"]}"#] {
+            assert!(network(&host(wrong), &[]).is_err(), "{wrong}");
+        }
     }
 }

@@ -9,7 +9,7 @@ use tokio::sync::{mpsc, oneshot};
 use vdocker::EngineError;
 
 use super::record::Status;
-use super::{Container, exec, health, remove, restart, start};
+use super::{Container, exec, health, networking, remove, restart, start};
 use crate::daemon::Daemon;
 use crate::failure::{chain, report};
 use crate::pods::feed::PodEvent;
@@ -107,6 +107,7 @@ pub(super) async fn attend(
     process.ended().await;
     container.is_reachable.set(false);
     container.process.replace(None);
+    container.places.take();
     let outcome = outcome(daemon, container).await;
     exec::ended(daemon, container);
     match beginning {
@@ -161,8 +162,11 @@ pub(super) async fn missed(daemon: &Rc<Daemon>, container: &Rc<Container>) {
 }
 
 /// Keeps that a container runs.
-async fn begin(daemon: &Daemon, container: &Container, pid: u32) -> Result<(), EngineError> {
+async fn begin(daemon: &Rc<Daemon>, container: &Container, pid: u32) -> Result<(), EngineError> {
     let health = health::starting(container);
+    networking::learn(daemon, container).await;
+    let mut events = networking::events(daemon, container, "connect");
+    events.push(container.event("start", &[]));
     let begun = container.change(
         daemon,
         |life| {
@@ -173,7 +177,7 @@ async fn begin(daemon: &Daemon, container: &Container, pid: u32) -> Result<(), E
             state.error.clear();
             life.health = health;
         },
-        [container.event("start", &[])],
+        events,
     );
     Ok(begun.await?)
 }
@@ -267,6 +271,7 @@ async fn over(daemon: &Rc<Daemon>, container: &Rc<Container>, outcome: Outcome) 
         events.push(container.event("oom", &[]));
     }
     events.push(container.event("die", &[("exitCode", &code), ("execDuration", &seconds)]));
+    events.extend(networking::events(daemon, container, "disconnect"));
     let kept = container.change(
         daemon,
         |life| {

@@ -7,7 +7,7 @@ use tokio::sync::{mpsc, oneshot};
 use vdocker::EngineError;
 
 use super::record::Status;
-use super::{Container, attach, remove, run};
+use super::{Container, attach, networking, remove, run};
 use crate::daemon::Daemon;
 use crate::failure::failed;
 use crate::pods::client;
@@ -85,6 +85,7 @@ async fn launch(
     let dir = daemon.pods.of(&container.id).map_err(|error| failed(&error))?;
     daemon.held.release(&container.id).await;
     held::free_volumes(daemon, container).await?;
+    networking::prepare(daemon, container, &dir).await?;
     let of_thread = dir.clone();
     let starting = daemon.blocking(move || Starting::begin(&of_thread, false)).await?;
     let starting = starting.map_err(|error| failed(&error))?;

@@ -26,6 +26,18 @@ impl Host {
         host
     }
 
+    /// A daemon with an image `made:1` of nothing but a word.
+    pub(crate) fn with_image() -> Self {
+        let host = Self::start();
+        let (tree, file) = (host.path("tree"), host.path("tree.tar"));
+        std::fs::create_dir(&tree).unwrap();
+        std::fs::write(tree.join("word"), "word").unwrap();
+        let made = Command::new("tar").arg("-C").arg(&tree).arg("-cf").arg(&file).arg(".").status();
+        assert!(made.unwrap().success());
+        host.good(&["import", "--change", "CMD [\"/word\"]", &file.display().to_string(), "made:1"]);
+        host
+    }
+
     /// Ends the daemon, if it runs, and starts another on the same state.
     pub(crate) fn resume(&mut self) {
         self.stop();

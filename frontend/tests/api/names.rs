@@ -4,21 +4,9 @@ use std::thread;
 
 use crate::host::Host;
 
-/// A daemon with an image `made:1` of nothing but a word.
-fn host() -> Host {
-    let host = Host::start();
-    let (tree, file) = (host.path("tree"), host.path("tree.tar"));
-    std::fs::create_dir(&tree).unwrap();
-    std::fs::write(tree.join("word"), "word").unwrap();
-    let made = std::process::Command::new("tar").arg("-C").arg(&tree).arg("-cf").arg(&file).arg(".").status();
-    assert!(made.unwrap().success());
-    host.good(&["import", "--change", "CMD [\"/word\"]", &file.display().to_string(), "made:1"]);
-    host
-}
-
 #[test]
 fn a_name_that_is_given_up_is_free_and_one_that_is_taken_is_not() {
-    let host = host();
+    let host = Host::with_image();
     let id = host.good(&["create", "--name", "first", "made:1"]);
     for round in 0..5 {
         let names: Vec<_> = (0..8).map(|number| format!("name-{round}-{number}")).collect();
@@ -42,7 +30,7 @@ fn a_name_that_is_given_up_is_free_and_one_that_is_taken_is_not() {
 
 #[test]
 fn what_is_removed_does_not_come_back() {
-    let mut host = host();
+    let mut host = Host::with_image();
     for round in 0..10 {
         let id = host.good(&["create", "--name", "web", "-v", "/data", "made:1"]);
         thread::scope(|scope| {

@@ -1,0 +1,142 @@
+//! What a pod is told of its networks before it is started, and what it got of them.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::path::Path;
+use std::rc::Rc;
+
+use bollard_stubs::models::EndpointSettings;
+use pod::{Attachment, Networking, PodDir, atomic_file};
+use spec::LaunchSpec;
+use spec::launch::NetworkSpec;
+use vdocker::EngineError;
+
+use super::record::Record;
+use super::{Container, endpoints, ports, process};
+use crate::daemon::Daemon;
+use crate::events::Event;
+use crate::failure::{failed, report};
+use crate::network::Network;
+use crate::network::options::Options;
+
+/// Writes down for the pod's next start on what networks it is, and as what.
+///
+/// # Errors
+/// A network is gone, or the pod's files cannot be written.
+pub(super) async fn prepare(
+    daemon: &Rc<Daemon>,
+    container: &Container,
+    dir: &PodDir,
+) -> Result<(), EngineError> {
+    settle(daemon, &mut container.record.borrow_mut())?;
+    let (networking, names) = {
+        let record = container.record.borrow();
+        let networks = wanted(daemon, &record)?;
+        (networking(daemon.networks.root(), &record, &networks)?, names(&record, &networks)?)
+    };
+    let dir = dir.clone();
+    daemon.blocking(move || write(&dir, networking, names)).await?
+}
+
+/// Finds the networks that were not there when the container was created, and gives each endpoint an id of this run.
+fn settle(daemon: &Daemon, record: &mut Record) -> Result<(), EngineError> {
+    let mut settled = HashMap::new();
+    for (name, settings) in record.networks.endpoints_config.iter().flatten() {
+        // One that was made anew under the same name is another one.
+        let network = daemon.networks.find(settings.network_id.as_deref().unwrap_or(name))?;
+        let mut settings = settings.clone();
+        settings.network_id = Some(network.id);
+        settings.endpoint_id = Some(crate::network::new_id()?);
+        settled.insert(network.name, settings);
+    }
+    record.networks.endpoints_config = Some(settled);
+    Ok(())
+}
+
+fn write(dir: &PodDir, networking: Networking, names: NetworkSpec) -> Result<(), EngineError> {
+    let mut record = dir.read_record().map_err(|error| failed(&error))?;
+    if record.networking != networking {
+        record.networking = networking;
+        dir.write_record(&record).map_err(|error| failed(&error))?;
+    }
+    let launch = dir.read_launch().map_err(|error| failed(&error))?;
+    if launch.network != names {
+        let launch = LaunchSpec { network: names, ..launch };
+        let json = serde_json::to_vec_pretty(&launch).map_err(|error| failed(&error))?;
+        atomic_file::write(&dir.launch(), &json, 0o600).map_err(|error| failed(&error))?;
+    }
+    Ok(())
+}
+
+/// A network that a container is to be on, and what it wants there.
+type Wanted = (Network, EndpointSettings);
+
+/// The networks of a container in the order of its interfaces. The first has the way out and publishes the ports: one that
+/// has a way out, of the highest priority, by its name where that is the same.
+fn wanted(daemon: &Daemon, record: &Record) -> Result<Vec<Wanted>, EngineError> {
+    let mut wanted = Vec::new();
+    for (name, settings) in record.networks.endpoints_config.iter().flatten() {
+        let network = daemon.networks.find(settings.network_id.as_deref().unwrap_or(name))?;
+        if network.driver == "bridge" {
+            wanted.push((network, settings.clone()));
+        }
+    }
+    wanted.sort_by_key(|(network, settings)| {
+        (network.internal, -settings.gw_priority.unwrap_or_default(), network.name.clone())
+    });
+    Ok(wanted)
+}
+
+fn networking(root: &Path, record: &Record, wanted: &[Wanted]) -> Result<Networking, EngineError> {
+    let attachment = |(network, settings): &Wanted| {
+        let ipam = settings.ipam_config.as_ref();
+        Attachment {
+            dir: root.join(&network.id),
+            // On the default network nobody is found by name.
+            names: if network.is_predefined() { Vec::new() } else { endpoints::names(record, settings) },
+            ip: ipam.and_then(|ipam| ipam.ipv4_address.as_ref()?.parse().ok()),
+            ip6: ipam.and_then(|ipam| ipam.ipv6_address.as_ref()?.parse().ok()),
+            mac: settings.mac_address.as_ref().and_then(|mac| mac.parse().ok()),
+        }
+    };
+    let Some((first, _)) = wanted.first() else { return Ok(Networking::default()) };
+    Ok(Networking {
+        networks: wanted.iter().map(attachment).collect(),
+        ports: ports::wishes(record, Options::of(first)?.host_binding)?,
+        host_gateway: process::wants_host_gateway(&record.host_config),
+        dns: record.host_config.dns.iter().flatten().filter_map(|text| text.parse().ok()).collect(),
+    })
+}
+
+/// What the pod's containers find in their files, with the addresses of the host where those are asked for.
+fn names(record: &Record, wanted: &[Wanted]) -> Result<NetworkSpec, EngineError> {
+    let pools = wanted.first().map(|(network, _)| network.subnets.iter());
+    let gateways: Vec<IpAddr> = pools.into_iter().flatten().filter_map(|pool| pool.gateway).collect();
+    process::network(&record.host_config, &gateways)
+}
+
+/// Learns what a pod that has been started got of its networks.
+pub(super) async fn learn(daemon: &Rc<Daemon>, container: &Container) {
+    let Ok(dir) = daemon.pods.of(&container.id) else { return };
+    match daemon.blocking(move || dir.read_network()).await {
+        Ok(Ok(found)) => {
+            let networks = found.map(|found| found.networks).unwrap_or_default();
+            container.places.replace(networks.into_iter().map(|network| network.endpoint).collect());
+        }
+        Ok(Err(error)) => report("cannot read what a pod got of its networks", &error),
+        Err(error) => report("cannot read what a pod got of its networks", &error),
+    }
+}
+
+/// What the networks of a container tell of it: `connect` or `disconnect`.
+pub(super) fn events(daemon: &Daemon, container: &Container, action: &str) -> Vec<Event> {
+    let record = container.record.borrow();
+    let ids = record
+        .networks
+        .endpoints_config
+        .iter()
+        .flatten()
+        .filter_map(|(_, settings)| settings.network_id.as_deref());
+    let networks = ids.filter_map(|id| daemon.networks.find(id).ok());
+    networks.map(|network| network.event(action, &[("container", &container.id)])).collect()
+}
