@@ -9,9 +9,10 @@ use crate::attributes;
 use crate::container::etc;
 use crate::files::Layers;
 use crate::launch;
+use rustix::fd::OwnedFd;
 use rustix::fs::{Mode, OFlags, XattrFlags};
 use rustix::mount::{MountFlags, UnmountFlags};
-use spec::launch::{DiskSpec, Writable};
+use spec::launch::{DiskSpec, SHARE_FILE, ShareSpec, Writable};
 use spec::{ContainerSpec, LaunchSpec};
 use std::collections::BTreeMap;
 use std::ffi::CStr;
@@ -43,6 +44,9 @@ pub(crate) enum DiskError {
         #[source]
         source: io::Error,
     },
+    /// A share cannot be mounted.
+    #[error("cannot mount {0}, which the host shares")]
+    Share(String, #[source] io::Error),
     /// A container's overlay cannot be made.
     #[error("cannot make the file tree of container {0}")]
     Tree(String, #[source] io::Error),
@@ -78,6 +82,21 @@ pub(crate) struct Disks {
     named: Vec<PathBuf>,
 }
 
+/// Where a share is mounted.
+fn share_place(tag: &str) -> PathBuf {
+    PathBuf::from(format!("{BASE}/share/{tag}"))
+}
+
+/// Opens (`O_PATH`) what is shared under a tag: a directory, or a single file.
+///
+/// # Errors
+/// What open(2) says.
+pub(crate) fn open_share(tag: &str, file: bool) -> io::Result<OwnedFd> {
+    let place = share_place(tag);
+    let place = if file { place.join(SHARE_FILE) } else { place };
+    Ok(rustix::fs::open(&place, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())?)
+}
+
 /// Where the disk of a named volume is mounted.
 pub(crate) fn named_volume(name: &str) -> PathBuf {
     PathBuf::from(format!("{BASE}/volume/{name}"))
@@ -110,6 +129,7 @@ impl Disks {
             }
             places.push(place);
         }
+        mount_shares(&spec.shares)?;
         let memory = PathBuf::from(format!("{BASE}/memory"));
         make_dir(&memory)?;
         let volumes = writable.values().next().unwrap_or(&memory).join("@volumes");
@@ -207,6 +227,19 @@ fn mount_disk(
         kind,
         source: error.into(),
     })
+}
+
+/// Mounts what the host shares. Nodes for devices mean nothing there, as everywhere in a container; the host refuses
+/// writes by itself where they are not wished.
+fn mount_shares(shares: &[ShareSpec]) -> Result<(), DiskError> {
+    for ShareSpec { tag, read_only } in shares {
+        let place = share_place(tag);
+        make_dir(&place)?;
+        let flags = if *read_only { MountFlags::NODEV | MountFlags::RDONLY } else { MountFlags::NODEV };
+        rustix::mount::mount(tag, &place, "virtiofs", flags, c"")
+            .map_err(|error| DiskError::Share(tag.clone(), error.into()))?;
+    }
+    Ok(())
 }
 
 /// Makes the upper layer with the attributes of the image's root, which the overlay shows from there. A layer

@@ -5,7 +5,7 @@
 
 use crate::container::privileges;
 use crate::lifecycle::BEFORE_VOLUMES;
-use spec::launch::{DiskSpec, MAX_CONTAINERS, MountSource, VERSION, Writable};
+use spec::launch::{DiskSpec, MAX_CONTAINERS, MAX_SHARES, MountSource, ShareSpec, VERSION, Writable};
 use spec::{ContainerSpec, LAUNCH_PATH, LaunchSpec};
 use std::collections::HashSet;
 use std::io;
@@ -69,6 +69,12 @@ fn check(spec: &LaunchSpec) -> Result<(), String> {
             require(is_name(name) && volumes.insert(name), || format!("volume name {name:?}"))?;
         }
     }
+    let count = spec.shares.len();
+    require(count <= MAX_SHARES, || format!("{count} shares"))?;
+    let mut shares = HashSet::new();
+    for ShareSpec { tag, .. } in &spec.shares {
+        require(is_name(tag) && tag.len() <= 36 && shares.insert(tag), || format!("share {tag:?}"))?;
+    }
     let mut anonymous = HashSet::new();
     for container in &spec.containers {
         let name = &container.name;
@@ -84,6 +90,9 @@ fn check(spec: &LaunchSpec) -> Result<(), String> {
                     require(volumes.contains(name), || format!("no disk for volume {name:?}"))?;
                     let sound = subpath.as_ref().is_none_or(|path| !path.is_empty() && !path.contains('\0'));
                     require(sound, || format!("subpath {subpath:?}"))?;
+                }
+                MountSource::Share { tag, .. } => {
+                    require(shares.contains(tag), || format!("no share {tag:?}"))?;
                 }
             }
         }

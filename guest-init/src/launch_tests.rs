@@ -44,6 +44,7 @@ pub(crate) fn pod(containers: Vec<ContainerSpec>) -> LaunchSpec {
         id: "0".repeat(64),
         resources: Resources { cpu: 1, mem: 128 },
         disks: vec![DiskSpec::Image, DiskSpec::Scratch],
+        shares: Vec::new(),
         containers,
         network: Default::default(),
         hold: false,

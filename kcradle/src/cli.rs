@@ -164,6 +164,12 @@ pub(crate) struct SummonArgs {
     /// Mount a memory file system, as in /run:size=64m,mode=755,exec
     #[arg(long, value_name = "PATH[:OPTIONS]")]
     pub(crate) tmpfs: Vec<String>,
+    /// Mount a directory or file of the host
+    #[arg(long, short, value_name = "SOURCE:PATH[:ro]")]
+    pub(crate) volume: Vec<String>,
+    /// Mount a directory or file of the host that exists, as in type=bind,source=/srv,target=/data,readonly
+    #[arg(long, value_name = "type=bind,…")]
+    pub(crate) mount: Vec<String>,
     /// Seconds between the stop signal and the kill [default: 10]
     #[arg(long, value_name = "SECONDS")]
     pub(crate) stop_timeout: Option<u32>,
@@ -178,7 +184,7 @@ pub(crate) struct SummonArgs {
 }
 
 /// The arguments of `summon` that speak of one container.
-const CONTAINER_ARGS: [&str; 12] = [
+const CONTAINER_ARGS: [&str; 14] = [
     "name",
     "env",
     "env_file",
@@ -190,6 +196,8 @@ const CONTAINER_ARGS: [&str; 12] = [
     "interactive",
     "read_only",
     "tmpfs",
+    "volume",
+    "mount",
     "stop_timeout",
 ];
 

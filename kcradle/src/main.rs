@@ -16,11 +16,13 @@ mod image_commands;
 mod inspect;
 mod logs;
 mod ls;
+mod network;
 mod progress;
 mod ps;
 mod rm;
 mod run;
 mod serve;
+mod share;
 mod size;
 mod stats;
 mod stdout;
@@ -42,6 +44,12 @@ const CODE_USAGE: u8 = 2;
 
 fn main() -> ExitCode {
     let origin = Instant::now();
+    if std::env::args_os().nth(1).is_some_and(|command| command == share::VERB) {
+        return finish(share::run());
+    }
+    if std::env::args_os().nth(1).is_some_and(|command| command == net::keeper::VERB) {
+        return finish(network::keep());
+    }
     let parsed = match is_run() {
         true => RunCli::try_parse_from(std::env::args_os().skip(1)).map(|run| Command::Run(run.args)),
         false => Cli::try_parse().map(|cli| cli.command),
@@ -50,7 +58,11 @@ fn main() -> ExitCode {
         Ok(command) => command,
         Err(error) => return usage(&error),
     };
-    match dispatch(command, origin) {
+    finish(dispatch(command, origin))
+}
+
+fn finish(done: Result<u8, Failure>) -> ExitCode {
+    match done {
         Ok(code) => ExitCode::from(code),
         Err(failure) => {
             failure.print();

@@ -11,6 +11,7 @@ mod output;
 mod pump;
 mod served;
 mod session;
+mod shares;
 pub(crate) mod signals;
 mod supervise;
 pub(crate) mod terminal;
@@ -143,10 +144,12 @@ fn boot_and_attach(
         true => served::take_listener().context("cannot take docker.sock from standard input")?,
         false => sockets.bind(socket::DOCKER).context("cannot make docker.sock")?,
     };
+    let mut shares = shares::start(dir, &sockets, &record.shares)?;
     let parts =
         boot::Parts { stdio: guest_stream, docker, console: early_console, verbose: args.console, origin };
-    let config = boot::config(dir, record, &launch, parts)?;
-    let machine = Vm::build(config).map_err(anyhow::Error::from)?;
+    let mut config = boot::config(dir, record, &launch, parts)?;
+    config.shares = shares.take_configs();
+    let machine = Vm::build(config).map_err(|error| shares.explain(error))?;
     let handle = machine.handle();
     let signals = Signals::block().context("cannot watch for signals")?;
     let filter = Filter::compile(Role::Stdio, Mode::Enforce).map_err(anyhow::Error::from)?;
@@ -198,6 +201,9 @@ fn boot_and_attach(
         if let Some(reader) = console_reader {
             let mut console = console;
             pump::spawn("console", &filter, &handle, move || console.tee(reader))?;
+        }
+        if let Some(words) = shares.into_words() {
+            pump::spawn("shares", &filter, &handle, move || shares::keep_words(words))?;
         }
         pump::spawn("output", &filter, &handle, move || demultiplexer.pump(stream))?;
         pump::spawn("frames", &filter, &handle, move || pump::write_frames(&to_guest, &to_write))?;

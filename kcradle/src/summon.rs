@@ -12,6 +12,7 @@ use std::path::PathBuf;
 use anyhow::Context as _;
 use image::{ImageHandle, ResolveOptions, Source, Store};
 use pod::make::{self, Blueprint};
+use pod::share::{Cache, Shares};
 use pod::{Home, ImageRecord, Package, Staging};
 use serde::Serialize;
 use spec::ContainerSpec;
@@ -66,12 +67,14 @@ fn summon(args: &SummonArgs, home: &Home) -> Result<Summoned, Failure> {
         images.resolve(&store, &container.image, &cancel, &display)?;
     }
     let id = plan.id.clone().map_or_else(make::new_id, Ok).map_err(anyhow::Error::from)?;
+    let (containers, shares) = containers(&plan, &id, &images)?;
     let blueprint = Blueprint {
         resources: Resources { cpu: plan.cpus.count, mem: plan.memory },
         disk_size: plan.disk_size,
         images: images.handles(),
-        containers: containers(&plan, &id, &images)?,
+        containers,
         volumes: Vec::new(),
+        shares,
         labels: plan.labels,
         restart: plan.restart,
         network: plan.network,
@@ -133,7 +136,8 @@ impl Images {
 }
 
 /// The containers as the plan has them, of the images that were resolved.
-fn containers(plan: &Plan, id: &str, images: &Images) -> Result<Vec<ContainerSpec>, Failure> {
+fn containers(plan: &Plan, id: &str, images: &Images) -> Result<(Vec<ContainerSpec>, Shares), Failure> {
+    let mut shares = Shares::default();
     let handles = images.handles();
     let cpu_millis = cpu_limit(plan)?;
     let alone = plan.containers.len() == 1;
@@ -145,9 +149,18 @@ fn containers(plan: &Plan, id: &str, images: &Images) -> Result<Vec<ContainerSpe
         let mut spec =
             make::container(&handles, *disk, reference, &overrides).map_err(anyhow::Error::from)?;
         spec.limits.cpu_millis = cpu_millis;
+        // In place of a volume that the image would have there.
+        let is_bound = |path: &str| container.binds.iter().any(|bind| bind.target == path);
+        spec.mounts.retain(|mount| !is_bound(&mount.guest_path));
+        for bind in &container.binds {
+            spec.mounts.push(shares.add(bind.clone(), Cache::Auto).map_err(anyhow::Error::from)?);
+        }
+        spec.mounts.sort_by_key(|mount| mount.guest_path.matches('/').count());
         Ok(spec)
     };
-    plan.containers.iter().zip(&images.containers).map(container).collect()
+    let containers: Result<_, Failure> =
+        plan.containers.iter().zip(&images.containers).map(container).collect();
+    Ok((containers?, shares))
 }
 
 fn cpu_limit(plan: &Plan) -> Result<Option<u64>, Failure> {

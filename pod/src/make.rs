@@ -17,6 +17,7 @@ use crate::home::Home;
 use crate::network::Networking;
 use crate::package::Package;
 use crate::record::{self, DiskRecord, Extent, ImageRecord, PodRecord, RestartPolicy};
+use crate::share::Shares;
 use crate::staging::{Staging, StagingError};
 use crate::state;
 
@@ -68,6 +69,8 @@ pub struct Blueprint<'a> {
     pub containers: Vec<ContainerSpec>,
     /// The named volumes that the containers mount: name and file. None twice.
     pub volumes: Vec<(String, PathBuf)>,
+    /// The directories and files of the host that the containers mount.
+    pub shares: Shares,
     /// The pod's labels.
     pub labels: BTreeMap<String, String>,
     /// What is done when the virtual machine has ended.
@@ -131,6 +134,7 @@ impl<'a> Blueprint<'a> {
             restart: self.restart,
             images: launch.containers.iter().map(|container| image_record(&container.image)).collect(),
             disks: disk_records(&self.images, &launch.disks, &self.volumes),
+            shares: self.shares.into_records(),
             networking: self.networking,
         };
         if launch.disks.contains(&DiskSpec::Scratch) {
@@ -161,6 +165,7 @@ impl<'a> Blueprint<'a> {
             id: self.id.clone(),
             resources: self.resources,
             disks,
+            shares: self.shares.specs(),
             containers: self.containers.clone(),
             network: self.network.clone(),
             hold: false,

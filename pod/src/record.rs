@@ -7,6 +7,8 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::share::ShareRecord;
+
 use crate::network::Networking;
 
 /// The version of [`PodRecord`].
@@ -33,6 +35,9 @@ pub struct PodRecord {
     pub images: Vec<ImageRecord>,
     /// The disks, in the order of launch.json.
     pub disks: Vec<DiskRecord>,
+    /// Directories and files of the host, in the order of launch.json.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub shares: Vec<ShareRecord>,
     /// The networks that it is on while it runs, and what it asks of them.
     #[serde(default, skip_serializing_if = "Networking::is_none")]
     pub networking: Networking,
@@ -190,13 +195,22 @@ mod tests {
                 DiskRecord::Scratch,
                 DiskRecord::Volume { name: "db".into(), path: "/volumes/db.ext4".into() },
             ],
+            shares: vec![ShareRecord {
+                tag: "share0".into(),
+                path: "/srv".into(),
+                file: false,
+                read_only: true,
+                create: false,
+                cache: crate::share::Cache::Auto,
+            }],
             networking: Networking::default(),
         };
         let golden = concat!(
             r#"{"version":1,"id":"ab","created":1,"home":"/var/lib/cradle","labels":{"a":"b"},"#,
             r#""restart":"on-failure:3","images":[{"reference":"busybox","digest":""}],"#,
             r#""disks":[{"kind":"image","extents":[{"path":"/x","length":4096}]},{"kind":"scratch"},"#,
-            r#"{"kind":"volume","name":"db","path":"/volumes/db.ext4"}]}"#,
+            r#"{"kind":"volume","name":"db","path":"/volumes/db.ext4"}],"#,
+            r#""shares":[{"tag":"share0","path":"/srv","readOnly":true}]}"#,
         );
         assert_eq!(serde_json::to_string(&record).unwrap(), golden);
         assert_eq!(serde_json::from_str::<PodRecord>(golden).unwrap(), record);

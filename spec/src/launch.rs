@@ -33,6 +33,9 @@ pub struct LaunchSpec {
     pub resources: Resources,
     /// What the virtio block devices are, in the order of attachment (`/dev/vda`, `/dev/vdb`, …).
     pub disks: Vec<DiskSpec>,
+    /// Directories and files of the host, each a virtio file system.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub shares: Vec<ShareSpec>,
     /// The containers, in order.
     pub containers: Vec<ContainerSpec>,
     /// Names and addresses; no interfaces but loopback where it is empty.
@@ -99,6 +102,23 @@ pub enum DiskSpec {
         name: String,
     },
 }
+
+/// The most shares a pod can have: each is a device, and a process on the host.
+pub const MAX_SHARES: usize = 12;
+
+/// A directory or file of the host that the guest mounts by its tag. The host keeps the path to itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct ShareSpec {
+    /// Unique in the pod: at most 36 bytes, letters, digits, `_`, `.`, `-`.
+    pub tag: String,
+    /// Whether the host refuses writes.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub read_only: bool,
+}
+
+/// The name of a single file in the file system in which it is shared.
+pub const SHARE_FILE: &str = "file";
 
 /// The directory of a [`DiskSpec::Volume`] that is the volume; the guest makes it.
 pub const VOLUME_DATA: &str = "_data";
@@ -334,6 +354,14 @@ pub enum MountSource {
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         no_copy: bool,
     },
+    /// A directory or file of the host, as it is.
+    Share {
+        /// That of a [`ShareSpec`].
+        tag: String,
+        /// Whether it is a single file, [`SHARE_FILE`] of what is shared.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        file: bool,
+    },
 }
 
 /// Limits of a container's control group (cgroup v2).
@@ -362,6 +390,7 @@ mod tests {
             id: "5e".repeat(32),
             resources: Resources { cpu: 1, mem: 128 },
             disks: Vec::new(),
+            shares: Vec::new(),
             containers: Vec::new(),
             network: NetworkSpec::default(),
             hold: false,
@@ -383,6 +412,7 @@ mod tests {
             id: "0".to_owned(),
             resources: Resources { cpu: 1, mem: 128 },
             disks: Vec::new(),
+            shares: Vec::new(),
             containers: Vec::new(),
             network: NetworkSpec::default(),
             hold: false,

@@ -1,11 +1,13 @@
-//! The mounts of a container to be: volumes with and without a name, and memory file systems, from `Binds`, `Mounts`,
-//! `Tmpfs` and the paths of `Volumes`. The host's own files cannot be mounted.
+//! The mounts of a container to be: volumes with and without a name, directories and files of the host, and memory file
+//! systems, from `Binds`, `Mounts`, `Tmpfs` and the paths of `Volumes`. The host is the daemon's, wherever the client is.
 
 use std::collections::BTreeMap;
 
 use bollard_stubs::models::{
     self, ContainerConfig, HostConfig, MountPoint, MountPointTypeEnum, MountTypeEnum,
 };
+use pod::share::{self, Bind, Cache};
+use pod::{ShareError, Shares};
 use spec::launch::{MountSource, MountSpec};
 use vdocker::EngineError;
 
@@ -15,19 +17,28 @@ use crate::volume::{self, Wanted};
 /// What is mounted, as clients see it and as the guest does it.
 #[derive(Debug, Default)]
 pub(super) struct Mounts {
-    /// Volumes and memory file systems of `Mounts`: what inspect shows.
+    /// Volumes and binds: what inspect shows.
     pub(super) points: Vec<MountPoint>,
     /// The same, and what the guest mounts beside.
     pub(super) specs: Vec<MountSpec>,
     /// Options as `--tmpfs` has them.
     pub(super) tmpfs: Vec<String>,
+    /// What of the host is mounted.
+    pub(super) shares: Shares,
 }
 
 /// A mount that is asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Wish {
     Volume(VolumeWish),
-    Tmpfs { options: String },
+    Bind {
+        bind: Bind,
+        /// As the client wrote it.
+        mode: String,
+    },
+    Tmpfs {
+        options: String,
+    },
 }
 
 /// A volume that is asked for.
@@ -59,6 +70,26 @@ pub(super) async fn prepare(
         match wish {
             Wish::Tmpfs { options } => {
                 mounts.tmpfs.push(format!("{target}:{options}").trim_end_matches(':').to_owned());
+            }
+            Wish::Bind { bind, mode } => {
+                mounts.points.push(MountPoint {
+                    typ: Some(MountPointTypeEnum::BIND),
+                    name: None,
+                    source: Some(bind.source.display().to_string()),
+                    destination: Some(target),
+                    driver: None,
+                    mode: Some(mode),
+                    rw: Some(!bind.read_only),
+                    propagation: Some("rprivate".to_owned()),
+                });
+                let mut shares = std::mem::take(&mut mounts.shares);
+                let added = daemon.blocking(move || {
+                    let spec = shares.add(bind, Cache::Auto)?;
+                    Ok::<_, ShareError>((shares, spec))
+                });
+                let (shares, spec) = added.await?.map_err(refused)?;
+                mounts.shares = shares;
+                mounts.specs.push(spec);
             }
             Wish::Volume(wish) => {
                 let VolumeWish { name, subpath, no_copy, read_only, mode, labels, options } = wish;
@@ -124,8 +155,9 @@ fn bind_wish(bind: &str) -> Result<(String, Wish), EngineError> {
     if source.is_some_and(|source| source.is_empty() || target.is_empty()) {
         return Err(bad(format!("invalid volume specification: '{bind}'")));
     }
-    if let Some(source) = source.filter(|source| source.starts_with(['/', '.', '~'])) {
-        return Err(host_path(source));
+    if let Some(source) = source.filter(|source| source.starts_with('/')) {
+        let bind = share::read_only(mode).and_then(|read_only| Bind::new(source, target, read_only, true));
+        return Ok((target.to_owned(), Wish::Bind { bind: bind.map_err(refused)?, mode: mode.to_owned() }));
     }
     let known = ["", "rw", "ro", "z", "Z", "nocopy"];
     if let Some(option) = mode.split(',').find(|option| !known.contains(option)) {
@@ -142,12 +174,34 @@ fn bind_wish(bind: &str) -> Result<(String, Wish), EngineError> {
     Ok((target.to_owned(), Wish::Volume(wish)))
 }
 
-/// The host's files are another machine's for the microVM, and for a client at the other end of a network.
-fn host_path(source: &str) -> EngineError {
-    bad(format!(
-        "invalid mount config for type \"bind\": {source}: directories of the host cannot be mounted into a microVM yet; \
-         use a volume, or `docker cp`"
-    ))
+fn refused(error: ShareError) -> EngineError {
+    bad(crate::failure::chain(&error))
+}
+
+/// A mount of type bind.
+fn host_mount(mount: &models::Mount, source: &str, read_only: bool) -> Result<Wish, EngineError> {
+    let wrong = |why: &str| bad(format!("invalid mount config for type \"bind\": {why}"));
+    let target = mount.target.as_deref().unwrap_or_default();
+    for (name, path) in [("Target", target), ("Source", source)] {
+        if path.is_empty() {
+            return Err(wrong(&format!("field {name} must not be empty")));
+        }
+    }
+    if !source.starts_with('/') {
+        return Err(wrong(&format!("invalid mount path: '{source}' mount path must be absolute")));
+    }
+    if mount.volume_options.is_some() {
+        return Err(refused(ShareError::NoCopy));
+    }
+    let options = mount.bind_options.clone().unwrap_or_default();
+    if options.non_recursive.unwrap_or_default() {
+        return Err(wrong("a bind without the mounts below it is not supported"));
+    }
+    let propagation = options.propagation.map(|kind| kind.to_string()).unwrap_or_default();
+    share::check_propagation(&propagation).map_err(refused)?;
+    let create = options.create_mountpoint.unwrap_or_default();
+    let bind = Bind::new(source, target, read_only, create).map_err(refused)?;
+    Ok(Wish::Bind { bind, mode: String::new() })
 }
 
 fn mount_wish(mount: &models::Mount) -> Result<Wish, EngineError> {
@@ -184,7 +238,7 @@ fn mount_wish(mount: &models::Mount) -> Result<Wish, EngineError> {
                 mode: "z".to_owned(),
             }))
         }
-        MountTypeEnum::BIND => Err(host_path(&source.unwrap_or_default())),
+        MountTypeEnum::BIND => host_mount(mount, &source.unwrap_or_default(), read_only),
         kind => Err(bad(format!("mount type '{kind}' is not supported"))),
     }
 }
@@ -217,7 +271,7 @@ mod tests {
     fn name_at<'w>(wishes: &'w BTreeMap<String, Wish>, path: &str) -> (Option<&'w str>, bool) {
         match &wishes[path] {
             Wish::Volume(wish) => (wish.name.as_deref(), wish.read_only),
-            Wish::Tmpfs { .. } => panic!("{path} is no volume"),
+            Wish::Bind { .. } | Wish::Tmpfs { .. } => panic!("{path} is no volume"),
         }
     }
 
@@ -238,11 +292,37 @@ mod tests {
     }
 
     #[test]
+    fn paths_of_the_host_are_found_in_all_forms() {
+        let host = r#"{"Binds":["/srv//a:/a","/srv/b:/b/:ro,Z"],
+            "Mounts":[{"Type":"bind","Source":"/srv/c","Target":"/c","ReadOnly":true}]}"#;
+        let wishes = asked(host, &["/a"]).unwrap();
+        let at = |path: &str| match &wishes[path] {
+            Wish::Bind { bind, mode } => {
+                (bind.source.to_str().unwrap(), bind.read_only, bind.create, mode.as_str())
+            }
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(at("/a"), ("/srv/a", false, true, ""));
+        assert_eq!(at("/b"), ("/srv/b", true, true, "ro,Z"));
+        assert_eq!(at("/c"), ("/srv/c", true, false, ""));
+    }
+
+    #[test]
     fn what_cannot_be_mounted_is_refused() {
         for (host, words) in [
-            (r#"{"Binds":["/srv:/srv"]}"#, "directories of the host"),
-            (r#"{"Binds":["./x:/srv"]}"#, "directories of the host"),
-            (r#"{"Mounts":[{"Type":"bind","Source":"/x","Target":"/y"}]}"#, "directories of the host"),
+            (r#"{"Binds":["/srv:/srv:rshared"]}"#, "propagation 'rshared'"),
+            (r#"{"Binds":["/srv:/srv:nocopy"]}"#, "VolumeOptions must not be specified"),
+            (r#"{"Binds":["/srv:/srv:bogus"]}"#, "invalid mode: bogus"),
+            (r#"{"Mounts":[{"Type":"bind","Target":"/y"}]}"#, "field Source must not be empty"),
+            (r#"{"Mounts":[{"Type":"bind","Source":"x","Target":"/y"}]}"#, "mount path must be absolute"),
+            (
+                r#"{"Mounts":[{"Type":"bind","Source":"/x","Target":"/y","BindOptions":{"Propagation":"shared"}}]}"#,
+                "propagation 'shared'",
+            ),
+            (
+                r#"{"Mounts":[{"Type":"bind","Source":"/x","Target":"/y","VolumeOptions":{}}]}"#,
+                "VolumeOptions must not be specified",
+            ),
             (r#"{"Binds":["a:b:c:d"]}"#, "invalid volume specification"),
             (r#"{"Binds":["a:relative"]}"#, "must be absolute"),
             (r#"{"Binds":["a:/"]}"#, "can't be '/'"),

@@ -121,6 +121,7 @@ impl Entry<'_> {
                 };
                 Self::bind(root, mount, volume)
             }
+            MountSource::Share { tag, file } => Self::bind(root, mount, disks::open_share(tag, *file)),
         }
     }
 

@@ -132,6 +132,7 @@ impl Parts {
                     Err(error) => return Err(error),
                 }
             }
+            MountSource::Share { tag, file } => MountFd::bind(disks::open_share(tag, *file)?.as_fd(), "")?,
         };
         if mount.read_only {
             mounted.set(Attr::MOUNT_ATTR_RDONLY)?;

@@ -8,8 +8,8 @@ use spec::launch::{MAX_CONTAINERS, NetworkSpec};
 
 use crate::cli::SummonArgs;
 use crate::failure::Failure;
-use pod::{Networking, RestartPolicy};
 use pod::size::{Cpus, parse_bytes, parse_cpus};
+use pod::{Bind, Networking, RestartPolicy};
 
 use super::pod_file;
 
@@ -50,6 +50,8 @@ pub(crate) struct ContainerPlan {
     pub(crate) image: String,
     /// What is to be otherwise than the image has it; the name is set and unique in the pod.
     pub(crate) overrides: ContainerOverrides,
+    /// What of the host is mounted into it.
+    pub(crate) binds: Vec<Bind>,
 }
 
 impl Plan {
@@ -69,8 +71,11 @@ impl Plan {
         match (&args.file, args.image.split_first()) {
             (Some(path), _) => pod_file::read(path, &mut plan)?,
             (None, Some((image, command))) => {
-                plan.containers
-                    .push(ContainerPlan { image: image.clone(), overrides: overrides(args, command)? });
+                plan.containers.push(ContainerPlan {
+                    image: image.clone(),
+                    overrides: overrides(args, command)?,
+                    binds: binds(args)?,
+                });
             }
             (None, None) => return Err(Failure::new("no image given")),
         }
@@ -170,6 +175,18 @@ fn overrides(args: &SummonArgs, command: &[String]) -> Result<ContainerOverrides
         health: args.health.wishes()?,
         ..ContainerOverrides::default()
     })
+}
+
+/// What of the host the command line mounts, each place once.
+fn binds(args: &SummonArgs) -> Result<Vec<Bind>, Failure> {
+    let volumes = args.volume.iter().map(|text| Bind::from_volume(text));
+    let binds = volumes.chain(args.mount.iter().map(|text| Bind::from_mount(text)));
+    let binds: Vec<_> = binds.collect::<Result<_, _>>().map_err(anyhow::Error::from)?;
+    let mut targets = BTreeSet::new();
+    match binds.iter().find(|bind| !targets.insert(&bind.target)) {
+        None => Ok(binds),
+        Some(twice) => Err(Failure::new(format!("Duplicate mount point: {}", twice.target))),
+    }
 }
 
 /// The variables of the files, then those of the arguments.

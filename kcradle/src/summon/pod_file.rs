@@ -167,6 +167,7 @@ fn convert_container(path: &str, container: PodContainer) -> Result<ContainerPla
     let env = env.map(|(index, env)| convert_env(&format!("{path}.process.env[{index}]"), env));
     let some = |text: String| (!text.is_empty()).then_some(text);
     Ok(ContainerPlan {
+        binds: Vec::new(),
         overrides: ContainerOverrides {
             name: container.name,
             // The original's `cmd` stands for entry point and command together.

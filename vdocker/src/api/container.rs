@@ -218,6 +218,17 @@ pub struct Mount {
 pub fn mounts(spec: &ContainerSpec) -> Vec<Mount> {
     let volume = |mount: &spec::launch::MountSpec| match &mount.source {
         MountSource::Tmpfs { .. } => None,
+        // The path is the host's own, which a pod is not told.
+        MountSource::Share { tag, .. } => Some(Mount {
+            r#type: "bind",
+            name: tag.clone(),
+            source: "",
+            destination: mount.guest_path.clone(),
+            driver: "",
+            mode: "",
+            rw: !mount.read_only,
+            propagation: "rprivate",
+        }),
         MountSource::Anonymous { name } | MountSource::Volume { name, .. } => Some(Mount {
             r#type: "volume",
             name: name.clone(),

@@ -1,0 +1,29 @@
+//! `kcradle network-keeper`, hidden: the process of a network (see [`net::keeper`]), which `kcradle run` starts.
+
+use std::ffi::OsString;
+use std::path::Path;
+
+use net::keeper;
+
+use crate::failure::{CODE_FAILED, Failure};
+
+/// `network-keeper -- DIR`, or `network-keeper --uplink -- NAMESPACE`, which is pasta behind it.
+pub(crate) fn keep() -> Result<u8, Failure> {
+    // Not one of the commands: its arguments come from this program alone.
+    let arguments: Vec<OsString> = std::env::args_os().skip(2).collect();
+    let arguments: Vec<_> = arguments.iter().map(OsString::as_os_str).collect();
+    match arguments.as_slice() {
+        [mark, dir] if *mark == "--" => {
+            // What went wrong is told to whoever waits; the log has it, too.
+            keeper::run(Path::new(dir), vmm::tap::open).map_err(anyhow::Error::from)?;
+            Ok(0)
+        }
+        [uplink, mark, namespace] if *uplink == "--uplink" && *mark == "--" => {
+            let error = keeper::become_pasta(Path::new(namespace));
+            eprintln!("kcradle: cannot start pasta: {error}");
+            let missing = error.kind() == std::io::ErrorKind::NotFound;
+            Ok(if missing { keeper::CODE_MISSING } else { CODE_FAILED })
+        }
+        _ => Err(Failure::new("network-keeper is for kcradle itself")),
+    }
+}
