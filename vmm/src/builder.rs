@@ -20,6 +20,7 @@ use crate::cpu::cpuid::{self, CpuidError};
 use crate::devices::block::{Block, DiskConfig};
 use crate::devices::console::{Console, ConsoleConfig};
 use crate::devices::fs::{BackendError, Fs, FsConfig};
+use crate::devices::net::{Net, NetConfig, TapError};
 use crate::devices::rng::Rng;
 use crate::devices::vsock::{Vsock, VsockConfig};
 use crate::disposal::Disposal;
@@ -105,6 +106,15 @@ pub enum BuildError {
         #[source]
         source: BackendError,
     },
+    /// A tap.
+    #[error("cannot use the tap of network device {index}")]
+    Tap {
+        /// The device's index.
+        index: usize,
+        /// Why.
+        #[source]
+        source: TapError,
+    },
     /// What the machine is let go of with.
     #[error("cannot prepare the end of the virtual machine")]
     Disposal(#[source] io::Error),
@@ -124,7 +134,9 @@ impl Vm {
         }
         let timeline = Arc::new(Timeline::new(config.origin));
         let ranges = memory::ranges(config.memory_mib)?;
-        let filters = Filters::compile(config.seccomp)?;
+        // The thread of stdio is the caller's.
+        let unused = if config.nets.is_empty() { &[Role::Stdio, Role::Net][..] } else { &[Role::Stdio] };
+        let filters = Filters::compile(config.seccomp, unused)?;
 
         let kvm = host::check()?;
         let vm = kvm::create_vm(&kvm, config.vcpus)?;
@@ -138,6 +150,7 @@ impl Vm {
 
         let mut devices = Devices::new(&vm, &memory);
         devices.attach_disks(config.disks)?;
+        devices.attach_nets(config.nets)?;
         devices.attach_vsock(config.vsock)?;
         devices.attach_console(config.console)?;
         devices.attach_rng(config.rng)?;
@@ -222,6 +235,17 @@ impl<'a> Devices<'a> {
             self.attach(Box::new(device), &mut events)?;
         }
         self.loops.push(LoopThread { name: "shares".to_owned(), role: Role::EventLoop, events });
+        Ok(())
+    }
+
+    /// Each has a thread, so that the guest's traffic does not hold up its standard output.
+    fn attach_nets(&mut self, nets: Vec<NetConfig>) -> Result<(), BuildError> {
+        for (index, net) in nets.into_iter().enumerate() {
+            let net = Net::new(net).map_err(|source| BuildError::Tap { index, source })?;
+            let mut events = EventLoop::new().map_err(BuildError::Events)?;
+            self.attach(Box::new(net), &mut events)?;
+            self.loops.push(LoopThread { name: format!("net{index}"), role: Role::Net, events });
+        }
         Ok(())
     }
 

@@ -19,6 +19,8 @@ pub enum Role {
     EventLoop,
     /// Reads and writes one disk.
     Disk,
+    /// Reads and writes one tap.
+    Net,
     /// Waits for the end of the virtual machine, then writes down how it ended.
     Main,
     /// Moves bytes between the host's descriptors and the guest's sockets, answers the control socket.
@@ -27,7 +29,7 @@ pub enum Role {
 
 impl Role {
     /// All roles.
-    pub const ALL: [Self; 5] = [Self::Vcpu, Self::EventLoop, Self::Disk, Self::Main, Self::Stdio];
+    pub const ALL: [Self; 6] = [Self::Vcpu, Self::EventLoop, Self::Disk, Self::Net, Self::Main, Self::Stdio];
 }
 
 /// What happens at a system call that the filter does not list.
@@ -92,9 +94,9 @@ impl Filter {
 pub(crate) struct Filters(Vec<(Role, Filter)>);
 
 impl Filters {
-    /// Compiles the filters of all roles but [`Role::Stdio`], whose thread is the caller's.
-    pub(crate) fn compile(mode: Mode) -> Result<Self, SeccompError> {
-        let roles = Role::ALL.into_iter().filter(|role| *role != Role::Stdio);
+    /// Compiles the filters of all roles but those that no thread will have.
+    pub(crate) fn compile(mode: Mode, unused: &[Role]) -> Result<Self, SeccompError> {
+        let roles = Role::ALL.into_iter().filter(|role| !unused.contains(role));
         roles.map(|role| Ok((role, Filter::compile(role, mode)?))).collect::<Result<_, _>>().map(Self)
     }
 

@@ -12,9 +12,11 @@ mod iovec;
 mod mmio;
 mod queue;
 
+pub(crate) use chain::walk;
 pub use chain::{Buffers, Chain, ChainError};
 pub use device::{ActivationContext, DeviceError, VirtioDevice};
 pub use interrupt::Interrupt;
+pub(crate) use iovec::MAX_SLICES;
 pub use mmio::{MmioTransport, TransportError};
 pub use queue::{QueueError, UsedChain, Virtqueue};
 

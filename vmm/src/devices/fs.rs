@@ -80,6 +80,9 @@ impl VirtioDevice for Fs {
 
     fn activate(&mut self, context: ActivationContext) -> Result<(), DeviceError> {
         let ActivationContext { memory, queues, interrupt, sources, features } = context;
+        if queues.len() != self.queue_sizes().len() {
+            return Err(DeviceError::QueueMissing(queues.len()));
+        }
         let wait = |source: io::Error| DeviceError::Wait { what: "the end of the share's process", source };
         sources.add(&self.backend, EventSet::READ_HANG_UP, 0).map_err(wait)?;
         self.sources = Some(sources);

@@ -54,6 +54,9 @@ const DISK: [i64; 8] = [
     SYS_fallocate,
 ];
 
+/// Waiting for a tap, which is read and written as any file.
+const NET: [i64; 3] = [SYS_epoll_wait, SYS_epoll_pwait, SYS_epoll_ctl];
+
 /// Sockets of the vsock and its timer.
 const EVENT_LOOP: [i64; 10] = [
     SYS_epoll_wait,
@@ -109,6 +112,8 @@ const STDIO: [i64; 19] = [
 const KVM_RUN: u64 = 0xae80;
 const KVM_GET_REGS: u64 = 0x8090_ae81;
 const VCPU_IOCTLS: [u64; 2] = [KVM_RUN, KVM_GET_REGS];
+/// What the driver takes of a tap's offloads: the kernel is told when the driver is ready.
+const NET_IOCTLS: [u64; 1] = [libc::TUNSETOFFLOAD];
 const STDIO_IOCTLS: [u64; 10] = [
     libc::FIONBIO,
     libc::TCGETS,
@@ -145,6 +150,7 @@ pub(super) fn of(role: Role) -> Rules {
         Role::Vcpu => (&VCPU, &VCPU_IOCTLS),
         Role::EventLoop => (&EVENT_LOOP, &[]),
         Role::Disk => (&DISK, &[]),
+        Role::Net => (&NET, &NET_IOCTLS),
         Role::Main => (&MAIN, &[]),
         Role::Stdio => (&STDIO, &STDIO_IOCTLS),
     };

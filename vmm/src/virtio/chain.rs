@@ -53,23 +53,39 @@ impl<'m> Chain<'m> {
         max_len: u16,
     ) -> Result<Self, ChainError> {
         let mut chain = Self { readable: Buffers::default(), writable: Buffers::default() };
-        let mut open = true;
-        let mut writing = false;
-        for (count, descriptor) in (0u16..).zip(descriptors) {
-            if count == max_len {
-                return Err(ChainError::TooLong(max_len));
-            }
-            open = descriptor.has_next();
-            if writing && !descriptor.is_write_only() {
-                return Err(ChainError::Order);
-            }
-            writing = descriptor.is_write_only();
-            let buffers = if writing { &mut chain.writable } else { &mut chain.readable };
-            buffers.append(memory, descriptor.addr(), descriptor.len())?;
-        }
-        // The iterator ends at the first descriptor it cannot follow: then the last one promised another.
-        if open { Err(ChainError::Broken) } else { Ok(chain) }
+        walk(descriptors, max_len, |writable, address, len| {
+            let buffers = if writable { &mut chain.writable } else { &mut chain.readable };
+            buffers.append(memory, address, len)
+        })?;
+        Ok(chain)
     }
+}
+
+/// Calls `part` with each descriptor of a chain of at most `max_len`: whether the device may write to it, its address
+/// and its length, which are not checked.
+///
+/// # Errors
+/// What is wrong with the chain, or what `part` returns.
+pub(crate) fn walk(
+    descriptors: DescriptorChain<&GuestMemory>,
+    max_len: u16,
+    mut part: impl FnMut(bool, GuestAddress, u32) -> Result<(), ChainError>,
+) -> Result<(), ChainError> {
+    let mut open = true;
+    let mut writing = false;
+    for (count, descriptor) in (0u16..).zip(descriptors) {
+        if count == max_len {
+            return Err(ChainError::TooLong(max_len));
+        }
+        open = descriptor.has_next();
+        if writing && !descriptor.is_write_only() {
+            return Err(ChainError::Order);
+        }
+        writing = descriptor.is_write_only();
+        part(writing, descriptor.addr(), descriptor.len())?;
+    }
+    // The iterator ends at the first descriptor it cannot follow: then the last one promised another.
+    if open { Err(ChainError::Broken) } else { Ok(()) }
 }
 
 /// A sequence of bytes in guest memory, consumed from its front.
@@ -82,7 +98,16 @@ pub struct Buffers<'m> {
 }
 
 impl<'m> Buffers<'m> {
-    fn append(&mut self, memory: &'m GuestMemory, address: GuestAddress, len: u32) -> Result<(), ChainError> {
+    /// Adds a range of guest memory at the end.
+    ///
+    /// # Errors
+    /// [`ChainError::Outside`].
+    pub(crate) fn append(
+        &mut self,
+        memory: &'m GuestMemory,
+        address: GuestAddress,
+        len: u32,
+    ) -> Result<(), ChainError> {
         let outside = ChainError::Outside { address: address.0, len };
         let parts = memory.get_slices(address, len as usize, Permissions::ReadWrite).map_err(|_| outside)?;
         for slice in parts {
@@ -91,6 +116,23 @@ impl<'m> Buffers<'m> {
             self.slices.push(slice);
         }
         Ok(())
+    }
+
+    /// Adds memory of the VMM at the end.
+    pub(crate) fn append_slice(&mut self, slice: VolatileSlice<'m>) {
+        self.len += slice.len();
+        self.slices.push(slice);
+    }
+
+    /// Adds what is left of another sequence at the end.
+    pub(crate) fn extend(&mut self, other: Self) {
+        self.len += other.len;
+        self.slices.extend_from_slice(other.pending());
+    }
+
+    /// How many pieces of memory are left.
+    pub(crate) fn pieces(&self) -> usize {
+        self.pending().len()
     }
 
     /// Bytes left.

@@ -104,9 +104,14 @@ impl DeviceHarness {
 
     /// Drives the device from reset to `DRIVER_OK`, accepting what it offers of `features`.
     pub(crate) fn start(&mut self, features: u64) {
+        self.start_queues(features, u32::MAX);
+    }
+
+    /// As [`Self::start`], but of the queues only the first ones, as many as said, are set up.
+    pub(crate) fn start_queues(&mut self, features: u64, count: u32) {
         self.negotiate(features);
         self.queues.clear();
-        for index in 0u32.. {
+        for index in 0..count {
             self.write(register::QUEUE_SEL, index);
             let size = self.read(register::QUEUE_SIZE_MAX);
             if size == 0 {

@@ -10,7 +10,7 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 use vm_memory::VolatileSlice;
 
 /// The most slices in one call: less than any kernel's `IOV_MAX` of 1024, on the stack.
-const MAX_SLICES: usize = 64;
+pub(crate) const MAX_SLICES: usize = 64;
 
 /// preadv(2): fills slices in order from `offset`; answers bytes read, 0 at the end of the file.
 pub(super) fn preadv(file: BorrowedFd<'_>, slices: &[VolatileSlice<'_>], offset: u64) -> io::Result<usize> {

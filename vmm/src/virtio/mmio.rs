@@ -180,11 +180,8 @@ impl MmioTransport {
         let mut queues = Vec::new();
         for (index, (setup, event)) in self.state.queues.iter().zip(&self.queue_events).enumerate() {
             let queue = if setup.ready { setup.queue(&self.memory) } else { None };
-            let (Some(mut queue), Ok(kick)) = (queue, event.try_clone()) else {
-                log::warn!("virtio device {}: virtqueue {index} is not set up", self.device_type);
-                let _ = self.interrupt.device_needs_reset();
-                return;
-            };
+            // How many queues there have to be depends on what was negotiated: the device says it.
+            let (Some(mut queue), Ok(kick)) = (queue, event.try_clone()) else { break };
             queue.set_event_idx(event_idx);
             queues.push(Virtqueue::new(index, queue, self.interrupt.clone(), kick));
         }

@@ -116,6 +116,7 @@ fn a_driver_that_starts_without_queues_is_told_to_reset() {
     let mut harness = harness();
     harness.negotiate(BARE_FEATURES);
     harness.set_status(status::DRIVER_OK);
+    harness.run();
     assert!(harness.needs_reset());
     assert!(harness.interrupted());
     harness.reset();

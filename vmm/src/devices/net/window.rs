@@ -1,0 +1,105 @@
+//! The buffers for frames that a driver has made available and that no frame has filled yet, in order.
+//!
+//! They are taken out of the queue ahead of the frames, whose lengths nobody tells before they are read.
+
+use std::collections::VecDeque;
+
+use vm_memory::GuestAddress;
+
+use super::header::HEADER_LEN;
+use crate::memory::GuestMemory;
+use crate::virtio::{Buffers, ChainError, MAX_SLICES, UsedChain, walk};
+
+/// Descriptor chains to be filled.
+#[derive(Debug, Default)]
+pub(super) struct Window {
+    chains: VecDeque<WindowChain>,
+    parts: VecDeque<Part>,
+    len: usize,
+}
+
+#[derive(Debug)]
+struct WindowChain {
+    head: u16,
+    len: usize,
+    parts: usize,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Part {
+    address: GuestAddress,
+    len: u32,
+}
+
+impl Window {
+    /// Bytes that fit the next frame: one chain takes it, or as many as there are.
+    pub(super) fn room(&self, mergeable: bool) -> usize {
+        if mergeable { self.len } else { self.chains.front().map_or(0, |chain| chain.len) }
+    }
+
+    /// Adds a chain; false for one that can take no frame, which is not added.
+    pub(super) fn add(
+        &mut self,
+        memory: &GuestMemory,
+        descriptors: virtio_queue::DescriptorChain<&GuestMemory>,
+        max_len: u16,
+    ) -> bool {
+        let head = descriptors.head_index();
+        let (before, mut len) = (self.parts.len(), 0);
+        let walked = walk(descriptors, max_len, |writable, address, part_len| {
+            if !writable {
+                return Err(ChainError::Order);
+            }
+            Buffers::default().append(memory, address, part_len)?;
+            len += part_len as usize;
+            self.parts.push_back(Part { address, len: part_len });
+            Ok(())
+        });
+        if walked.is_err() || len < HEADER_LEN {
+            self.parts.truncate(before);
+            return false;
+        }
+        self.chains.push_back(WindowChain { head, len, parts: self.parts.len() - before });
+        self.len += len;
+        true
+    }
+
+    /// The memory of the next frame, at most `room` bytes, in as few pieces as one system call takes beside another
+    /// one.
+    pub(super) fn front<'m>(&self, memory: &'m GuestMemory, room: usize) -> Buffers<'m> {
+        // A part that lies in two regions of memory makes two pieces.
+        self.buffers(memory, room, MAX_SLICES - 2)
+    }
+
+    /// The first `room` bytes.
+    pub(super) fn all<'m>(&self, memory: &'m GuestMemory, room: usize) -> Buffers<'m> {
+        self.buffers(memory, room, usize::MAX)
+    }
+
+    fn buffers<'m>(&self, memory: &'m GuestMemory, room: usize, pieces: usize) -> Buffers<'m> {
+        let mut buffers = Buffers::default();
+        for part in &self.parts {
+            if buffers.len() >= room || buffers.pieces() >= pieces {
+                break;
+            }
+            if buffers.append(memory, part.address, part.len).is_err() {
+                break;
+            }
+        }
+        let room = room.min(buffers.len());
+        buffers.take_front(room)
+    }
+
+    /// Takes the chains off that a frame of `len` bytes fills and writes what the driver is told of them to `used`.
+    pub(super) fn fill(&mut self, mut len: usize, used: &mut Vec<UsedChain>) {
+        used.clear();
+        while len > 0 {
+            let Some(chain) = self.chains.pop_front() else { break };
+            let written = len.min(chain.len);
+            used.push(UsedChain { head: chain.head, written: u32::try_from(written).unwrap_or(u32::MAX) });
+            self.parts.drain(..chain.parts);
+            self.len -= chain.len;
+            len -= written;
+        }
+    }
+}
