@@ -1,6 +1,6 @@
 //! `POST /containers/create`: a container's record, and the directory of its pod.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::SystemTime;
@@ -16,10 +16,11 @@ use spec::ContainerSpec;
 use spec::launch::Resources;
 use vdocker::EngineError;
 use vdocker::response::{self, Response};
+use vdocker::version::ApiVersion;
 
 use super::mounts::{self, Mounts};
 use super::record::{Record, State, Stored, VERSION};
-use super::{Container, lifecycle, merge, names, options, process};
+use super::{Container, endpoints, lifecycle, merge, names, options, ports, process};
 use crate::context::Context;
 use crate::daemon::Daemon;
 use crate::db::Batch;
@@ -34,6 +35,7 @@ struct Wish {
     config: ContainerConfig,
     host: HostConfig,
     networks: NetworkingConfig,
+    version: ApiVersion,
 }
 
 /// `POST /containers/create`.
@@ -109,13 +111,14 @@ impl Wish {
             }
             body => serde_json::from_value(body).map_err(wrong)?,
         };
-        Ok(Self { name, config, host: host.unwrap_or_default(), networks: networks.unwrap_or_default() })
+        let (host, networks) = (host.unwrap_or_default(), networks.unwrap_or_default());
+        Ok(Self { name, config, host, networks, version: context.version })
     }
 }
 
 async fn make(daemon: &Rc<Daemon>, wish: Wish, id: &str, name: String) -> Result<Vec<String>, EngineError> {
-    let Wish { mut config, mut host, mut networks, .. } = wish;
-    let warnings = options::check(&host)?;
+    let Wish { mut config, mut host, mut networks, version, .. } = wish;
+    let mut warnings = options::check(&host)?;
     let wanted = config.image.clone().unwrap_or_default();
     let (image, handle) = find_image(daemon, &wanted).await?;
     merge::with_image(&mut config, &image.config.config);
@@ -124,8 +127,9 @@ async fn make(daemon: &Rc<Daemon>, wish: Wish, id: &str, name: String) -> Result
         return Err(EngineError::BadRequest("no command specified".into()));
     };
     process::check(&config)?;
+    ports::check(&config, &host)?;
     fill(&mut config, &mut host, id);
-    join_networks(daemon, &mut networks, &host, &name, id)?;
+    warnings.extend(endpoints::join(daemon, &mut networks, &config, &host, version)?.map(str::to_owned));
     let mounts = mounts::prepare(daemon, &config, &host).await?;
     let mut spec = process::spec(&handle, &config, &host, &mounts, id)?;
     spec.mounts.extend(mounts.specs.iter().cloned());
@@ -256,37 +260,6 @@ fn fill(config: &mut ContainerConfig, host: &mut HostConfig, id: &str) {
     host.memory_swappiness = None;
 }
 
-/// Finds the networks that the container is to be on, and what is known of it there.
-fn join_networks(
-    daemon: &Daemon,
-    networks: &mut NetworkingConfig,
-    host: &HostConfig,
-    name: &str,
-    id: &str,
-) -> Result<(), EngineError> {
-    let mode = host.network_mode.clone().unwrap_or_default();
-    let mut endpoints: HashMap<String, models::EndpointSettings> = HashMap::new();
-    for (wanted, endpoint) in networks.endpoints_config.take().unwrap_or_default() {
-        let wanted = if wanted == "default" { "bridge".to_owned() } else { wanted };
-        endpoints.insert(daemon.networks.find(&wanted)?.name, endpoint);
-    }
-    if endpoints.is_empty() {
-        endpoints.insert(daemon.networks.find(&mode)?.name, models::EndpointSettings::default());
-    }
-    for (network, endpoint) in &mut endpoints {
-        let network = daemon.networks.find(network)?;
-        endpoint.network_id = Some(network.id);
-        endpoint.dns_names = Some(
-            std::iter::once(name.to_owned())
-                .chain(endpoint.aliases.clone().unwrap_or_default())
-                .chain([id[..12].to_owned()])
-                .collect(),
-        );
-    }
-    networks.endpoints_config = Some(endpoints);
-    Ok(())
-}
-
 /// Makes the directory of the pod.
 async fn write_pod(
     daemon: &Rc<Daemon>,
@@ -304,7 +277,8 @@ async fn write_pod(
         .collect();
     let shares = mounts.shares.clone();
     let resources = Resources { cpu: process::cpus(host)?, mem: process::memory(host) };
-    let (network, disk_size) = (process::network(host)?, disk_size(host)?);
+    // The addresses of its networks' gateways are known at its start.
+    let (network, disk_size) = (process::network(host, &[])?, disk_size(host)?);
     let (id, dir) = (id.to_owned(), daemon.pods.root().join(id));
     let (home, package, images) =
         (daemon.config.home.clone(), daemon.config.package.clone(), daemon.images.clone());
