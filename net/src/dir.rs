@@ -5,7 +5,6 @@
 //! | `network.json` | who makes the network | [`Definition`] |
 //! | `lock` | who makes the network | empty; locked by the network's process as long as it lives |
 //! | `net.sock` | the network's process | where pods ask for a place |
-//! | `made.json` | the network's process | what it has made on the host, to be undone |
 //! | `net.log` | the network's process | what it had to say |
 
 use std::fs::{DirBuilder, File};
@@ -124,12 +123,6 @@ impl NetworkDir {
     #[must_use]
     pub fn log(&self) -> PathBuf {
         self.path.join("net.log")
-    }
-
-    /// `made.json`: what that process has made on the host.
-    #[must_use]
-    pub(crate) fn made(&self) -> PathBuf {
-        self.path.join("made.json")
     }
 
     /// Reads the definition and checks it.

@@ -4,12 +4,18 @@
 //! A network that is used is a bridge, its rules, a resolver and the proxies of published ports, held by one process.
 #![forbid(unsafe_code)]
 
+mod attach;
 mod definition;
 mod dir;
+pub mod keeper;
+mod lock;
 mod message;
 mod port;
+mod socket;
 mod subnet;
+mod wire;
 
+pub use attach::{AttachError, attach};
 pub use definition::{Definition, DefinitionError, Pool};
 pub use dir::{NetworkDir, NetworkDirError};
 pub use message::{Answer, Endpoint, Request};

@@ -3,6 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 use spec::MacAddress;
@@ -34,6 +35,8 @@ pub struct Request {
     pub host_gateway: bool,
     /// Resolvers for its queries in place of the host's.
     pub dns: Vec<IpAddr>,
+    /// Directories of the other networks that it is on: their names are its, too.
+    pub siblings: Vec<PathBuf>,
 }
 
 /// What a pod got, as others may know it.

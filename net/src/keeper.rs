@@ -1,0 +1,204 @@
+//! The process of a network. It holds the network's lock, makes bridge and rules, listens at `net.sock`, and undoes
+//! everything when the last pod has gone. A pod has its place for as long as its connection is open, whatever ends it.
+//!
+//! Everything that comes from pods is hostile: DNS queries and what passes through proxies. It runs on one thread, and one
+//! more where the network has a namespace of its own.
+
+mod addresses;
+mod bridge;
+mod close;
+mod lease;
+mod place;
+mod pods;
+mod proxy;
+mod publish;
+mod resolver;
+mod rights;
+mod rtnetlink;
+mod rules;
+mod serve;
+mod uplink;
+
+use std::io::{self, Write as _};
+use std::path::Path;
+
+use thiserror::Error;
+
+use crate::definition::Definition;
+use crate::dir::{NetworkDir, NetworkDirError};
+use crate::lock::NetworkLock;
+use crate::socket;
+
+pub use addresses::AddressError;
+pub use bridge::{BridgeError, OpenTap};
+pub use rules::RulesError;
+pub use uplink::{CODE_MISSING, UplinkError, become_pasta};
+
+use place::Place;
+
+/// The hidden command of `kcradle` that is this process.
+pub const VERB: &str = "network-keeper";
+/// Where programs are looked for.
+pub(crate) const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+/// What it says first, when it listens.
+pub(crate) const READY: &str = "ready";
+/// What it says where another one holds the network.
+pub(crate) const HELD: &str = "held";
+
+/// Why a network was not made.
+#[derive(Debug, Error)]
+pub enum KeeperError {
+    /// Its directory cannot be read.
+    #[error(transparent)]
+    Dir(#[from] NetworkDirError),
+    /// Its lock cannot be taken.
+    #[error("cannot take the network's lock")]
+    Lock(#[source] io::Error),
+    /// This user cannot have a network of its own.
+    #[error(
+        "cannot make a {what} namespace for the network ({remedy}), and this user may not change the host's"
+    )]
+    Namespace {
+        /// Which one.
+        what: &'static str,
+        /// What may forbid it.
+        remedy: &'static str,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// The bridge.
+    #[error(transparent)]
+    Bridge(#[from] BridgeError),
+    /// The rules.
+    #[error(transparent)]
+    Rules(#[from] RulesError),
+    /// The way out.
+    #[error(transparent)]
+    Uplink(#[from] UplinkError),
+    /// The process cannot give up what it does not need.
+    #[error("cannot drop privileges")]
+    Rights(#[source] io::Error),
+    /// The sockets.
+    #[error("cannot {what}")]
+    Listen {
+        /// What for.
+        what: String,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+}
+
+/// Runs the process of a network to its end. Says on standard output that it listens, that another one holds the network,
+/// or why it cannot be made.
+///
+/// # Errors
+/// Each variant; they are told already.
+pub fn run(path: &Path, open_tap: OpenTap) -> Result<(), KeeperError> {
+    let outcome = keep(path, open_tap);
+    if let Err(error) = &outcome {
+        say(&chain(error));
+    }
+    outcome
+}
+
+fn keep(path: &Path, open_tap: OpenTap) -> Result<(), KeeperError> {
+    close::inherited().map_err(|source| listen("close what was inherited", source))?;
+    // It belongs to no terminal. A leader of a group, which a shell starts, may not and need not.
+    let _ = rustix::process::setsid();
+    // It was started by a link's name.
+    let _ = rustix::thread::set_name(c"cradle-network");
+    let dir = NetworkDir::at(path);
+    let definition = dir.read()?;
+    let Some(lock) = NetworkLock::take(&dir).map_err(KeeperError::Lock)? else {
+        say(HELD);
+        return Ok(());
+    };
+    let place = rights::place()?;
+    let made = make(&place, &definition);
+    let kept = made.and_then(|uplink| {
+        let kept = serve::run(&dir, &definition, &place, open_tap);
+        drop(uplink);
+        kept
+    });
+    let undone = if place.is_own() { Ok(()) } else { undo(&definition) };
+    let _ = socket::remove(&dir);
+    drop(lock);
+    kept.and(undone)
+}
+
+/// Makes the bridge, its rules and its way out.
+fn make(place: &Place, definition: &Definition) -> Result<Option<uplink::Uplink>, KeeperError> {
+    if place.is_own() {
+        bridge::loopback(place)?;
+    } else {
+        undo(definition)?;
+    }
+    bridge::make(place, definition)?;
+    rules::load(place, definition)?;
+    let mut uplink = None;
+    if !definition.internal {
+        bridge::forward(place, definition)?;
+        if place.is_own() {
+            uplink = uplink::start(place)?;
+        }
+    }
+    rights::drop(place).map_err(KeeperError::Rights)?;
+    Ok(uplink)
+}
+
+/// Removes what this network has, or a killed process left, in the caller's namespace.
+fn undo(definition: &Definition) -> Result<(), KeeperError> {
+    // The rules are made behind the bridge.
+    if bridge::exists(definition) {
+        match rules::remove(&Place::Host, definition) {
+            Ok(()) | Err(RulesError::Missing) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    bridge::remove(definition)?;
+    Ok(())
+}
+
+/// Undoes what a killed process of this network left; false where one is at work.
+///
+/// # Errors
+/// It cannot be looked at or undone.
+pub fn clear(dir: &NetworkDir) -> Result<bool, KeeperError> {
+    let Some(lock) = NetworkLock::take(dir).map_err(KeeperError::Lock)? else { return Ok(false) };
+    let definition = dir.read()?;
+    // What had a namespace of its own went with the process.
+    if rights::may_change_host() {
+        undo(&definition)?;
+    }
+    let _ = socket::remove(dir);
+    drop(lock);
+    Ok(true)
+}
+
+fn listen(what: impl Into<String>, source: io::Error) -> KeeperError {
+    KeeperError::Listen { what: what.into(), source }
+}
+
+/// Tells whoever started this process one thing, and closes that way.
+fn say(what: &str) {
+    let _ = writeln!(io::stdout(), "{what}");
+    if let Ok(null) = std::fs::File::options().write(true).open("/dev/null") {
+        let _ = rustix::stdio::dup2_stdout(null);
+    }
+}
+
+/// An error and its causes, on one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let next = error.to_string();
+        if !text.ends_with(&next) {
+            text = format!("{text}: {next}");
+        }
+        cause = error.source();
+    }
+    text.replace(['\n', '\r'], " ")
+}

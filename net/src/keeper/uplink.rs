@@ -1,0 +1,117 @@
+//! The way out of a network in a namespace of its own: pasta (Debian's package passt) carries its packets to sockets of the
+//! host. It ends with this process, however that ends.
+
+use std::io;
+use std::os::unix::process::CommandExt as _;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
+use thiserror::Error;
+
+use super::place::Place;
+use super::rtnetlink::Rtnetlink;
+
+/// How long pasta may take.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// The time between two looks at it meanwhile.
+const INTERVAL: Duration = Duration::from_millis(5);
+/// What the way out is called inside.
+const NAME: &str = "uplink";
+/// The program.
+const PASTA: &str = "pasta";
+
+/// Why there is no way out.
+#[derive(Debug, Error)]
+pub enum UplinkError {
+    /// There is no pasta.
+    #[error(
+        "there is no program pasta, which connects networks of ordinary users: install passt, or choose --network none"
+    )]
+    Missing,
+    /// It cannot be run.
+    #[error("cannot run pasta")]
+    Run(#[source] io::Error),
+    /// It ended.
+    #[error("pasta ended at once ({0}); what it said is in the network's log")]
+    Ended(std::process::ExitStatus),
+    /// It does not come to work.
+    #[error("pasta makes no interface")]
+    Silent,
+}
+
+/// The way out; it ends with the value.
+#[derive(Debug)]
+pub(super) struct Uplink {
+    child: Child,
+}
+
+impl Drop for Uplink {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Connects the namespace to the outside. A host that has no way out itself has none to give.
+pub(super) fn start(place: &Place) -> Result<Option<Uplink>, UplinkError> {
+    let thread = place.run(rustix::thread::gettid).map_err(UplinkError::Run)?;
+    if !has_route() {
+        eprintln!("the host has no default route: the network has no way out");
+        return Ok(None);
+    }
+    let own = std::process::id();
+    let namespace = format!("/proc/{own}/task/{}/ns/net", thread.as_raw_nonzero());
+    // This program once more: it asks to be ended with this process, and becomes pasta.
+    let mut command = Command::new("/proc/self/exe");
+    command.arg0("kcradle").args([super::VERB, "--uplink", "--", &namespace]);
+    command.env_clear().env("PATH", super::PATH).stdin(Stdio::null()).stdout(Stdio::null());
+    let mut uplink = Uplink { child: command.spawn().map_err(UplinkError::Run)? };
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let is_up = || Rtnetlink::open().and_then(|kernel| kernel.index(NAME)).is_ok();
+        if place.run(is_up).map_err(UplinkError::Run)? {
+            return Ok(Some(uplink));
+        }
+        match uplink.child.try_wait().map_err(UplinkError::Run)? {
+            Some(status) if status.code() == Some(i32::from(CODE_MISSING)) => {
+                return Err(UplinkError::Missing);
+            }
+            Some(status) => return Err(UplinkError::Ended(status)),
+            None if Instant::now() >= deadline => return Err(UplinkError::Silent),
+            None => std::thread::sleep(INTERVAL),
+        }
+    }
+}
+
+/// The exit code of a process that was to become pasta, where there is none.
+pub const CODE_MISSING: u8 = 127;
+
+/// Becomes pasta for a network namespace; answers why it did not.
+#[must_use]
+pub fn become_pasta(namespace: &Path) -> io::Error {
+    if let Err(error) = rustix::process::set_parent_process_death_signal(Some(Signal::KILL)) {
+        return error.into();
+    }
+    let mut command = Command::new(PASTA);
+    command.args(["--foreground", "--quiet", "--stderr", "--config-net", "--no-map-gw", "--ns-ifname", NAME]);
+    command.args(["-t", "none", "-u", "none", "-T", "none", "-U", "none"]);
+    command.args(["--netns-only", "--netns"]).arg(namespace);
+    command.exec()
+}
+
+/// Whether the host has a default route, of either family.
+fn has_route() -> bool {
+    let lines = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
+    let ipv4 = lines("/proc/net/route").lines().skip(1).any(|line| {
+        let fields: Vec<_> = line.split_whitespace().collect();
+        fields.get(1) == Some(&"00000000") && fields.get(7) == Some(&"00000000")
+    });
+    let any = "0".repeat(32);
+    let ipv6 = lines("/proc/net/ipv6_route").lines().any(|line| {
+        let fields: Vec<_> = line.split_whitespace().collect();
+        fields.first() == Some(&any.as_str()) && fields.get(1) == Some(&"00") && fields.last() != Some(&"lo")
+    });
+    ipv4 || ipv6
+}
