@@ -2,6 +2,7 @@
 
 use crate::container::cgroup;
 use crate::disks::{DiskError, Disks};
+use crate::interfaces::{self, InterfaceError};
 use crate::launch::{self, LaunchError};
 use crate::signals::ChildSignal;
 use crate::stream::Stream;
@@ -39,6 +40,9 @@ pub(crate) enum BootError {
     /// The loopback interface stays down.
     #[error("cannot bring up the loopback interface")]
     Loopback(#[source] io::Error),
+    /// A network interface cannot be used.
+    #[error(transparent)]
+    Interface(#[from] InterfaceError),
     /// The host does not answer.
     #[error("cannot connect the stdio stream to the host")]
     Stdio(#[source] io::Error),
@@ -113,6 +117,7 @@ fn prepare(spec: LaunchSpec) -> Result<(LaunchSpec, Disks, ChildSignal), BootErr
         // A kernel without the setting has nothing to open up.
         let _absent = std::fs::write(format!("/proc/sys/net/ipv4/{name}"), value);
     }
+    interfaces::set_up(&spec.network.interfaces)?;
     let children = ChildSignal::open().map_err(BootError::Signals)?;
     let disks = Disks::mount(&spec)?;
     Ok((spec, disks, children))

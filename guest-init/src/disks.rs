@@ -182,7 +182,7 @@ impl Disks {
             MountFlags::empty(),
             options_string(options)?.as_c_str(),
         )?;
-        fs::write(etc.join("hosts"), etc::hosts(&spec.network))?;
+        fs::write(etc.join("hosts"), etc::hosts(&spec.network, &container.hostname))?;
         fs::write(etc.join("hostname"), etc::hostname(&container.hostname))?;
         fs::write(etc.join("resolv.conf"), etc::resolv_conf(&spec.network))?;
         let layers = Layers { upper, image: image.to_owned() };

@@ -14,6 +14,7 @@ mod files;
 mod heap;
 mod host;
 mod input;
+mod interfaces;
 mod kmsg;
 mod latch;
 mod launch;
