@@ -44,6 +44,22 @@ pub enum AttachError {
     Refused(String),
 }
 
+/// Whether this user could make a network, tried by a short-lived process; no network is made.
+///
+/// # Errors
+/// [`AttachError::Start`] and [`AttachError::Make`], which says what is missing.
+pub fn check(program: &Path) -> Result<(), AttachError> {
+    let mut command = Command::new(program);
+    command.arg0("kcradle").args([keeper::VERB, "--check"]);
+    command.env_clear().env("PATH", keeper::PATH).stdin(Stdio::null()).stderr(Stdio::null());
+    let said = command.output().map_err(AttachError::Start)?.stdout;
+    match String::from_utf8_lossy(&said).trim_end() {
+        keeper::READY => Ok(()),
+        "" => Err(AttachError::Make("the process that tries it ended at once".to_owned())),
+        why => Err(AttachError::Make(why.to_owned())),
+    }
+}
+
 /// Asks for a place on the network. `program` is `kcradle`, whose hidden verb is the network's process.
 ///
 /// # Errors

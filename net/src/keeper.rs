@@ -79,15 +79,40 @@ pub enum KeeperError {
     /// The process cannot give up what it does not need.
     #[error("cannot drop privileges")]
     Rights(#[source] io::Error),
-    /// The sockets.
+    /// Sockets or files.
     #[error("cannot {what}")]
-    Listen {
+    Do {
         /// What for.
         what: String,
         /// Why.
         #[source]
         source: io::Error,
     },
+}
+
+/// Says on standard output that this user could make a network, or why not. Nothing is made that outlives this process, which
+/// must have one thread.
+///
+/// # Errors
+/// Each variant that making a network has; they are told already.
+pub fn check() -> Result<(), KeeperError> {
+    let could = could();
+    match &could {
+        Ok(()) => say(READY),
+        Err(error) => say(&chain(error)),
+    }
+    could
+}
+
+fn could() -> Result<(), KeeperError> {
+    let place = rights::place()?;
+    let tun = std::fs::File::options().read(true).write(true).open("/dev/net/tun");
+    tun.map_err(|source| failed("open /dev/net/tun", source))?;
+    rules::check(&place)?;
+    if place.is_own() {
+        uplink::check()?;
+    }
+    Ok(())
 }
 
 /// Runs the process of a network to its end. Says on standard output that it listens, that another one holds the network,
@@ -104,7 +129,7 @@ pub fn run(path: &Path, open_tap: OpenTap) -> Result<(), KeeperError> {
 }
 
 fn keep(path: &Path, open_tap: OpenTap) -> Result<(), KeeperError> {
-    close::inherited().map_err(|source| listen("close what was inherited", source))?;
+    close::inherited().map_err(|source| failed("close what was inherited", source))?;
     // It belongs to no terminal. A leader of a group, which a shell starts, may not and need not.
     let _ = rustix::process::setsid();
     // It was started by a link's name.
@@ -177,8 +202,36 @@ pub fn clear(dir: &NetworkDir) -> Result<bool, KeeperError> {
     Ok(true)
 }
 
-fn listen(what: impl Into<String>, source: io::Error) -> KeeperError {
-    KeeperError::Listen { what: what.into(), source }
+/// Undoes what a killed process of this network left, and removes its directory; false where pods are on it. What is not
+/// there is passed over.
+///
+/// # Errors
+/// It cannot be undone or removed.
+pub fn remove(dir: &NetworkDir) -> Result<bool, KeeperError> {
+    let lock = match NetworkLock::take(dir) {
+        Ok(Some(lock)) => Some(lock),
+        Ok(None) => return Ok(false),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+        Err(error) => return Err(KeeperError::Lock(error)),
+    };
+    if rights::may_change_host()
+        && let Ok(definition) = dir.read()
+    {
+        undo(&definition)?;
+    }
+    // Whoever wants a place now finds no lock to take.
+    match std::fs::remove_dir_all(dir.path()) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            return Err(failed(format!("remove {}", dir.path().display()), error));
+        }
+        _ => {}
+    }
+    drop(lock);
+    Ok(true)
+}
+
+fn failed(what: impl Into<String>, source: io::Error) -> KeeperError {
+    KeeperError::Do { what: what.into(), source }
 }
 
 /// Tells whoever started this process one thing, and closes that way.

@@ -7,6 +7,7 @@
 mod attach;
 mod definition;
 mod dir;
+mod host_routes;
 pub mod keeper;
 mod lock;
 mod message;
@@ -15,9 +16,10 @@ mod socket;
 mod subnet;
 mod wire;
 
-pub use attach::{AttachError, attach};
+pub use attach::{AttachError, attach, check};
 pub use definition::{Definition, DefinitionError, Pool};
 pub use dir::{NetworkDir, NetworkDirError};
+pub use host_routes::host_routes;
 pub use message::{Answer, Endpoint, Request};
 pub use port::{Port, PortError, PortWish, Protocol};
 pub use subnet::{Subnet, SubnetError};

@@ -7,7 +7,7 @@ use net::keeper;
 
 use crate::failure::{CODE_FAILED, Failure};
 
-/// `network-keeper -- DIR`, or `network-keeper --uplink -- NAMESPACE`, which is pasta behind it.
+/// `network-keeper -- DIR`, `--check`, or `network-keeper --uplink -- NAMESPACE`, which is pasta behind it.
 pub(crate) fn keep() -> Result<u8, Failure> {
     // Not one of the commands: its arguments come from this program alone.
     let arguments: Vec<OsString> = std::env::args_os().skip(2).collect();
@@ -16,6 +16,10 @@ pub(crate) fn keep() -> Result<u8, Failure> {
         [mark, dir] if *mark == "--" => {
             // What went wrong is told to whoever waits; the log has it, too.
             keeper::run(Path::new(dir), vmm::tap::open).map_err(anyhow::Error::from)?;
+            Ok(0)
+        }
+        [check] if *check == "--check" => {
+            keeper::check().map_err(anyhow::Error::from)?;
             Ok(0)
         }
         [uplink, mark, namespace] if *uplink == "--uplink" && *mark == "--" => {

@@ -141,12 +141,17 @@ fn table(definition: &Definition) -> String {
 
 /// Has `nft` apply a script, as one transaction.
 fn apply(place: &Place, script: String) -> Result<(), RulesError> {
-    place.run(move || feed(&script)).map_err(RulesError::Run)?
+    place.run(move || feed(&["-f", "-"], &script)).map_err(RulesError::Run)?
 }
 
-fn feed(script: &str) -> Result<(), RulesError> {
+/// Whether rules can be loaded at all; nothing is changed.
+pub(super) fn check(place: &Place) -> Result<(), RulesError> {
+    place.run(|| feed(&["list", "tables"], "")).map_err(RulesError::Run)?
+}
+
+fn feed(arguments: &[&str], script: &str) -> Result<(), RulesError> {
     let mut command = Command::new("nft");
-    command.args(["-f", "-"]).env_clear().env("PATH", super::PATH);
+    command.args(arguments).env_clear().env("PATH", super::PATH);
     command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
     let mut child = command.spawn().map_err(|error| match error.kind() {
         io::ErrorKind::NotFound => RulesError::Missing,

@@ -17,7 +17,7 @@ use tokio::time::timeout;
 use super::bridge::OpenTap;
 use super::lease::Network;
 use super::place::Place;
-use super::{KeeperError, READY, listen, resolver, say};
+use super::{KeeperError, READY, failed, resolver, say};
 use crate::definition::Definition;
 use crate::dir::NetworkDir;
 use crate::socket;
@@ -40,20 +40,20 @@ pub(super) fn run(
     open_tap: OpenTap,
 ) -> Result<(), KeeperError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.map_err(|source| listen("start the event loop", source))?;
+    let runtime = runtime.map_err(|source| failed("start the event loop", source))?;
     let sockets = resolver::bind(place, definition)
-        .map_err(|source| listen("listen at port 53 of the network's gateway", source))?;
+        .map_err(|source| failed("listen at port 53 of the network's gateway", source))?;
     let network = Network::new(definition, place, open_tap);
     let tasks = LocalSet::new();
     let served = tasks.block_on(&runtime, async {
-        network.resolver().serve(sockets).map_err(|source| listen("serve names", source))?;
+        network.resolver().serve(sockets).map_err(|source| failed("serve names", source))?;
         let listener = socket::listen(dir).and_then(|listener| {
             listener.set_nonblocking(true)?;
             UnixListener::from_std(listener)
         });
-        let listener = listener.map_err(|source| listen("listen at the network's socket", source))?;
+        let listener = listener.map_err(|source| failed("listen at the network's socket", source))?;
         say(READY);
-        serve(&listener, &network).await.map_err(|source| listen("serve the network", source))?;
+        serve(&listener, &network).await.map_err(|source| failed("serve the network", source))?;
         // Nobody new comes in; who has just connected tries again.
         let _ = socket::remove(dir);
         drop(listener);

@@ -54,6 +54,12 @@ impl Drop for Uplink {
     }
 }
 
+/// Whether there is a program for a way out, where the host has one to give.
+pub(super) fn check() -> Result<(), UplinkError> {
+    let is_there = super::PATH.split(':').any(|folder| Path::new(folder).join(PASTA).exists());
+    if is_there || !has_route() { Ok(()) } else { Err(UplinkError::Missing) }
+}
+
 /// Connects the namespace to the outside. A host that has no way out itself has none to give.
 pub(super) fn start(place: &Place) -> Result<Option<Uplink>, UplinkError> {
     let thread = place.run(rustix::thread::gettid).map_err(UplinkError::Run)?;
