@@ -82,6 +82,8 @@ pub struct Daemon {
     pub(crate) containers: Containers,
     pub(crate) volumes: Volumes,
     pub(crate) networks: Networks,
+    /// Why no network can be made here; `None` where one can.
+    pub(crate) without_network: Option<String>,
     pub(crate) pods: Pods,
     pub(crate) held: HeldPods,
     pub(crate) execs: Execs,
@@ -123,6 +125,16 @@ impl Daemon {
         networks.predefine(&mut batch)?;
         db.commit(batch).await?;
         networks.tidy();
+        let program = config.program.clone();
+        let checked = tokio::task::spawn_blocking(move || net::check(&program)).await;
+        let without_network = match checked {
+            Ok(Ok(())) => None,
+            Ok(Err(error)) => Some(crate::failure::chain(&error)),
+            Err(error) => Some(error.to_string()),
+        };
+        if let Some(why) = &without_network {
+            log::warn!(why = why.as_str(); "containers have no network");
+        }
         let pods = Pods::new(config.state.join("pods"), config.program.clone());
         let server = Server::limited(CONNECTIONS, STREAMS, |open| Self {
             id,
@@ -133,6 +145,7 @@ impl Daemon {
             containers,
             volumes,
             networks,
+            without_network,
             pods,
             held: HeldPods::default(),
             execs: Execs::default(),

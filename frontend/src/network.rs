@@ -2,7 +2,6 @@
 
 mod create;
 mod directory;
-mod host_routes;
 mod membership;
 pub(crate) mod options;
 pub(crate) mod routes;
@@ -181,7 +180,7 @@ impl Networks {
 
 /// The addresses of the default network: Docker's, unless the host reaches something there.
 fn default_pool() -> Pool {
-    let (default, routes) = (Subnet::default_bridge(), host_routes::subnets());
+    let (default, routes) = (Subnet::default_bridge(), net::host_routes());
     let is_taken = routes.iter().any(|route| route.overlaps(&default));
     Pool::of(Subnet::free(&routes).filter(|_| is_taken).unwrap_or(default))
 }

@@ -144,6 +144,10 @@ async fn info(context: Context) -> Result<Response, EngineError> {
         runc_commit: none.clone(),
         init_commit: none,
         security_options: Some(Vec::new()),
+        warnings: daemon
+            .without_network
+            .as_ref()
+            .map(|why| vec![format!("WARNING: containers have no network: {why}")]),
         ..models::SystemInfo::default()
     };
     response::json(StatusCode::OK, &info)

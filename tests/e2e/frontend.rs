@@ -1,7 +1,9 @@
 //! The real docker client on `kcradle serve`: each container in a microVM of its own. One module a subject.
 
+mod compose;
 mod faults;
 mod files;
 mod images;
 mod lifecycle;
+mod networks;
 mod run;

@@ -1,5 +1,6 @@
 //! `kcradle serve` on a host of a test's own, and the docker client on it.
 
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -13,6 +14,7 @@ pub struct Daemon<'h> {
     host: &'h Host,
     socket: PathBuf,
     child: Child,
+    user: Option<u32>,
 }
 
 impl<'h> Daemon<'h> {
@@ -20,8 +22,23 @@ impl<'h> Daemon<'h> {
     #[must_use]
     pub fn start(host: &'h Host) -> Self {
         let socket = host.folder().join("docker.sock");
-        let child = serve(host, &socket);
-        let daemon = Self { host, socket, child };
+        let child = serve(host, &socket, None);
+        let daemon = Self { host, socket, child, user: None };
+        daemon.wait_until_it_answers();
+        daemon
+    }
+
+    /// Starts a daemon as the ordinary user with that number, who gets the host's folder.
+    #[must_use]
+    pub fn start_as(host: &'h Host, user: u32) -> Self {
+        use std::os::unix::fs::chown;
+        for folder in [host.folder(), host.home()] {
+            std::fs::create_dir_all(folder).unwrap();
+            chown(folder, Some(user), Some(user)).unwrap();
+        }
+        let socket = host.folder().join("docker.sock");
+        let child = serve(host, &socket, Some(user));
+        let daemon = Self { host, socket, child, user: Some(user) };
         daemon.wait_until_it_answers();
         daemon
     }
@@ -62,7 +79,7 @@ impl<'h> Daemon<'h> {
 
     /// Starts a daemon again that has ended.
     pub fn again(&mut self) {
-        self.child = serve(self.host, &self.socket);
+        self.child = serve(self.host, &self.socket, self.user);
         self.wait_until_it_answers();
     }
 
@@ -90,9 +107,12 @@ impl Drop for Daemon<'_> {
     }
 }
 
-fn serve(host: &Host, socket: &Path) -> Child {
+fn serve(host: &Host, socket: &Path, user: Option<u32>) -> Child {
     let state = host.folder().join("serve");
     let mut command: Command = host.kcradle(["serve"]);
     command.arg("--socket").arg(socket).arg("--state").arg(state);
+    if let Some(user) = user {
+        command.uid(user).gid(user);
+    }
     command.stdout(Stdio::null()).spawn().unwrap()
 }

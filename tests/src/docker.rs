@@ -1,6 +1,6 @@
 //! The real docker client on a pod's `docker.sock`. Used by the end-to-end tests of the Docker API.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::SystemTime;
 
@@ -90,6 +90,19 @@ impl Docker {
     /// What `docker exec CONTAINER sh -c SCRIPT` prints; it must end with 0.
     pub fn shell(&self, container: &str, script: &str) -> String {
         self.good(&["exec", container, "sh", "-c", script])
+    }
+
+    /// Gives the client the locked docker compose.
+    #[must_use]
+    pub fn with_compose(self) -> Self {
+        let tools = std::env::var_os("XDG_CACHE_HOME").map_or_else(
+            || PathBuf::from(std::env::var_os("HOME").unwrap()).join(".cache"),
+            PathBuf::from,
+        );
+        let plugins = tools.join("cradle/tools/docker-compose-2.40.3/cli-plugins");
+        assert!(plugins.exists(), "no docker compose at {}: run tests/install", plugins.display());
+        std::os::unix::fs::symlink(plugins, self.config.path().join("cli-plugins")).unwrap();
+        self
     }
 
     /// The client's folder of settings.

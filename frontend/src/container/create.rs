@@ -20,7 +20,7 @@ use vdocker::version::ApiVersion;
 
 use super::mounts::{self, Mounts};
 use super::record::{Record, State, Stored, VERSION};
-use super::{Container, endpoints, lifecycle, merge, names, options, ports, process};
+use super::{Container, endpoints, lifecycle, merge, names, networking, options, ports, process};
 use crate::context::Context;
 use crate::daemon::Daemon;
 use crate::db::Batch;
@@ -130,6 +130,7 @@ async fn make(daemon: &Rc<Daemon>, wish: Wish, id: &str, name: String) -> Result
     ports::check(&config, &host)?;
     fill(&mut config, &mut host, id);
     warnings.extend(endpoints::join(daemon, &mut networks, &config, &host, version)?.map(str::to_owned));
+    warnings.extend(networking::warning(daemon, &networks, &host));
     let mounts = mounts::prepare(daemon, &config, &host).await?;
     let mut spec = process::spec(&handle, &config, &host, &mounts, id)?;
     spec.mounts.extend(mounts.specs.iter().cloned());

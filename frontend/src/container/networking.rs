@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::path::Path;
 use std::rc::Rc;
 
-use bollard_stubs::models::EndpointSettings;
+use bollard_stubs::models::{EndpointSettings, HostConfig, NetworkingConfig};
 use pod::{Attachment, Networking, PodDir, atomic_file};
 use spec::LaunchSpec;
 use spec::launch::NetworkSpec;
@@ -31,11 +31,30 @@ pub(super) async fn prepare(
     settle(daemon, &mut container.record.borrow_mut())?;
     let (networking, names) = {
         let record = container.record.borrow();
-        let networks = wanted(daemon, &record)?;
+        let without =
+            daemon.without_network.is_some() && can_do_without(&record.networks, &record.host_config);
+        let networks = if without { Vec::new() } else { wanted(daemon, &record)? };
         (networking(daemon.networks.root(), &record, &networks)?, names(&record, &networks)?)
     };
     let dir = dir.clone();
     daemon.blocking(move || write(&dir, networking, names)).await?
+}
+
+/// Whether a container that cannot have its networks is started without them: it asks for nothing but the default one.
+fn can_do_without(networks: &NetworkingConfig, host: &HostConfig) -> bool {
+    let mut names = networks.endpoints_config.iter().flatten().map(|(name, _)| name.as_str());
+    names.all(|name| name == "bridge") && !ports::publishes(host)
+}
+
+/// What a client is told of a container's networks where none can be made.
+pub(super) fn warning(daemon: &Daemon, networks: &NetworkingConfig, host: &HostConfig) -> Option<String> {
+    let why = daemon.without_network.as_ref()?;
+    let mut names = networks.endpoints_config.iter().flatten();
+    if names.all(|(name, _)| name == "none") {
+        return None;
+    }
+    let what = if can_do_without(networks, host) { "has no network" } else { "cannot be started" };
+    Some(format!("The container {what} on this host: {why}"))
 }
 
 /// Finds the networks that were not there when the container was created, and gives each endpoint an id of this run.

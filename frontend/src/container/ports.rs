@@ -45,6 +45,12 @@ pub(super) fn check(config: &ContainerConfig, host: &HostConfig) -> Result<(), E
     Ok(())
 }
 
+/// Whether a container asks for ports of the host.
+pub(super) fn publishes(host: &HostConfig) -> bool {
+    let all = host.publish_all_ports.unwrap_or_default();
+    all || host.port_bindings.iter().flatten().any(|(_, bindings)| bindings.iter().flatten().next().is_some())
+}
+
 /// `80/tcp`, or `80` for the same: the number and what carries it, `None` for what the host cannot publish.
 fn read(port: &str) -> Option<(u16, Option<Protocol>)> {
     let (number, protocol) = port.split_once('/').unwrap_or((port, "tcp"));

@@ -11,7 +11,7 @@ use serde_json::json;
 use vdocker::EngineError;
 use vdocker::response::{self, Response};
 
-use super::{Network, Pool, Subnet, directory, host_routes, is_predefined, new_id};
+use super::{Network, Pool, Subnet, directory, is_predefined, new_id};
 use crate::context::Context;
 use crate::daemon::Daemon;
 use crate::db::Batch;
@@ -165,7 +165,7 @@ fn pools(
         return Err(EngineError::Denied(text.into()));
     }
     if ipv4 && !pools.iter().any(|pool| !pool.subnet.is_ipv6()) {
-        taken.extend(host_routes::subnets());
+        taken.extend(net::host_routes());
         let full = "all predefined address pools have been fully subnetted";
         let free = Subnet::free(&taken).ok_or_else(|| EngineError::BadRequest(full.into()))?;
         pools.insert(0, Pool::of(free));

@@ -1,8 +1,7 @@
 //! The directories of networks: what a pod's process is told of them. Made before the record and removed behind it.
 
-use std::io;
 use std::path::Path;
-use std::time::SystemTime;
+use std::time::{Duration, Instant, SystemTime};
 
 use net::{Definition, NetworkDir, NetworkDirError};
 use vdocker::EngineError;
@@ -11,7 +10,11 @@ use super::Network;
 use super::options::Options;
 use crate::failure::{failed, report};
 
-/// The networks whose directories are wanted, in the form in which pods are told of them.
+/// How long the process of a network may take to end behind its last pod, and the time between two looks at it.
+const PATIENCE: Duration = Duration::from_secs(10);
+const INTERVAL: Duration = Duration::from_millis(10);
+
+/// A network in the form in which pods are told of it.
 ///
 /// # Errors
 /// [`EngineError::BadRequest`] for a network that cannot be.
@@ -48,12 +51,20 @@ pub(super) fn make(root: &Path, definition: &Definition) -> Result<(), EngineErr
     made.map(drop).map_err(|error| failed(&error))
 }
 
-/// Removes the directory of a network that no pod is on.
-pub(super) fn remove(root: &Path, id: &str) -> io::Result<()> {
-    match std::fs::remove_dir_all(root.join(id)) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
+/// Removes the directory of a network, behind its process, which ends when the last pod has gone.
+///
+/// # Errors
+/// Pods are on it, or what was made of it cannot be undone or removed.
+pub(super) fn remove(root: &Path, id: &str) -> Result<(), EngineError> {
+    let dir = NetworkDir::at(root.join(id));
+    let deadline = Instant::now() + PATIENCE;
+    while !net::keeper::remove(&dir).map_err(|error| failed(&error))? {
+        if Instant::now() >= deadline {
+            return Err(EngineError::Failed(format!("network {id} is used still")));
+        }
+        std::thread::sleep(INTERVAL);
     }
+    Ok(())
 }
 
 /// Makes the directories that are missing or say something else, and removes those without a network: what a daemon that was

@@ -81,7 +81,7 @@ impl Interest {
             "image" => id.as_str(),
             _ => attributes.get("image").map_or("", String::as_str),
         };
-        let is_named = |wanted: &str| id.starts_with(wanted) || name == wanted;
+        let is_named = |wanted: &str| id.starts_with(wanted) || name.starts_with(wanted);
         self.period.has(when(event))
             && filters.exact("type", &event.kind)
             && filters.exact("scope", &event.scope)
@@ -129,7 +129,8 @@ mod tests {
             (r#"filters={"event":["die"]}"#, false),
             (r#"filters={"container":["abab"]}"#, true),
             (r#"filters={"container":["web"]}"#, true),
-            (r#"filters={"container":["we"]}"#, false),
+            (r#"filters={"container":["we"]}"#, true),
+            (r#"filters={"container":["eb"]}"#, false),
             (r#"filters={"volume":["web"]}"#, false),
             (r#"filters={"image":["busybox"]}"#, true),
             (r#"filters={"image":["busybox:1"]}"#, true),
