@@ -8,6 +8,7 @@ mod asm;
 mod confinement;
 mod linux;
 mod mitigations;
+mod net;
 mod tiny;
 
 use std::fs::File;
