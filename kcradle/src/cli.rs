@@ -2,6 +2,7 @@
 
 pub(crate) mod containers;
 pub(crate) mod health;
+pub(crate) mod network;
 pub(crate) mod serve;
 
 use std::path::PathBuf;
@@ -13,6 +14,7 @@ use pod::RestartPolicy;
 
 use containers::{AttachArgs, CpArgs, ExecArgs, InspectArgs, LogsArgs, PsArgs, StatsArgs, TopArgs};
 use health::HealthArgs;
+use network::{NetworkArgs, NetworkCommand};
 use serve::ServeArgs;
 
 /// Runs container images in microVMs of their own.
@@ -82,6 +84,13 @@ pub(crate) enum Command {
         after_help = "Examples:\n  kcradle image ls\n  kcradle image rm redis:7\n  kcradle image prune --all"
     )]
     Image(ImageCommand),
+    /// Look after networks of pods
+    #[command(
+        subcommand,
+        after_help = "Examples:\n  kcradle network create shop\n  kcradle summon ./db --network shop mariadb\n  \
+            kcradle network ls"
+    )]
+    Network(NetworkCommand),
     /// Say what this host lacks to run pods, and how to mend it
     Check(CheckArgs),
     /// Print a completion script for a shell
@@ -175,6 +184,8 @@ pub(crate) struct SummonArgs {
     pub(crate) stop_timeout: Option<u32>,
     #[command(flatten)]
     pub(crate) health: HealthArgs,
+    #[command(flatten)]
+    pub(crate) networks: NetworkArgs,
     /// Print nothing but errors
     #[arg(long, short)]
     pub(crate) quiet: bool,
@@ -210,6 +221,7 @@ const CONTAINER_ARGS: [&str; 14] = [
         kcradle run ./hello\n  \
         kcradle run --timeline ./hello     # where the time of the boot went\n  \
         kcradle run --console ./hello      # with the kernel's messages\n  \
+        kcradle run --network shop -p 8080:80 ./web\n  \
         kcradle run --restart always ./web")]
 pub(crate) struct RunArgs {
     /// The pod directory
@@ -226,6 +238,8 @@ pub(crate) struct RunArgs {
     /// In place of the pod's restart policy: no, on-failure[:N], always, unless-stopped
     #[arg(long, value_name = "POLICY")]
     pub(crate) restart: Option<RestartPolicy>,
+    #[command(flatten)]
+    pub(crate) networks: NetworkArgs,
     /// How often the parent process, which holds the pod's lock, has started the pod again.
     #[arg(long, hide = true)]
     pub(crate) supervised: Option<u32>,

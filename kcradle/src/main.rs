@@ -104,6 +104,7 @@ fn dispatch(command: Command, origin: Instant) -> Result<u8, Failure> {
         Command::Stop(args) => stop::run(&args),
         Command::Rm(args) => rm::run(&args),
         Command::Image(command) => image_commands::run(&command),
+        Command::Network(command) => network::run(&command),
         Command::Check(args) => check::run(&args),
         Command::Completions(args) => {
             let mut script = Vec::new();

@@ -6,6 +6,7 @@ mod console;
 mod event;
 mod frames;
 mod input;
+mod networks;
 mod outcome;
 mod output;
 mod pump;
@@ -32,10 +33,12 @@ use vmm::seccomp::{Filter, Mode, Role};
 
 use crate::cli::RunArgs;
 use crate::failure::{CODE_RUN_FAILED, Failure, HintExt as _};
+use crate::network::addresses::Addresses;
+use crate::network::wishes;
 use pod::atomic_file;
 use pod::{
-    LockError, PodDir, PodLock, PodRecord, PodState, RestartPolicy, SocketDir, StateFile, Status, socket,
-    state,
+    Home, LockError, Networking, PodDir, PodLock, PodRecord, PodState, RestartPolicy, SocketDir, StateFile,
+    Status, socket, state,
 };
 
 use console::Console;
@@ -132,6 +135,7 @@ fn boot_and_attach(
     let host = |name: &str| std::env::var(name).ok().or_else(|| args.hold.then(String::new));
     resolve_environment(&mut launch, &host)?;
     (launch.hold, launch.quiet) = (args.hold, args.served);
+    let networking = networking(args, dir, record, &mut launch)?;
     let attached = if args.served || args.hold { Attached::NOTHING } else { Attached::of(&launch)? };
 
     // Everything that this process will ever use is opened here.
@@ -144,11 +148,13 @@ fn boot_and_attach(
         true => served::take_listener().context("cannot take docker.sock from standard input")?,
         false => sockets.bind(socket::DOCKER).context("cannot make docker.sock")?,
     };
+    let mut networks = networks::attach(dir, &networking, &mut launch)?;
     let mut shares = shares::start(dir, &sockets, &record.shares)?;
     let parts =
         boot::Parts { stdio: guest_stream, docker, console: early_console, verbose: args.console, origin };
     let mut config = boot::config(dir, record, &launch, parts)?;
     config.shares = shares.take_configs();
+    config.nets = networks.take_configs();
     let machine = Vm::build(config).map_err(|error| shares.explain(error))?;
     let handle = machine.handle();
     let signals = Signals::block().context("cannot watch for signals")?;
@@ -229,6 +235,29 @@ fn boot_and_attach(
         let _ = std::io::stderr().write_all(table.as_bytes());
     }
     Ok(outcome)
+}
+
+/// The networks of this run: the record's, changed as the arguments say. A pod that only is read has none.
+fn networking(
+    args: &RunArgs,
+    dir: &PodDir,
+    record: &PodRecord,
+    launch: &mut LaunchSpec,
+) -> Result<Networking, Failure> {
+    let mut networking = if args.hold { Networking::default() } else { record.networking.clone() };
+    if !args.networks.is_empty() {
+        let own = wishes::own_names(dir.path(), &launch.id, &launch.containers);
+        let home = Home::at(record.home.clone());
+        wishes::apply(
+            &args.networks,
+            &home,
+            own,
+            &Addresses::default(),
+            &mut networking,
+            &mut launch.network,
+        )?;
+    }
+    Ok(networking)
 }
 
 /// Lets this process have as many open files as it may: each connection of the guest is one, and a shell's usual limit

@@ -21,6 +21,7 @@ use spec::launch::Resources;
 use crate::cli::SummonArgs;
 use crate::failure::{Failure, HintExt as _};
 use crate::home;
+use crate::network::wishes;
 use crate::progress::Display;
 use crate::stdout;
 
@@ -55,7 +56,7 @@ struct Summoned {
 }
 
 fn summon(args: &SummonArgs, home: &Home) -> Result<Summoned, Failure> {
-    let plan = Plan::new(args)?;
+    let mut plan = Plan::new(args)?;
     let package = Package::find().map_err(anyhow::Error::from)?;
     let staging = Staging::begin(&args.dir).map_err(anyhow::Error::from)?;
     let store = home::store(home)?;
@@ -68,6 +69,8 @@ fn summon(args: &SummonArgs, home: &Home) -> Result<Summoned, Failure> {
     }
     let id = plan.id.clone().map_or_else(make::new_id, Ok).map_err(anyhow::Error::from)?;
     let (containers, shares) = containers(&plan, &id, &images)?;
+    let own = wishes::own_names(staging.destination(), &id, &containers);
+    wishes::apply(&args.networks, home, own, &plan.addresses, &mut plan.networking, &mut plan.network)?;
     let blueprint = Blueprint {
         resources: Resources { cpu: plan.cpus.count, mem: plan.memory },
         disk_size: plan.disk_size,

@@ -8,6 +8,7 @@ use spec::launch::{MAX_CONTAINERS, NetworkSpec};
 
 use crate::cli::SummonArgs;
 use crate::failure::Failure;
+use crate::network::addresses::Addresses;
 use pod::size::{Cpus, parse_bytes, parse_cpus};
 use pod::{Bind, Networking, RestartPolicy};
 
@@ -40,6 +41,8 @@ pub(crate) struct Plan {
     pub(crate) labels: BTreeMap<String, String>,
     pub(crate) network: NetworkSpec,
     pub(crate) networking: Networking,
+    /// Those that the pod file gives.
+    pub(crate) addresses: Addresses,
     pub(crate) containers: Vec<ContainerPlan>,
 }
 
@@ -66,6 +69,7 @@ impl Plan {
             labels: BTreeMap::new(),
             network: NetworkSpec::default(),
             networking: Networking::default(),
+            addresses: Addresses::default(),
             containers: Vec::new(),
         };
         match (&args.file, args.image.split_first()) {

@@ -8,11 +8,13 @@ use spec::PodFile;
 use spec::launch::{EnvFrom, EnvSpec, HealthSpec, LifecycleSpec};
 use spec::pod::{
     INTENT_API_VERSION, INTENT_KIND, LaunchIntent, PodContainer, PodEnv, PodHealthcheck, PodLifecycle,
+    PodNetwork,
 };
 use thiserror::Error;
 
 use crate::duration::GoDuration;
 use crate::failure::Failure;
+use crate::network::addresses::Family;
 use pod::read_bounded;
 use pod::size::{Cpus, parse_bytes};
 
@@ -95,14 +97,9 @@ fn field(field: impl Into<String>, why: impl Into<String>) -> PodFileError {
 
 fn convert(pod: PodFile, plan: &mut Plan) -> Result<(), PodFileError> {
     const NO_VOLUMES: &str = "block volumes are not supported yet";
-    const NO_ADDRESSES: &str = "pods have no network interface yet";
     for (name, given, why) in [
         ("volumes", !pod.volumes.is_empty(), NO_VOLUMES),
         ("volumeDevices", !pod.volume_devices.is_empty(), NO_VOLUMES),
-        ("network.fip6", !pod.network.fip6.is_empty(), NO_ADDRESSES),
-        ("network.fgw6", !pod.network.fgw6.is_empty(), NO_ADDRESSES),
-        ("network.tip4", !pod.network.tip4.is_empty(), NO_ADDRESSES),
-        ("network.tgw4", !pod.network.tgw4.is_empty(), NO_ADDRESSES),
     ] {
         if given {
             return Err(field(name, why));
@@ -127,12 +124,22 @@ fn convert(pod: PodFile, plan: &mut Plan) -> Result<(), PodFileError> {
         plan.disk_size = parse_bytes(&pod.disk_size).map_err(|error| field("diskSize", error.to_string()))?;
     }
     plan.restart = pod.restart.parse().map_err(|why: String| field("restart", why))?;
+    plan.addresses.families = addresses(&pod.network)?;
     plan.network.nameservers = pod.network.nameservers;
     plan.network.search_domain = pod.network.search_domain;
     for (index, container) in pod.containers.into_iter().enumerate() {
         plan.containers.push(convert_container(&format!("containers[{index}]"), container)?);
     }
     Ok(())
+}
+
+/// The pod's addresses, IPv4's first.
+fn addresses(network: &PodNetwork) -> Result<Vec<Family>, PodFileError> {
+    let ipv4 = Family::read(&network.tip4, &network.tgw4, false);
+    let ipv4 = ipv4.map_err(|(own, why)| field(if own { "network.tip4" } else { "network.tgw4" }, why))?;
+    let ipv6 = Family::read(&network.fip6, &network.fgw6, true);
+    let ipv6 = ipv6.map_err(|(own, why)| field(if own { "network.fip6" } else { "network.fgw6" }, why))?;
+    Ok(ipv4.into_iter().chain(ipv6).collect())
 }
 
 fn convert_container(path: &str, container: PodContainer) -> Result<ContainerPlan, PodFileError> {

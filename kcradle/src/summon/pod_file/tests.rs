@@ -12,6 +12,8 @@ fn plan() -> Plan {
         restart: RestartPolicy::No,
         labels: std::collections::BTreeMap::new(),
         network: spec::launch::NetworkSpec::default(),
+        networking: pod::Networking::default(),
+        addresses: crate::network::addresses::Addresses::default(),
         containers: Vec::new(),
     }
 }
@@ -81,8 +83,9 @@ fn what_cannot_be_obeyed_is_refused_by_name() {
     for (text, message) in [
         (volumes, "volumeDevices: block volumes are not supported yet"),
         ("volumes: [{name: a}]", "volumes: block volumes"),
-        ("network: {tip4: [10.0.0.2/24]}", "network.tip4: pods have no network"),
-        ("network: {fgw6: 'fe80::1'}", "network.fgw6: pods have no network"),
+        ("network: {tip4: [10.0.0.2, 10.0.0.3]}", "network.tip4: a pod has one address of a family"),
+        ("network: {fgw6: 'fd00::1'}", "network.fgw6: a gateway needs an address"),
+        ("network: {tip4: [x]}", "network.tip4: \"x\" is no IPv4 address"),
         (
             "containers: [{image: {ref: a}, volumeMounts: [{guestPath: /x}]}]",
             "containers[0].volumeMounts: block",
