@@ -278,8 +278,7 @@ async fn write_pod(
         .collect();
     let shares = mounts.shares.clone();
     let resources = Resources { cpu: process::cpus(host)?, mem: process::memory(host) };
-    // The addresses of its networks' gateways are known at its start.
-    let (network, disk_size) = (process::network(host, &[])?, disk_size(host)?);
+    let (network, disk_size) = (process::network(host)?, disk_size(host)?);
     let (id, dir) = (id.to_owned(), daemon.pods.root().join(id));
     let (home, package, images) =
         (daemon.config.home.clone(), daemon.config.package.clone(), daemon.images.clone());

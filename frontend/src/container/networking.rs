@@ -1,14 +1,11 @@
 //! What a pod is told of its networks before it is started, and what it got of them.
 
 use std::collections::HashMap;
-use std::net::IpAddr;
 use std::path::Path;
 use std::rc::Rc;
 
 use bollard_stubs::models::{EndpointSettings, HostConfig, NetworkingConfig};
-use pod::{Attachment, Networking, PodDir, atomic_file};
-use spec::LaunchSpec;
-use spec::launch::NetworkSpec;
+use pod::{Attachment, Networking, PodDir};
 use vdocker::EngineError;
 
 use super::record::Record;
@@ -29,15 +26,15 @@ pub(super) async fn prepare(
     dir: &PodDir,
 ) -> Result<(), EngineError> {
     settle(daemon, &mut container.record.borrow_mut())?;
-    let (networking, names) = {
+    let networking = {
         let record = container.record.borrow();
         let without =
             daemon.without_network.is_some() && can_do_without(&record.networks, &record.host_config);
         let networks = if without { Vec::new() } else { wanted(daemon, &record)? };
-        (networking(daemon.networks.root(), &record, &networks)?, names(&record, &networks)?)
+        networking(daemon.networks.root(), &record, &networks)?
     };
     let dir = dir.clone();
-    daemon.blocking(move || write(&dir, networking, names)).await?
+    daemon.blocking(move || write(&dir, networking)).await?
 }
 
 /// Whether a container that cannot have its networks is started without them: it asks for nothing but the default one.
@@ -72,19 +69,13 @@ fn settle(daemon: &Daemon, record: &mut Record) -> Result<(), EngineError> {
     Ok(())
 }
 
-fn write(dir: &PodDir, networking: Networking, names: NetworkSpec) -> Result<(), EngineError> {
+fn write(dir: &PodDir, networking: Networking) -> Result<(), EngineError> {
     let mut record = dir.read_record().map_err(|error| failed(&error))?;
-    if record.networking != networking {
-        record.networking = networking;
-        dir.write_record(&record).map_err(|error| failed(&error))?;
+    if record.networking == networking {
+        return Ok(());
     }
-    let launch = dir.read_launch().map_err(|error| failed(&error))?;
-    if launch.network != names {
-        let launch = LaunchSpec { network: names, ..launch };
-        let json = serde_json::to_vec_pretty(&launch).map_err(|error| failed(&error))?;
-        atomic_file::write(&dir.launch(), &json, 0o600).map_err(|error| failed(&error))?;
-    }
-    Ok(())
+    record.networking = networking;
+    dir.write_record(&record).map_err(|error| failed(&error))
 }
 
 /// A network that a container is to be on, and what it wants there.
@@ -125,13 +116,6 @@ fn networking(root: &Path, record: &Record, wanted: &[Wanted]) -> Result<Network
         host_gateway: process::wants_host_gateway(&record.host_config),
         dns: record.host_config.dns.iter().flatten().filter_map(|text| text.parse().ok()).collect(),
     })
-}
-
-/// What the pod's containers find in their files, with the addresses of the host where those are asked for.
-fn names(record: &Record, wanted: &[Wanted]) -> Result<NetworkSpec, EngineError> {
-    let pools = wanted.first().map(|(network, _)| network.subnets.iter());
-    let gateways: Vec<IpAddr> = pools.into_iter().flatten().filter_map(|pool| pool.gateway).collect();
-    process::network(&record.host_config, &gateways)
 }
 
 /// Learns what a pod that has been started got of its networks.

@@ -192,18 +192,18 @@ pub(super) fn memory(host: &HostConfig) -> u64 {
     }
 }
 
-/// Names and addresses beside those that the guest has by itself. `gateways` are the addresses of the host, if any are known.
+/// Names and addresses beside those that the guest has by itself. The pod's process knows what address of the host
+/// `host-gateway` stands for.
 ///
 /// # Errors
 /// [`EngineError::BadRequest`] for an extra host without an address, and for addresses that are none.
-pub(super) fn network(host: &HostConfig, gateways: &[IpAddr]) -> Result<NetworkSpec, EngineError> {
+pub(super) fn network(host: &HostConfig) -> Result<NetworkSpec, EngineError> {
     let mut hosts = Vec::new();
     for text in host.extra_hosts.iter().flatten() {
         let (name, address) = extra_host(text)?;
         let name = name.to_owned();
         if address == HOST_GATEWAY {
-            let gateways = gateways.iter().map(ToString::to_string);
-            hosts.extend(gateways.map(|address| HostEntry { name: name.clone(), address }));
+            hosts.push(HostEntry { name, address: address.to_owned() });
             continue;
         }
         let address = address.trim_start_matches('[').trim_end_matches(']');
@@ -278,14 +278,14 @@ mod tests {
                 "DnsOptions":["ndots:2"]}"#,
         );
         assert!(wants_host_gateway(&asked));
-        let found = network(&asked, &["172.17.0.1".parse().unwrap()]);
+        let found = network(&asked);
         let found = found.unwrap();
         assert_eq!((found.hosts[1].name.as_str(), found.hosts[1].address.as_str()), ("b", "::1"));
-        assert_eq!((found.hosts[2].name.as_str(), found.hosts[2].address.as_str()), ("h", "172.17.0.1"));
+        assert_eq!((found.hosts[2].name.as_str(), found.hosts[2].address.as_str()), ("h", HOST_GATEWAY));
         assert_eq!((found.nameservers[0].as_str(), found.search_domain.as_str()), ("9.9.9.9", "x y"));
         assert_eq!(found.options, ["ndots:2"]);
         for wrong in [r#"{"ExtraHosts":["a"]}"#, r#"{"ExtraHosts":["a:b"]}"#, r#"{"Dns":["x"]}"#] {
-            assert!(network(&host(wrong), &[]).is_err(), "{wrong}");
+            assert!(network(&host(wrong)).is_err(), "{wrong}");
         }
     }
 }
