@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::io::{Read, Write};
-use std::net::{Ipv4Addr, TcpListener, UdpSocket};
+use std::net::{Ipv4Addr, Shutdown, TcpListener, UdpSocket};
 use std::process::Command;
 use std::time::Duration;
 
@@ -94,12 +94,15 @@ fn init() -> Code {
         let len = u32::try_from(frame.len()).unwrap();
         code = code.store_bytes(offset, &frame).system_call(SYS_WRITE, [1, offset, len]);
     }
-    code.store_bytes(stream, b"start")
+    code = code
+        .store_bytes(stream, b"start")
         .system_call(SYS_CONNECT, [0, target, 16])
-        .system_call(SYS_WRITE, [0, stream, STREAM])
-        .system_call(SYS_READ, [0, stream, 1])
-        .out(STAGE_PORT, Stage::PowerOff as u8)
-        .hang()
+        .system_call(SYS_WRITE, [0, stream, STREAM]);
+    for _ in 0..100 {
+        code = code.system_call(SYS_READ, [0, stream, STREAM]);
+    }
+    // What was read last.
+    code.system_call(SYS_WRITE, [0, stream, 5]).out(STAGE_PORT, Stage::PowerOff as u8).hang()
 }
 
 /// Gives the calling thread a network namespace of its own.
@@ -113,11 +116,11 @@ fn ip(arguments: &str) {
     assert!(Command::new("ip").args(arguments.split(' ')).status().unwrap().success(), "ip {arguments}");
 }
 
-/// Frames that the tap took from the guest.
-fn frames(tap: &str) -> u64 {
+/// Frames that the tap took from the guest, and that it gave to it.
+fn frames(tap: &str) -> [u64; 2] {
     let all = fs::read_to_string("/proc/thread-self/net/dev").unwrap();
     let line = all.lines().find_map(|line| line.trim().strip_prefix(tap)?.strip_prefix(':')).unwrap();
-    line.split_whitespace().nth(1).unwrap().parse().unwrap()
+    [1, 9].map(|column| line.split_whitespace().nth(column).unwrap().parse().unwrap())
 }
 
 fn check_link(vcpus: u8, queues: u8) {
@@ -154,9 +157,15 @@ fn check_link(vcpus: u8, queues: u8) {
     let mut got = vec![0; STREAM as usize];
     stream.read_exact(&mut got).unwrap();
     assert_eq!(got[..5], *b"start");
-    let took = frames(&tap) - before;
-    assert!(took < 30, "{took} frames for {STREAM} bytes");
-    stream.write_all(b"!").unwrap();
+    let middle = frames(&tap);
+    // Back again, until the stream's end.
+    got.fill(b'!');
+    stream.write_all(&got).unwrap();
+    stream.shutdown(Shutdown::Write).unwrap();
+    stream.read_exact(&mut got[..5]).unwrap();
+    assert_eq!(got[..5], *b"!!!!!");
+    let taken = [middle[0] - before[0], frames(&tap)[1] - middle[1]];
+    assert!(taken.iter().all(|count| *count < 30), "{taken:?} frames for {STREAM} bytes");
     assert_eq!(machine.join().unwrap().unwrap(), VmExit::PowerOff, "{}", log());
 }
 
