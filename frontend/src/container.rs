@@ -24,6 +24,7 @@ pub(crate) mod remove;
 pub(crate) mod restart;
 pub(crate) mod routes;
 pub(crate) mod run;
+mod sizes;
 pub(crate) mod start;
 pub(crate) mod stop;
 pub(crate) mod update;

@@ -1,6 +1,6 @@
 //! What the host is: `/_ping`, `/version`, `/info`, and what only a manager of a swarm has.
 
-mod df;
+pub(crate) mod df;
 pub(crate) mod events;
 mod machine;
 

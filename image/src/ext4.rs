@@ -1,6 +1,8 @@
 //! The writable disk of a pod: a sparse raw ext4 file copied from a template that `mkfs.ext4` made once a size.
 //! Called by `kcradle summon`; docs/image-format.md gives the reason of each flag.
 
+mod usage;
+
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
 use std::io;
@@ -72,7 +74,7 @@ pub fn create_scratch(cache: &Path, dest: &Path, size: u64) -> Result<(), Ext4Er
     if !(MIN_BYTES..=MAX_BYTES).contains(&size) || !size.is_multiple_of(BLOCK_BYTES) {
         return Err(Ext4Error::Size(size));
     }
-    let path = cache.join(format!("scratch-v{TEMPLATE_VERSION}-{size}.ext4"));
+    let path = template_of(cache, size);
     let template = match File::open(&path) {
         Ok(template) => template,
         Err(error) if error.kind() == io::ErrorKind::NotFound => make_template(cache, &path, size)?,
@@ -86,6 +88,18 @@ pub fn create_scratch(cache: &Path, dest: &Path, size: u64) -> Result<(), Ext4Er
         let _ = fs::remove_file(dest);
         failed(source)
     })
+}
+
+/// Bytes that files take on a disk of [`create_scratch`], as of its last flush; nothing is mounted for it.
+///
+/// # Errors
+/// The disk or its template is not readable, or has no file system.
+pub fn written(cache: &Path, disk: &Path) -> io::Result<u64> {
+    usage::written(disk, &template_of(cache, fs::metadata(disk)?.len()))
+}
+
+fn template_of(cache: &Path, size: u64) -> PathBuf {
+    cache.join(format!("scratch-v{TEMPLATE_VERSION}-{size}.ext4"))
 }
 
 /// Makes the template under a name of its own and renames it: two makers at once each make one, and the last wins.

@@ -221,22 +221,10 @@ pub(crate) fn candidate<'a>(
     options: &ResolveOptions<'a>,
     progress: &dyn Progress,
 ) -> Result<Candidate<'a>, RegistryError> {
-    let mut endpoints = Endpoint::all(name, &options.registries).into_iter();
-    let (client, Found { bytes, manifest, index }, from_mirror) = loop {
-        let Some(endpoint) = endpoints.next() else {
-            return Err(RegistryError::NotFound(name.api_host().to_owned()));
-        };
-        let mirror = endpoint.mirror;
-        let found = Client::connect(name, endpoint, Access::Pull, options)
-            .and_then(|client| find_manifest(&client, name, progress).map(|found| (client, found, mirror)));
-        match found {
-            // A mirror that has it not, or nothing at all, is in nobody's way.
-            Err(error) if mirror && !options.is_cancelled() => {
-                progress.event(Event::Retry { layer: None, cause: &client::chain(&error) });
-            }
-            found => break found?,
-        }
-    };
+    let found = first_answer(name, options, progress, |client, from_mirror| {
+        find_manifest(&client, name, progress).map(|found| (client, found, from_mirror))
+    });
+    let (client, Found { bytes, manifest, index }, from_mirror) = found?;
     let config = document(&client, "blobs", &manifest.config, progress)?;
     let blob = |layer: &Descriptor| Blob { digest: Some(layer.digest), size: Some(layer.size) };
     Ok(Candidate {
@@ -250,6 +238,27 @@ pub(crate) fn candidate<'a>(
         blobs: manifest.layers.iter().map(blob).collect(),
         layers: Box::new(RegistryLayers { client, layers: manifest.layers }),
     })
+}
+
+/// What the first server answers that has what is asked for: mirrors come before the registry itself.
+fn first_answer<'a, T>(
+    name: &Reference,
+    options: &ResolveOptions<'a>,
+    progress: &dyn Progress,
+    ask: impl Fn(Client<'a>, bool) -> Result<T, RegistryError>,
+) -> Result<T, RegistryError> {
+    for endpoint in Endpoint::all(name, &options.registries) {
+        let mirror = endpoint.mirror;
+        let client = Client::connect(name, endpoint, Access::Pull, options);
+        match client.and_then(|client| ask(client, mirror)) {
+            // A mirror that has it not, or nothing at all, is in nobody's way.
+            Err(error) if mirror && !options.is_cancelled() => {
+                progress.event(Event::Retry { layer: None, cause: &client::chain(&error) });
+            }
+            answer => return answer,
+        }
+    }
+    Err(RegistryError::NotFound(name.api_host().to_owned()))
 }
 
 /// Reads manifests until one is an image's.

@@ -5,7 +5,6 @@
 
 pub(crate) mod body;
 pub(crate) mod container;
-pub(crate) mod detach;
 pub(crate) mod http;
 pub(crate) mod output;
 pub(crate) mod query;

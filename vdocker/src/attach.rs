@@ -10,6 +10,7 @@ pub(crate) mod websocket;
 use std::rc::Rc;
 
 use crate::container::Container;
+use crate::detach::DetachKeys;
 use crate::encoding::Encoding;
 use crate::engine::Engine;
 use crate::exec::registry::Streams;
@@ -28,6 +29,8 @@ pub(crate) struct Attachment {
     /// Whether what will be written follows.
     pub(crate) stream: bool,
     pub(crate) encoding: Encoding,
+    /// What leaves a terminal.
+    pub(crate) keys: Option<DetachKeys>,
 }
 
 impl Attachment {

@@ -20,6 +20,7 @@ use hyper::StatusCode;
 use hyper::header::HeaderMap;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 
+use crate::detach::Watch;
 use crate::response::common_headers;
 
 /// How long a client that has got everything may still send before its connection is closed under it.
@@ -99,24 +100,37 @@ impl Reader {
     }
 
     /// Gives what the client sends to a program's standard input, and closes that behind it where `closes` says so.
-    /// Without an input, or when it takes no more, reads on for nobody. Returns when the client is gone.
-    pub async fn forward<I: AsyncWrite + Unpin>(&mut self, into: &mut Option<I>, closes: bool) {
+    /// Without an input, or when it takes no more, reads on for nobody. Returns when the client is gone, or has sent
+    /// the keys that are watched for: then `true`.
+    pub async fn forward<I: AsyncWrite + Unpin>(
+        &mut self,
+        into: &mut Option<I>,
+        closes: bool,
+        mut watch: Option<Watch>,
+    ) -> bool {
         let mut gone = pin!(self.gone());
         let mut buffer = vec![0; if into.is_some() { READ } else { DISCARD }];
         loop {
             let count = match self.read(&mut buffer).await {
                 Ok(0) => break,
                 Ok(count) => count,
-                Err(_) => return,
+                Err(_) => return false,
             };
-            let Some(input) = into.as_mut() else { continue };
-            let written = tokio::select! {
-                biased;
-                written = input.write_all(&buffer[..count]) => written,
-                () = &mut gone => return,
-            };
-            if written.is_err() {
-                *into = None;
+            let mut passed = Vec::new();
+            let has_left = watch.as_mut().is_some_and(|watch| watch.pass(&buffer[..count], &mut passed));
+            let bytes = if watch.is_some() { &passed } else { &buffer[..count] };
+            if let Some(input) = into.as_mut() {
+                let written = tokio::select! {
+                    biased;
+                    written = input.write_all(bytes) => written,
+                    () = &mut gone => return false,
+                };
+                if written.is_err() {
+                    *into = None;
+                }
+            }
+            if has_left {
+                return true;
             }
         }
         drop(buffer);
@@ -125,6 +139,7 @@ impl Reader {
             let _closed = input.shutdown().await;
         }
         gone.await;
+        false
     }
 }
 

@@ -11,6 +11,7 @@ mod attach;
 pub mod body;
 pub mod container;
 mod context;
+pub mod detach;
 pub mod encoding;
 pub mod engine;
 pub mod events;

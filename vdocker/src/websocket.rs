@@ -7,7 +7,7 @@ mod handshake;
 use bytes::{Buf, Bytes};
 
 pub use decoder::{Decoder, Message};
-pub use handshake::{HandshakeError, accept};
+pub use handshake::{Accepted, HandshakeError, accept};
 
 use crate::frame::Frame;
 

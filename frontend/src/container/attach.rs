@@ -1,10 +1,12 @@
 //! Attach (Docker Engine API, "Attach to a container"): a client's connection and one to the pod become one stream. A client
 //! may come before the start: it is answered at once, and what it sends stays with the kernel until the pod takes it.
+//! Frames of a WebSocket are the pod's own.
 
 use std::rc::Rc;
 
+use hyper::StatusCode;
 use pod::PodDir;
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::UnixStream;
 use tokio::sync::oneshot;
 use vdocker::EngineError;
@@ -15,92 +17,166 @@ use vdocker::response::Response;
 use super::Container;
 use super::record::Status;
 use crate::context::Context;
-use crate::pods::client::{self, Asked, PodError, Upgraded};
+use crate::daemon::Daemon;
+use crate::pods::client::{self, Asked, PodError, Protocol, Upgraded};
+use crate::pods::held;
 
 /// Bytes that are handed on at a time.
 const PIECE: usize = 64 << 10;
 
 /// A client that was attached before the start.
 pub(crate) struct Waiting {
-    target: String,
+    wish: Wish,
     connected: oneshot::Sender<Asked>,
+}
+
+/// What a client asks for.
+struct Wish {
+    protocol: Protocol,
+    /// The path in the pod.
+    path: String,
+    /// The client's own query.
+    query: String,
+}
+
+impl Wish {
+    fn of(context: &Context, container: &Container, protocol: Protocol) -> Self {
+        let end = if protocol == Protocol::WebSocket { "/ws" } else { "" };
+        let path = format!("/v{}/containers/{}/attach{end}", context.version, container.id);
+        Self { protocol, path, query: context.query_text().to_owned() }
+    }
+
+    /// Asks a pod, with parameters in front of the client's.
+    async fn ask(&self, dir: &PodDir, first: &str) -> Result<Asked, PodError> {
+        let target = format!("{}?{first}{}", self.path, self.query);
+        client::ask_stream(client::connect(dir)?, self.protocol, &target, None).await
+    }
+
+    /// Asks the pod of a run for all of it, from its beginning.
+    async fn ask_run(&self, dir: &PodDir) -> Result<Asked, PodError> {
+        self.ask(dir, "run=1&").await
+    }
 }
 
 /// `POST /containers/{id}/attach`.
 pub(super) async fn attach(context: Context) -> Result<Response, EngineError> {
+    let container = found(&context)?;
+    let encoding = if container.has_terminal() { Encoding::Raw } else { Encoding::Multiplexed };
+    let wish = Wish::of(&context, &container, Protocol::Tcp);
+    let (version, headers, wire) = (context.version, context.headers.clone(), context.wire.clone());
+    let serving = Serving::new(context, container, wish).await?;
+    wire.hijack_as(version, &headers, encoding, |client| serving.run(client)).await
+}
+
+/// `GET /containers/{id}/attach/ws`.
+pub(super) async fn websocket(context: Context) -> Result<Response, EngineError> {
+    let container = found(&context)?;
+    let accepted = vdocker::websocket::accept(&context.headers);
+    let accepted = accepted.map_err(|error| EngineError::BadRequest(error.to_string()))?;
+    let wish = Wish::of(&context, &container, Protocol::WebSocket);
+    let wire = context.wire.clone();
+    let serving = Serving::new(context, container, wish).await?;
+    let head = accepted.headers();
+    wire.hijack(StatusCode::SWITCHING_PROTOCOLS, &head, |client| serving.run(client)).await
+}
+
+/// The container, if it can be attached to.
+fn found(context: &Context) -> Result<Rc<Container>, EngineError> {
     let container = context.daemon.containers.find(&context.name)?;
-    let id = &context.name;
     let reason = match container.status() {
         Status::Paused => "is paused, unpause the container before attach",
         Status::Restarting => "is restarting, wait until the container is running",
         Status::Removing | Status::Dead => "is marked for removal",
-        Status::Created | Status::Running | Status::Exited => "",
+        Status::Created | Status::Running | Status::Exited => return Ok(container),
     };
-    if !reason.is_empty() {
-        return Err(EngineError::Conflict(format!("container {id} {reason}")));
-    }
-    let encoding = if container.has_terminal() { Encoding::Raw } else { Encoding::Multiplexed };
-    let daemon = Rc::clone(&context.daemon);
-    if container.status() == Status::Running && container.is_reachable.get() {
-        let target = target(&context, &container.id, false);
-        let dir = daemon.pods.of(&container.id).map_err(|error| crate::failure::failed(&error))?;
-        let upgraded = client::ask_stream(client::connect(&dir)?, &target, None).await?.answer().await?;
+    Err(EngineError::Conflict(format!("container {} {reason}", context.name)))
+}
+
+/// What is done with a client's connection.
+struct Serving {
+    daemon: Rc<Daemon>,
+    container: Rc<Container>,
+    wish: Wish,
+    /// The stream of the run that goes on.
+    upgraded: Option<Upgraded>,
+    /// Whether what a container that does not run has written comes first.
+    replays: bool,
+    /// Whether what will be written follows.
+    follows: bool,
+}
+
+impl Serving {
+    async fn new(context: Context, container: Rc<Container>, wish: Wish) -> Result<Self, EngineError> {
+        let daemon = context.daemon;
+        let upgraded = if container.status() == Status::Running && container.is_reachable.get() {
+            let dir = daemon.pods.of(&container.id).map_err(|error| crate::failure::failed(&error))?;
+            Some(wish.ask(&dir, "").await?.answer().await?)
+        } else {
+            None
+        };
         container.tell(&daemon, "attach", &[]).await;
-        return stream(context, encoding, async move |client| splice(client, upgraded).await).await;
+        let follows = context.query.flag("stream");
+        // A WebSocket that has been replayed is closed.
+        let replays = context.query.flag("logs") && !(follows && wish.protocol == Protocol::WebSocket);
+        Ok(Self { daemon, container, wish, upgraded, replays, follows })
     }
-    let target = target(&context, &container.id, true);
-    container.tell(&daemon, "attach", &[]).await;
-    stream(context, encoding, async move |client| {
-        let asked = match container.is_reachable.get() {
-            true => reach(&daemon, &container, &target).await.ok(),
-            false => tokio::select! {
-                asked = wait_for_start(&container, target, &client) => asked,
-                () = daemon.open.closing() => None,
-            },
-        };
-        let upgraded = match asked {
-            Some(asked) => answered(asked, &client).await,
-            None => None,
-        };
+
+    async fn run(self, mut client: Hijacked) {
+        let Self { daemon, container, wish, upgraded, replays, follows } = self;
+        if let Some(upgraded) = upgraded {
+            return splice(client, upgraded).await;
+        }
+        if replays && container.state().started.is_some() && !container.is_reachable.get() {
+            replay(&daemon, &container, &wish, &mut client).await;
+        }
+        let upgraded = if follows { next_run(&daemon, &container, wish, &client).await } else { None };
         match upgraded {
             Some(upgraded) => splice(client, upgraded).await,
             None => hijack::linger(client).await,
         }
-    })
-    .await
+    }
 }
 
-/// Takes the client's connection over.
-async fn stream<F: Future<Output = ()> + 'static>(
-    context: Context,
-    encoding: Encoding,
-    run: impl FnOnce(Hijacked) -> F + 'static,
-) -> Result<Response, EngineError> {
-    context.wire.hijack_as(context.version, &context.headers, encoding, run).await
+/// Gives out what a container that does not run has written. Where it cannot be read the client sees its end.
+async fn replay(daemon: &Rc<Daemon>, container: &Rc<Container>, wish: &Wish, client: &mut Hijacked) {
+    let gone = client.gone();
+    let replayed = async {
+        let reached = held::reach(daemon, container).await?;
+        let Upgraded { stream, read } = wish.ask(&reached.dir, "stream=0&").await?.answer().await?;
+        client.write_all(&read).await.map_err(PodError::Stream)?;
+        copy(stream, client).await.map_err(PodError::Stream)?;
+        Ok::<_, EngineError>(())
+    };
+    tokio::select! {
+        _replayed = replayed => {}
+        () = gone => {}
+    }
 }
 
-/// What the pod is asked. With `run` (the pod's own) the stream has all of the run from its beginning.
-fn target(context: &Context, id: &str, run: bool) -> String {
-    let query = context.query_text();
-    let run = if run { "run=1&" } else { "" };
-    format!("/containers/{id}/attach?{run}{query}")
-}
-
-async fn reach(
-    daemon: &crate::daemon::Daemon,
-    container: &Container,
-    target: &str,
-) -> Result<Asked, PodError> {
-    let dir = daemon.pods.of(&container.id).map_err(PodError::Connect)?;
-    client::ask_stream(client::connect(&dir)?, target, None).await
+/// The run that goes on by now, or the next one.
+async fn next_run(
+    daemon: &Daemon,
+    container: &Rc<Container>,
+    wish: Wish,
+    client: &Hijacked,
+) -> Option<Upgraded> {
+    let asked = if container.is_reachable.get() {
+        wish.ask_run(&daemon.pods.of(&container.id).ok()?).await.ok()
+    } else {
+        tokio::select! {
+            asked = wait_for_start(container, wish, client) => asked,
+            () = daemon.open.closing() => None,
+        }
+    };
+    answered(asked?, client).await
 }
 
 /// The connection that the container's start makes; `None` where the client goes before, or nothing comes of the start.
-async fn wait_for_start(container: &Container, target: String, client: &Hijacked) -> Option<Asked> {
+async fn wait_for_start(container: &Container, wish: Wish, client: &Hijacked) -> Option<Asked> {
     let (connected, asked) = oneshot::channel();
     // Without those whose clients have gone.
     container.waiting.borrow_mut().retain(|one| !one.connected.is_closed());
-    container.waiting.borrow_mut().push(Waiting { target, connected });
+    container.waiting.borrow_mut().push(Waiting { wish, connected });
     tokio::select! {
         asked = asked => asked.ok(),
         () = client.gone() => None,
@@ -110,12 +186,11 @@ async fn wait_for_start(container: &Container, target: String, client: &Hijacked
 /// Connects all that wait for a pod which is about to boot.
 pub(super) async fn connect_all(container: &Container, dir: &PodDir) {
     let waiting = std::mem::take(&mut *container.waiting.borrow_mut());
-    for Waiting { target, connected } in waiting {
+    for Waiting { wish, connected } in waiting {
         if connected.is_closed() {
             continue;
         }
-        let Ok(stream) = client::connect(dir) else { continue };
-        if let Ok(asked) = client::ask_stream(stream, &target, None).await {
+        if let Ok(asked) = wish.ask_run(dir).await {
             // The client may have gone this moment.
             let _taken = connected.send(asked);
         }
@@ -144,13 +219,13 @@ pub(super) async fn splice(client: Hijacked, upgraded: Upgraded) {
     tokio::select! {
         biased;
         _said = output => {}
-        () = reader.forward(&mut to_pod, true) => return,
+        _gone = reader.forward(&mut to_pod, true, None) => return,
     }
     drop(to_pod);
     writer.finish(reader).await;
 }
 
-async fn copy(mut from: impl AsyncRead + Unpin, to: &mut hijack::Writer) -> std::io::Result<()> {
+async fn copy(mut from: impl AsyncRead + Unpin, to: &mut (impl AsyncWrite + Unpin)) -> std::io::Result<()> {
     let mut buffer = vec![0; PIECE];
     loop {
         match from.read(&mut buffer).await? {

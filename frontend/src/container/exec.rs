@@ -17,7 +17,7 @@ use super::{Container, attach};
 use crate::context::Context;
 use crate::daemon::Daemon;
 use crate::failure::failed;
-use crate::pods::client::{self, Upload};
+use crate::pods::client::{self, Protocol, Upload};
 use crate::pods::held;
 use crate::proxy;
 
@@ -153,7 +153,7 @@ pub(super) async fn start(mut context: Context) -> Result<Response, EngineError>
         return Ok(response::status(StatusCode::OK));
     }
     context.wire.can_stream()?;
-    let asked = client::ask_stream(client::connect(&dir)?, &target, Some(&json)).await?;
+    let asked = client::ask_stream(client::connect(&dir)?, Protocol::Tcp, &target, Some(&json)).await?;
     let upgraded = asked.answer().await?;
     let encoding = if tty { Encoding::Raw } else { Encoding::Multiplexed };
     let run = async move |stream| attach::splice(stream, upgraded).await;

@@ -4,7 +4,6 @@
 use std::rc::Rc;
 
 use hyper::StatusCode;
-use serde_json::json;
 use vdocker::EngineError;
 use vdocker::api::stats::Stats;
 use vdocker::response::{self, Response};
@@ -84,13 +83,4 @@ pub(super) async fn stats(mut context: Context) -> Result<Response, EngineError>
     let of_pod = format!("\"name\":\"/{}\"", container.id);
     let answer = proxy::to_any(context, &container, "stats").await?;
     Ok(proxy::replaced(answer, of_pod, format!("\"name\":\"/{}\"", container.name())))
-}
-
-/// `GET /containers/{id}/attach/ws` and what else a pod could do and the daemon does not.
-pub(super) async fn refused(context: Context) -> Result<Response, EngineError> {
-    let container = found(&context)?;
-    response::json(
-        StatusCode::NOT_IMPLEMENTED,
-        &json!({ "message": format!("container {}: attach over a WebSocket is not supported", container.name()) }),
-    )
 }

@@ -11,11 +11,10 @@ use vdocker::response::{self, Response};
 use vdocker::time;
 
 use super::record::{State, Status};
+use super::sizes::{self, Sizes};
 use super::{Container, health, ports};
 use crate::context::Context;
 use crate::daemon::Daemon;
-use crate::pods::client;
-use crate::pods::held;
 
 /// `GET /containers/{id}/json`.
 pub(super) async fn inspect(context: Context) -> Result<Response, EngineError> {
@@ -23,21 +22,13 @@ pub(super) async fn inspect(context: Context) -> Result<Response, EngineError> {
     // What its checks have said is with the pod.
     health::refresh(&context.daemon, &container).await;
     let size = match context.query.flag("size") {
-        true => Some(size(&context, &container).await?),
+        true => sizes::of(&context.daemon, &container).await,
         false => None,
     };
     response::json(StatusCode::OK, &describe(&context.daemon, &container, size))
 }
 
-/// Bytes that the container has written, and those of its whole file tree.
-async fn size(context: &Context, container: &std::rc::Rc<Container>) -> Result<(i64, i64), EngineError> {
-    let reached = held::reach(&context.daemon, container).await?;
-    let target = format!("/containers/{}/json?size=1", container.id);
-    let found: ContainerInspectResponse = client::get(&reached.dir, &target).await?;
-    Ok((found.size_rw.unwrap_or_default(), found.size_root_fs.unwrap_or_default()))
-}
-
-fn describe(daemon: &Daemon, container: &Container, size: Option<(i64, i64)>) -> ContainerInspectResponse {
+fn describe(daemon: &Daemon, container: &Container, size: Option<Sizes>) -> ContainerInspectResponse {
     let record = container.record.borrow();
     let life = container.life.borrow();
     let execs = daemon.execs.of(&container.id);
@@ -63,8 +54,8 @@ fn describe(daemon: &Daemon, container: &Container, size: Option<(i64, i64)>) ->
         exec_ids: (!execs.is_empty()).then_some(execs),
         host_config: Some(record.host_config.clone()),
         graph_driver: Some(models::DriverData { name: "overlay2".into(), data: HashMap::new() }),
-        size_rw: size.map(|(written, _)| written),
-        size_root_fs: size.map(|(_, all)| all),
+        size_rw: size.map(|size| size.written),
+        size_root_fs: size.map(|size| size.all),
         mounts: Some(record.mounts.clone()),
         config: Some(record.config.clone()),
         network_settings: Some(network_settings(container)),

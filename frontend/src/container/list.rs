@@ -4,8 +4,8 @@ use std::rc::Rc;
 use std::time::SystemTime;
 
 use bollard_stubs::models::{
-    ContainerInspectResponse, ContainerSummary, ContainerSummaryHostConfig, ContainerSummaryNetworkSettings,
-    ContainerSummaryStateEnum, HealthStatusEnum,
+    ContainerSummary, ContainerSummaryHostConfig, ContainerSummaryNetworkSettings, ContainerSummaryStateEnum,
+    HealthStatusEnum,
 };
 use hyper::StatusCode;
 use vdocker::EngineError;
@@ -16,10 +16,10 @@ use vdocker::response::{self, Response};
 use vdocker::time;
 
 use super::record::{Record, Status};
+use super::sizes::{self, Sizes};
 use super::{Container, Life, ports};
 use crate::context::Context;
 use crate::daemon::Daemon;
-use crate::pods::{client, held};
 
 /// What is listed.
 struct Selection {
@@ -52,20 +52,12 @@ pub(super) async fn list(context: Context) -> Result<Response, EngineError> {
     let found = daemon.containers.all().into_iter().filter(|container| selection.has(container));
     for container in found.take(limit.unwrap_or(usize::MAX)) {
         let mut summary = describe(&container);
-        // A pod is not booted for it: a list is to be quick.
-        if size && container.is_reachable.get() {
-            (summary.size_rw, summary.size_root_fs) = sizes(daemon, &container).await;
+        if size && let Some(Sizes { written, all }) = sizes::of(daemon, &container).await {
+            (summary.size_rw, summary.size_root_fs) = (Some(written), Some(all));
         }
         summaries.push(summary);
     }
     response::json(StatusCode::OK, &summaries)
-}
-
-async fn sizes(daemon: &Rc<Daemon>, container: &Rc<Container>) -> (Option<i64>, Option<i64>) {
-    let Ok(reached) = held::reach(daemon, container).await else { return (None, None) };
-    let target = format!("/containers/{}/json?size=1", container.id);
-    let found = client::get::<ContainerInspectResponse>(&reached.dir, &target).await;
-    found.map_or((None, None), |found| (found.size_rw, found.size_root_fs))
 }
 
 pub(crate) fn describe(container: &Container) -> ContainerSummary {

@@ -7,9 +7,11 @@ use vdocker::filters::Filters;
 use vdocker::response::{self, Response};
 
 use super::record::Status;
-use super::{lifecycle, remove};
+use super::{Container, lifecycle, remove};
 use crate::context::Context;
+use crate::daemon::Daemon;
 use crate::events::Event;
+use crate::system::df;
 
 /// `POST /containers/prune`.
 pub(super) async fn prune(context: Context) -> Result<Response, EngineError> {
@@ -17,7 +19,7 @@ pub(super) async fn prune(context: Context) -> Result<Response, EngineError> {
     let until = filters.values("until").next().map(crate::images::list::moment).transpose()?;
     let daemon = context.daemon;
     let pruned = lifecycle::whole(async move {
-        let mut pruned = Vec::new();
+        let (mut pruned, mut reclaimed) = (Vec::new(), 0);
         for container in daemon.containers.all() {
             let (labels, created) = {
                 let record = container.record.borrow();
@@ -30,17 +32,25 @@ pub(super) async fn prune(context: Context) -> Result<Response, EngineError> {
             if !stands || unwanted || !is_older || !filters.labels("label", &labels) {
                 continue;
             }
+            let used = used(&daemon, &container).await;
             if remove::remove(&daemon, &container, remove::Options::default()).await.is_ok() {
                 pruned.push(container.id.clone());
+                reclaimed += used;
             }
         }
         let mut batch = crate::db::Batch::default();
-        let reclaimed = [("reclaimed".to_owned(), "0".to_owned())].into();
-        daemon.events.push(&mut batch, Event::now("container", "prune", "", reclaimed));
+        let told = [("reclaimed".to_owned(), reclaimed.to_string())].into();
+        daemon.events.push(&mut batch, Event::now("container", "prune", "", told));
         daemon.db.commit(batch).await?;
-        Ok(pruned)
+        Ok((pruned, reclaimed))
     });
-    let pruned = pruned.await?;
+    let (pruned, reclaimed) = pruned.await?;
     let deleted = (!pruned.is_empty()).then_some(pruned);
-    response::json(StatusCode::OK, &json!({ "ContainersDeleted": deleted, "SpaceReclaimed": 0 }))
+    response::json(StatusCode::OK, &json!({ "ContainersDeleted": deleted, "SpaceReclaimed": reclaimed }))
+}
+
+/// Bytes that the host gets back when a container is removed.
+async fn used(daemon: &Daemon, container: &Container) -> u64 {
+    let Ok(dir) = daemon.pods.of(&container.id) else { return 0 };
+    daemon.blocking(move || df::taken(&dir.scratch())).await.unwrap_or_default()
 }

@@ -32,7 +32,7 @@ pub(crate) fn routes() -> Vec<Route> {
         route(Method::GET, "containers/{id}/top", files::top),
         route(Method::GET, "containers/{id}/stats", files::stats),
         route(Method::POST, "containers/{id}/resize", files::resize),
-        route(Method::GET, "containers/{id}/attach/ws", files::refused),
+        route(Method::GET, "containers/{id}/attach/ws", attach::websocket),
         route(Method::POST, "containers/{id}/exec", exec::create),
         route(Method::POST, "exec/{id}/start", exec::start),
         route(Method::POST, "exec/{id}/resize", exec::resize),

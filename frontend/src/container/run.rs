@@ -23,8 +23,9 @@ const NOT_STARTED: i64 = 128;
 
 /// What is heard from pods: the rest the daemon tells itself, at its own time and with what it knows, and a hostile guest
 /// cannot tell it.
-const TOLD: [&str; 12] = [
+const TOLD: [&str; 13] = [
     "archive-path",
+    "detach",
     "exec_create",
     "exec_detach",
     "exec_die",

@@ -70,7 +70,7 @@ pub(super) async fn load(mut context: Context) -> Result<Response, EngineError> 
     let settings = Settings::of(&context);
     let store = context.daemon.images.clone();
     let (uploading, upload) = channel();
-    let answer = job::answer(&context.daemon, Kind::Lines, move |output, cancel| {
+    let answer = job::answer(&context.daemon, Kind::Report, move |output, cancel| {
         let options = settings.options(cancel);
         let lines = Lines::load(output);
         let progress: &dyn image::Progress = if quiet { &image::Silent } else { &lines };

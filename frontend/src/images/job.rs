@@ -78,6 +78,8 @@ impl Drop for Watched {
 pub(super) enum Kind {
     /// Lines of JSON: the error is the last.
     Lines,
+    /// Lines of JSON, and an error is one of them also where it is the first.
+    Report,
     /// An archive: it is cut off.
     Archive,
 }
@@ -85,13 +87,14 @@ pub(super) enum Kind {
 impl Kind {
     const fn content_type(self) -> &'static str {
         match self {
-            Self::Lines => "application/json",
+            Self::Lines | Self::Report => "application/json",
             Self::Archive => "application/x-tar",
         }
     }
 }
 
-/// Runs `work` and answers what it says. What fails before the first output is an ordinary error.
+/// Runs `work` and answers what it says. What fails before the first output is an ordinary error, but of a
+/// report.
 pub(super) async fn answer(
     daemon: &Rc<Daemon>,
     kind: Kind,
@@ -110,7 +113,7 @@ pub(super) async fn answer(
         let _gone = tell.send(done);
     });
     let first = receiver.recv().await;
-    if first.is_none() {
+    if first.is_none() && kind != Kind::Report {
         ended(told).await?;
         return Ok(response::typed(StatusCode::OK, kind.content_type(), ""));
     }
@@ -123,7 +126,7 @@ pub(super) async fn answer(
         }
         match ended(told).await {
             Ok(()) => Ok(()),
-            Err(error) if kind == Kind::Lines => {
+            Err(error) if kind != Kind::Archive => {
                 sink.send(text(&failure(&error))).await;
                 Ok(())
             }

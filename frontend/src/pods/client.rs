@@ -187,18 +187,46 @@ pub(crate) struct Upgraded {
 /// A stream that is asked for, and not yet answered.
 pub(crate) struct Asked(UnixStream);
 
+/// What a connection is to become.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Protocol {
+    /// Bytes as they are.
+    Tcp,
+    /// Frames (RFC 6455). The pod's are handed on as they are, so nobody needs the answer to the key.
+    WebSocket,
+}
+
+impl Protocol {
+    const fn method(self) -> &'static str {
+        match self {
+            Self::Tcp => "POST",
+            Self::WebSocket => "GET",
+        }
+    }
+
+    const fn upgrade(self) -> &'static str {
+        match self {
+            Self::Tcp => "tcp",
+            Self::WebSocket => {
+                "websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA=="
+            }
+        }
+    }
+}
+
 /// Asks for a stream; `json` is the request's body.
 pub(crate) async fn ask_stream(
     mut stream: UnixStream,
+    protocol: Protocol,
     target: &str,
     json: Option<&[u8]>,
 ) -> Result<Asked, PodError> {
     let body = json.unwrap_or_default();
     let content_type = if json.is_some() { "Content-Type: application/json\r\n" } else { "" };
+    let (method, upgrade, length) = (protocol.method(), protocol.upgrade(), body.len());
     let mut head = format!(
-        "POST {target} HTTP/1.1\r\nHost: pod\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n{content_type}Content-Length: \
-         {}\r\n\r\n",
-        body.len()
+        "{method} {target} HTTP/1.1\r\nHost: pod\r\nConnection: Upgrade\r\nUpgrade: {upgrade}\r\n\
+         {content_type}Content-Length: {length}\r\n\r\n"
     )
     .into_bytes();
     head.extend_from_slice(body);

@@ -79,6 +79,6 @@ fn volumes(daemon: &Daemon) -> Vec<Volume> {
 }
 
 /// Bytes that a file takes; 0 where there is none, as before the first start.
-fn taken(file: &std::path::Path) -> u64 {
+pub(crate) fn taken(file: &std::path::Path) -> u64 {
     std::fs::metadata(file).map_or(0, |found| found.blocks() * 512)
 }

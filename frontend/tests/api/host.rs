@@ -1,5 +1,7 @@
 //! A daemon on a socket of its own, and its docker client.
 
+use std::io::{Read as _, Write as _};
+use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::thread::JoinHandle;
@@ -103,6 +105,22 @@ impl Host {
 
     pub(crate) fn socket(&self) -> PathBuf {
         self.path("docker.sock")
+    }
+
+    /// One request on a connection of its own, as in `POST /build`: its status and its answer.
+    pub(crate) fn ask(&self, line: &str, body: &[u8]) -> (u16, String) {
+        let mut stream = UnixStream::connect(self.socket()).unwrap();
+        let length = body.len();
+        let head = format!(
+            "{line} HTTP/1.1\r\nHost: docker\r\nConnection: close\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n"
+        );
+        stream.write_all(head.as_bytes()).unwrap();
+        // A daemon that has enough answers before it has read all.
+        let _ = stream.write_all(body);
+        let mut answer = Vec::new();
+        let _ = stream.read_to_end(&mut answer);
+        let answer = String::from_utf8(answer).unwrap();
+        (answer.split(' ').nth(1).unwrap_or("0").parse().unwrap(), answer)
     }
 
     /// `docker` with arguments: exit code, standard output and error.

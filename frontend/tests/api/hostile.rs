@@ -1,25 +1,9 @@
 //! What clients should not send: wrong types, deep and huge bodies, halves of requests, crowds, and names that are paths.
 
-use std::io::{Read as _, Write as _};
+use std::io::Write as _;
 use std::os::unix::net::UnixStream;
 
 use crate::host::Host;
-
-/// One request on a connection of its own: its status and its answer.
-fn ask(host: &Host, line: &str, body: &[u8]) -> (u16, String) {
-    let mut stream = UnixStream::connect(host.socket()).unwrap();
-    let length = body.len();
-    let head = format!(
-        "{line} HTTP/1.1\r\nHost: docker\r\nConnection: close\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n"
-    );
-    stream.write_all(head.as_bytes()).unwrap();
-    // A daemon that has enough answers before it has read all.
-    let _ = stream.write_all(body);
-    let mut answer = Vec::new();
-    let _ = stream.read_to_end(&mut answer);
-    let answer = String::from_utf8(answer).unwrap();
-    (answer.split(' ').nth(1).unwrap_or("0").parse().unwrap(), answer)
-}
 
 #[test]
 fn bodies_that_are_not_what_they_should_be_are_refused() {
@@ -41,7 +25,7 @@ fn bodies_that_are_not_what_they_should_be_are_refused() {
             deep_field.as_bytes(),
             huge.as_bytes(),
         ] {
-            let (code, answer) = ask(&host, &format!("POST /v1.50/{path}"), body);
+            let (code, answer) = host.ask(&format!("POST /v1.50/{path}"), body);
             // What a route does not look at may be anything: then there is no such container.
             let is_refused = code == 400 || (code == 404 && path.ends_with("connect"));
             assert!(is_refused, "{path}: {}: {answer}", body[..body.len().min(60)].escape_ascii());
@@ -59,12 +43,12 @@ fn a_name_is_never_a_path() {
         ["..", ".", "../precious", "/etc/passwd", "a/../../precious", "a\\u0000b", "a\\nb", "", " ", "-x"];
     for name in tricks.iter().filter(|name| !name.is_empty()) {
         let body = format!(r#"{{"Name":"{name}"}}"#);
-        let (code, answer) = ask(&host, "POST /volumes/create", body.as_bytes());
+        let (code, answer) = host.ask("POST /volumes/create", body.as_bytes());
         assert_eq!(code, 400, "{name}: {answer}");
     }
     for name in ["..", "%2e%2e", "..%2fprecious", "%2e%2e%2fprecious", "a%00b", "%ff", "%zz"] {
         for path in ["volumes", "networks", "containers"] {
-            let (code, answer) = ask(&host, &format!("DELETE /{path}/{name}"), b"");
+            let (code, answer) = host.ask(&format!("DELETE /{path}/{name}"), b"");
             assert!(matches!(code, 400 | 404), "{path} {name}: {answer}");
         }
     }
@@ -94,8 +78,8 @@ fn crowds_and_slow_clients_leave_room_for_others() {
             client
         })
         .collect();
-    assert_eq!(ask(&host, "GET /_ping", b"").0, 200);
+    assert_eq!(host.ask("GET /_ping", b"").0, 200);
     assert_eq!(host.good(&["volume", "create", "data"]), "data");
     drop(crowd);
-    assert_eq!(ask(&host, "GET /_ping", b"").0, 200);
+    assert_eq!(host.ask("GET /_ping", b"").0, 200);
 }

@@ -228,6 +228,9 @@ fn archives_are_saved_and_loaded() {
     fs::write(&file, b"this is no archive").unwrap();
     let said = host.refused(&["load", "-i", &file]);
     assert!(said.contains("no tar archive"), "{said}");
+    // Libraries look for it among the lines, and take an error of the request for one of their own.
+    let (code, answer) = other.ask("POST /images/load", b"abc");
+    assert!(code == 200 && answer.contains(r#""errorDetail":{"message":"#), "{answer}");
     // Up to the next second: what has happened by now is older.
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
     let until = (now + 1).to_string();

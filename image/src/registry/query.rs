@@ -5,7 +5,7 @@ use ureq::http::header;
 
 use super::client::{Access, Client};
 use super::hosts::Endpoint;
-use super::{RegistryError, document};
+use super::{RegistryError, document, first_answer};
 use crate::config::ImageConfig;
 use crate::digest::Digest;
 use crate::manifest::{self, Document, ManifestError};
@@ -43,20 +43,13 @@ pub struct RemotePlatform {
     pub variant: String,
 }
 
-fn client<'a>(
-    name: &Reference,
-    access: Access,
-    options: &ResolveOptions<'a>,
-) -> Result<Client<'a>, RegistryError> {
-    Client::connect(name, Endpoint::origin(name, &options.registries), access, options)
-}
-
 /// Asks the registry of a name whether the login of `options` is good.
 ///
 /// # Errors
 /// The registry refuses it, or cannot be asked.
 pub fn check_login(name: &Reference, options: &ResolveOptions<'_>) -> Result<(), RegistryError> {
-    client(name, Access::Login, options)?.check_login()
+    let endpoint = Endpoint::origin(name, &options.registries);
+    Client::connect(name, endpoint, Access::Login, options)?.check_login()
 }
 
 /// The tags of a name's repository.
@@ -64,12 +57,15 @@ pub fn check_login(name: &Reference, options: &ResolveOptions<'_>) -> Result<(),
 /// # Errors
 /// The registry refuses, or cannot be asked.
 pub fn remote_tags(name: &Reference, options: &ResolveOptions<'_>) -> Result<Vec<String>, RegistryError> {
+    first_answer(name, options, &Silent, |client, _| tags(&client, name))
+}
+
+fn tags(client: &Client<'_>, name: &Reference) -> Result<Vec<String>, RegistryError> {
     #[derive(Deserialize)]
     struct Page {
         #[serde(default)]
         tags: Option<Vec<String>>,
     }
-    let client = client(name, Access::Pull, options)?;
     let mut found: Vec<String> = Vec::new();
     let mut query = format!("list?n={PAGE}");
     while found.len() < MAX_TAGS {
@@ -95,7 +91,10 @@ pub fn remote_tags(name: &Reference, options: &ResolveOptions<'_>) -> Result<Vec
 /// # Errors
 /// The registry refuses, cannot be asked, or answers no image.
 pub fn remote_image(name: &Reference, options: &ResolveOptions<'_>) -> Result<Remote, RegistryError> {
-    let client = client(name, Access::Pull, options)?;
+    first_answer(name, options, &Silent, |client, _| described(&client, name))
+}
+
+fn described(client: &Client<'_>, name: &Reference) -> Result<Remote, RegistryError> {
     let bytes = client.document("manifests", &name.wanted(), &Silent)?;
     if let Some(expected) = name.digest() {
         super::verify(expected, &bytes)?;
@@ -105,7 +104,7 @@ pub fn remote_image(name: &Reference, options: &ResolveOptions<'_>) -> Result<Re
             entries.iter().filter_map(|entry| entry.platform.as_ref()).map(platform).collect()
         }
         Document::Manifest(manifest) => {
-            let config = document(&client, "blobs", &manifest.config, &Silent)?;
+            let config = document(client, "blobs", &manifest.config, &Silent)?;
             let config: ImageConfig = serde_json::from_slice(&config).map_err(ManifestError::Parse)?;
             vec![RemotePlatform { architecture: config.architecture, os: config.os, variant: String::new() }]
         }

@@ -275,7 +275,10 @@ fn mirrors_are_asked_in_their_order() {
     let empty = Server::with(&sample, |request| {
         request.path.contains("/manifests/").then(|| crate::server::Answer::status(404))
     });
-    let good = Server::with(&sample, |_| None);
+    let good = Server::with(&sample, |request| {
+        let tags = || crate::server::Answer::ok(br#"{"tags":["latest"]}"#);
+        request.path.contains("/tags/").then(tags)
+    });
     let (_dir, store) = store();
     let mirrors = [&empty, &good].map(|server| format!("http://{}", server.host).parse().unwrap()).to_vec();
     let registries = Registries { mirrors, ..Registries::default() };
@@ -285,6 +288,12 @@ fn mirrors_are_asked_in_their_order() {
     assert_eq!(image.digests, [name("mirrored").with_digest(sample.digest())]);
     assert!(good.requests()[0].path.starts_with("/v2/library/mirrored/"));
     assert_eq!(empty.requests().len(), 1);
+    // So they are about tags and digests.
+    let mirrored = name("mirrored");
+    assert_eq!(remote_image(&mirrored, &options).unwrap().digest, sample.digest());
+    assert_eq!(empty.requests().len(), 2);
+    // The first does not know of tags.
+    assert_eq!(remote_tags(&mirrored, &options).unwrap(), ["latest"]);
     // Names of other registries are nothing for a mirror.
     let asked = good.requests().len();
     let elsewhere = Server::with(&sample, |_| None);

@@ -16,9 +16,9 @@ use crate::failure::Failure;
 use crate::run::signals::{Arrival, Signals, is_termination};
 use crate::run::terminal::{self, RawTerminal};
 
-use super::detach::{DetachKeys, Watch};
 use super::http::{BUFFER, Connection, Writer};
 use super::output::{Output, OutputError};
+use vdocker::detach::{DetachKeys, Watch};
 
 /// What a session does besides passing on bytes.
 pub(crate) enum Order {

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{ArgAction, Args};
 
-use crate::api::detach::DetachKeys;
+use vdocker::detach::DetachKeys;
 
 /// The pod, and a container of it.
 #[derive(Debug, Args)]

@@ -10,6 +10,7 @@ use tokio::sync::watch;
 
 use super::ExecSpec;
 use crate::container::Container;
+use crate::detach::DetachKeys;
 use crate::engine::{EngineError, TerminalSize};
 
 /// Execs that are known at a time.
@@ -32,6 +33,8 @@ pub(crate) struct Exec {
     pub(crate) id: String,
     pub(crate) container: Rc<Container>,
     pub(crate) streams: Streams,
+    /// What leaves its terminal.
+    pub(crate) keys: DetachKeys,
     spec: ExecSpec,
     size: Cell<TerminalSize>,
     pid: Cell<u32>,
@@ -177,11 +180,13 @@ impl Registry {
         container: &Rc<Container>,
         spec: ExecSpec,
         streams: Streams,
+        keys: DetachKeys,
     ) -> Result<Rc<Exec>, EngineError> {
         let exec = Rc::new(Exec {
             id: self.ids.next(),
             container: Rc::clone(container),
             streams,
+            keys,
             size: Cell::new(spec.size),
             spec,
             pid: Cell::new(0),
@@ -256,7 +261,7 @@ mod tests {
     }
 
     fn add(registry: &Registry, bytes: usize) -> Result<Rc<Exec>, EngineError> {
-        registry.add(&fixture::container("web"), spec(bytes), Streams::default())
+        registry.add(&fixture::container("web"), spec(bytes), Streams::default(), DetachKeys::default())
     }
 
     #[test]

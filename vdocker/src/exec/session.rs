@@ -13,6 +13,7 @@ use tokio::sync::oneshot;
 use super::ExecError;
 use super::outputs::Outputs;
 use super::registry::{Exec, Starting};
+use crate::detach::Watch;
 use crate::encoding::Encoding;
 use crate::engine::{Engine, EngineError};
 use crate::events::Event;
@@ -41,6 +42,7 @@ pub(crate) fn tell<E: Engine>(engine: &E, exec: &Exec, what: &str) {
 
 /// An exec whose process has been made.
 pub(crate) struct Begun<E: Engine> {
+    engine: Rc<E>,
     exec: Rc<Exec>,
     started: oneshot::Receiver<Started<E>>,
 }
@@ -72,7 +74,7 @@ pub(crate) fn begin<E: Engine>(engine: &Rc<E>, starting: Starting) -> Result<Beg
             }
         }
     });
-    Ok(Begun { exec, started })
+    Ok(Begun { engine: Rc::clone(engine), exec, started })
 }
 
 /// Waits for the start of an exec that nobody listens to.
@@ -82,9 +84,9 @@ pub(crate) async fn detached<E: Engine>(begun: Begun<E>) -> Result<(), ExecError
     Ok(())
 }
 
-/// Gives the streams of an exec to a client until the program has ended or the client is gone.
+/// Gives the streams of an exec to a client until the program has ended, or the client leaves or is gone.
 pub(crate) async fn run<E: Engine>(begun: Begun<E>, encoding: Encoding, stream: Hijacked) {
-    let Begun { exec, started } = begun;
+    let Begun { engine, exec, started } = begun;
     let (mut reader, mut writer) = stream.split();
     // A container can hold up the start for long.
     let started = tokio::select! {
@@ -102,10 +104,17 @@ pub(crate) async fn run<E: Engine>(begun: Begun<E>, encoding: Encoding, stream: 
         }
     };
     let mut outputs = Outputs::new(stdout, stderr);
+    let watch = stdin.as_ref().filter(|_| exec.tty()).map(|_| Watch::new(&exec.keys));
     let is_served = tokio::select! {
         biased;
         end = copy_out(&exec, &mut outputs, &mut writer, encoding) => end.is_ok(),
-        () = reader.forward(&mut stdin, !exec.tty()) => false,
+        has_left = reader.forward(&mut stdin, !exec.tty(), watch) => {
+            if has_left {
+                let attributes = [("execID", exec.id.as_str())];
+                engine.events().push(Event::now(&exec.container, "exec_detach", &attributes));
+            }
+            has_left
+        }
     };
     if let Some(stdin) = stdin.as_mut().filter(|_| !exec.tty()) {
         // Whoever reads it may be gone.

@@ -3,11 +3,11 @@
 use std::rc::Rc;
 
 use hyper::StatusCode;
-use hyper::header::SEC_WEBSOCKET_PROTOCOL;
 
 use crate::attach::{self, Attachment};
 use crate::container::{Container, Status};
 use crate::context::Context;
+use crate::detach::DetachKeys;
 use crate::encoding::Encoding;
 use crate::engine::{Engine, EngineError};
 use crate::events::Event;
@@ -23,7 +23,7 @@ pub(super) async fn attach<E: Engine>(
 ) -> Result<Response, EngineError> {
     can_attach(&context, &container)?;
     let encoding = if container.spec.process.tty { Encoding::Raw } else { Encoding::Multiplexed };
-    let attachment = attachment(&context.query, container, streams(&context.query), encoding);
+    let attachment = attachment(&context.query, container, streams(&context.query), encoding)?;
     let api = Rc::clone(&context.api);
     tell(&context, &attachment);
     context.hijack_as(encoding, async move |stream| attach::run(api, attachment, stream).await).await
@@ -35,28 +35,31 @@ pub(super) async fn websocket<E: Engine>(
     container: Rc<Container>,
 ) -> Result<Response, EngineError> {
     can_attach(&context, &container)?;
-    let key =
+    let accepted =
         websocket::accept(&context.headers).map_err(|error| EngineError::BadRequest(error.to_string()))?;
     let streams = match context.version.at_least(42) {
         true => streams(&context.query),
         false => Streams { stdin: true, stdout: true, stderr: true },
     };
     let opcode = if context.version.at_least(28) { Opcode::Binary } else { Opcode::Text };
-    let attachment = attachment(&context.query, container, streams, Encoding::WebSocket(opcode));
+    let attachment = attachment(&context.query, container, streams, Encoding::WebSocket(opcode))?;
     let api = Rc::clone(&context.api);
     tell(&context, &attachment);
-    let protocol = context.headers.get(SEC_WEBSOCKET_PROTOCOL).and_then(|value| value.to_str().ok());
-    let protocol = protocol.filter(|protocol| !protocol.contains(',')).map(str::to_owned);
-    let mut headers =
-        vec![("Upgrade", "websocket"), ("Connection", "Upgrade"), ("Sec-WebSocket-Accept", key.as_str())];
-    headers.extend(protocol.as_deref().map(|protocol| ("Sec-WebSocket-Protocol", protocol)));
     let run = async move |stream| attach::websocket::run(api, attachment, stream).await;
-    context.hijack(StatusCode::SWITCHING_PROTOCOLS, &headers, run).await
+    context.hijack(StatusCode::SWITCHING_PROTOCOLS, &accepted.headers(), run).await
 }
 
-fn attachment(query: &Query, container: Rc<Container>, streams: Streams, encoding: Encoding) -> Attachment {
+fn attachment(
+    query: &Query,
+    container: Rc<Container>,
+    streams: Streams,
+    encoding: Encoding,
+) -> Result<Attachment, EngineError> {
+    let keys = DetachKeys::wanted(query.text("detachKeys").unwrap_or_default())?;
+    let keys = container.spec.process.tty.then_some(keys);
     let run = query.flag("run").then(|| container.log.run());
-    Attachment { container, streams, logs: query.flag("logs"), run, stream: query.flag("stream"), encoding }
+    let (logs, stream) = (query.flag("logs"), query.flag("stream"));
+    Ok(Attachment { container, streams, logs, run, stream, encoding, keys })
 }
 
 fn streams(query: &Query) -> Streams {

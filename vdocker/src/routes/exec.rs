@@ -8,6 +8,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use super::terminal_size;
 use crate::container::{Container, Status};
 use crate::context::Context;
+use crate::detach::DetachKeys;
 use crate::encoding::Encoding;
 use crate::engine::{Engine, EngineError, TerminalSize, Verb};
 use crate::exec::ExecSpec;
@@ -32,6 +33,8 @@ struct Creation {
     user: String,
     tty: bool,
     privileged: bool,
+    #[serde(deserialize_with = "null_is_empty")]
+    detach_keys: String,
     console_size: Option<[u32; 2]>,
 }
 
@@ -91,6 +94,7 @@ pub(super) async fn create<E: Engine>(
         context.engine.permit(Verb::ExecPrivileged, Some(&container))?;
     }
     can_exec(&container)?;
+    let keys = DetachKeys::wanted(&wanted.detach_keys)?;
     let spec = ExecSpec {
         cmd: wanted.cmd,
         env: wanted.env,
@@ -103,7 +107,7 @@ pub(super) async fn create<E: Engine>(
     };
     let streams =
         Streams { stdin: wanted.attach_stdin, stdout: wanted.attach_stdout, stderr: wanted.attach_stderr };
-    let exec = context.api.execs.add(&container, spec, streams)?;
+    let exec = context.api.execs.add(&container, spec, streams, keys)?;
     session::tell(&*context.engine, &exec, "exec_create");
     response::json(StatusCode::CREATED, &Created { id: &exec.id })
 }

@@ -2,7 +2,10 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use hyper::header::{CONNECTION, HeaderMap, HeaderName, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRADE};
+use hyper::header::{
+    CONNECTION, HeaderMap, HeaderName, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION,
+    UPGRADE,
+};
 use sha1::{Digest, Sha1};
 
 /// What every server appends to a client's key (section 1.3).
@@ -25,11 +28,30 @@ pub enum HandshakeError {
     Key,
 }
 
-/// The value of `Sec-WebSocket-Accept` for a request.
+/// A handshake that is accepted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Accepted {
+    key: String,
+    /// The only protocol that the client offers.
+    protocol: Option<String>,
+}
+
+impl Accepted {
+    /// What the head of the answer says, whose status is 101.
+    #[must_use]
+    pub fn headers(&self) -> Vec<(&'static str, &str)> {
+        let mut headers =
+            vec![("Upgrade", "websocket"), ("Connection", "Upgrade"), ("Sec-WebSocket-Accept", &self.key)];
+        headers.extend(self.protocol.as_deref().map(|protocol| ("Sec-WebSocket-Protocol", protocol)));
+        headers
+    }
+}
+
+/// Accepts a request for a WebSocket.
 ///
 /// # Errors
 /// [`HandshakeError`].
-pub fn accept(headers: &HeaderMap) -> Result<String, HandshakeError> {
+pub fn accept(headers: &HeaderMap) -> Result<Accepted, HandshakeError> {
     let has = |name: HeaderName, wanted: &str| {
         headers
             .get_all(name)
@@ -48,7 +70,9 @@ pub fn accept(headers: &HeaderMap) -> Result<String, HandshakeError> {
         return Err(HandshakeError::Key);
     }
     let digest = Sha1::new().chain_update(key).chain_update(GUID).finalize();
-    Ok(STANDARD.encode(digest))
+    let protocol = headers.get(SEC_WEBSOCKET_PROTOCOL).and_then(|value| value.to_str().ok());
+    let protocol = protocol.filter(|protocol| !protocol.contains(',')).map(str::to_owned);
+    Ok(Accepted { key: STANDARD.encode(digest), protocol })
 }
 
 #[cfg(test)]
@@ -73,7 +97,7 @@ mod tests {
 
     #[test]
     fn answers_the_key_of_the_specification() {
-        assert_eq!(accept(&headers(&[])).unwrap(), "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
+        assert_eq!(accept(&headers(&[])).unwrap().key, "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
     }
 
     #[test]

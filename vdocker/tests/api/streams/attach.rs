@@ -39,6 +39,26 @@ fn the_containers_end_ends_a_client_that_still_could_send() {
 }
 
 #[test]
+fn detach_keys_leave_a_terminal_and_its_program() {
+    let mut spec = spec_json("web", &["cat"]);
+    (spec["process"]["stdin"], spec["process"]["tty"]) = (json!(true), json!(true));
+    Bench::run(vec![spec], async |bench| {
+        for (query, keys) in [("", &[0x10_u8, 0x11][..]), ("&detachKeys=ctrl-x,y", b"\x18y")] {
+            let mut client = bench.hijack("POST", &format!("{ALL}{query}"), "").await;
+            client.write_all(b"typed\n").await.unwrap();
+            client.write_all(keys).await.unwrap();
+            let mut shown = Vec::new();
+            client.read_to_end(&mut shown).await.unwrap();
+            assert!(!shown.ends_with(keys), "{query}: {}", shown.escape_ascii());
+        }
+        let wrong = bench.request("POST", &format!("{ALL}&detachKeys=ctrl-1"), "").await;
+        assert_eq!(wrong.0, 400, "{}", wrong.1);
+        until(|| bench.server.streams() == 0).await;
+        assert!(bench.engine.containers()[0].state.borrow().is_running());
+    });
+}
+
+#[test]
 fn a_watcher_that_dies_unnoticed_is_noticed() {
     Bench::run(with_stdin(&["sleep", "1000"]), async |bench| {
         let mut client = bench.hijack("POST", "/containers/web/attach?stream=1&stdout=1", "").await;

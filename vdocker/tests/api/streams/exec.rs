@@ -26,6 +26,24 @@ fn output_goes_on_after_a_half_close() {
 }
 
 #[test]
+fn detach_keys_leave_the_program() {
+    run(async |bench| {
+        let wish =
+            r#"{"Cmd":["cat"],"AttachStdin":true,"AttachStdout":true,"Tty":true,"DetachKeys":"ctrl-a,b"}"#;
+        let (_, made) = bench.request("POST", "/containers/web/exec", wish).await;
+        let id = serde_json::from_str::<serde_json::Value>(&made).unwrap()["Id"].as_str().unwrap().to_owned();
+        let mut client = bench.hijack("POST", &format!("/exec/{id}/start"), r#"{"Tty":true}"#).await;
+        client.write_all(b"typed\n\x01b").await.unwrap();
+        let mut shown = Vec::new();
+        client.read_to_end(&mut shown).await.unwrap();
+        let (_, found) = bench.request("GET", &format!("/exec/{id}/json"), "").await;
+        assert!(found.contains(r#""Running":true"#), "{found}");
+        drop(client);
+        until(|| bench.server.streams() == 0).await;
+    });
+}
+
+#[test]
 fn a_half_close_may_come_with_the_request() {
     run(async |bench| {
         let id = bench.exec(&["sh", "-c", "sleep 0.1; echo out"], &[]).await;

@@ -1,20 +1,26 @@
 //! The keys that leave a container's terminal without ending its program: `ctrl-p,ctrl-q` where the user says nothing.
+//! Looked for by the server, as Docker does, and by clients that want to know before.
 
 use std::str::FromStr;
 
 use thiserror::Error;
 
+use crate::engine::EngineError;
+
+/// Bytes of a text that names keys.
+const MAX_TEXT: usize = 256;
+
 /// A text that names no keys.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 #[error("invalid detach keys ({text}): {why}")]
-pub(crate) struct DetachKeysError {
+pub struct DetachKeysError {
     text: String,
     why: String,
 }
 
 /// A sequence of keys.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct DetachKeys {
+pub struct DetachKeys {
     text: String,
     keys: Vec<u8>,
 }
@@ -46,32 +52,48 @@ impl FromStr for DetachKeys {
                 why: format!("unknown character: '{name}'"),
             })
         };
+        if text.len() > MAX_TEXT {
+            let why = format!("more than {MAX_TEXT} bytes");
+            return Err(DetachKeysError { text: text.chars().take(MAX_TEXT).collect(), why });
+        }
         Ok(Self { text: text.to_owned(), keys: text.split(',').map(parse).collect::<Result<_, _>>()? })
     }
 }
 
 impl DetachKeys {
+    /// The keys that a client names; where it names none, the usual ones.
+    ///
+    /// # Errors
+    /// [`EngineError::BadRequest`] for what names no keys.
+    pub fn wanted(text: &str) -> Result<Self, EngineError> {
+        if text.is_empty() { Ok(Self::default()) } else { text.parse() }
+            .map_err(|error: DetachKeysError| EngineError::BadRequest(error.to_string()))
+    }
+
     /// As the user wrote them.
-    pub(crate) fn text(&self) -> &str {
+    #[must_use]
+    pub fn text(&self) -> &str {
         &self.text
     }
 }
 
 /// Looks for the keys in what is typed.
 #[derive(Debug)]
-pub(crate) struct Watch {
+pub struct Watch {
     keys: Vec<u8>,
     /// Of the keys, how many were typed last and are held back.
     held: usize,
 }
 
 impl Watch {
-    pub(crate) fn new(keys: &DetachKeys) -> Self {
+    /// Looks for these.
+    #[must_use]
+    pub fn new(keys: &DetachKeys) -> Self {
         Self { keys: keys.keys.clone(), held: 0 }
     }
 
     /// What is to be passed on of `typed`, with what was held back before it; true where the keys came.
-    pub(crate) fn pass(&mut self, typed: &[u8], passed: &mut Vec<u8>) -> bool {
+    pub fn pass(&mut self, typed: &[u8], passed: &mut Vec<u8>) -> bool {
         for byte in typed {
             while self.held > 0 && *byte != self.keys[self.held] {
                 // The first held key is none of the sequence; those behind it may begin another.
