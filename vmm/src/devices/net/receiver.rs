@@ -21,12 +21,19 @@ const MAX_FRAME: usize = HEADER_LEN + ETHERNET_LEN + 4 + MAX_PACKET + 1;
 /// The most frames in a turn of the event loop, which other queues share.
 const TURN: usize = 64;
 
+/// After so many frames of one packet, buffers for one packet are offered until a longer frame comes: its end is copied.
+const SHORT_FRAMES: u32 = 32;
+
 /// A receive queue.
 pub(super) struct Receiver {
     queue: Virtqueue,
     window: Window,
-    /// Bytes of the longest frame to be expected.
+    /// Bytes of the longest frame that the tap can have, and of one packet's.
     longest: usize,
+    packet: usize,
+    /// Bytes offered to the next frame, and how many frames of one packet came last.
+    offered: usize,
+    short: u32,
     mergeable: bool,
     checksums: bool,
     segments: bool,
@@ -54,11 +61,14 @@ impl Receiver {
     /// A receive queue of a driver with these features.
     pub(super) fn new(queue: Virtqueue, features: u64, mtu: u16) -> Self {
         let segments = feature::takes_segments(features);
-        let packet = if segments { MAX_PACKET + 1 } else { mtu.into() };
+        let packet = HEADER_LEN + ETHERNET_LEN + 4 + usize::from(mtu);
         Self {
             queue,
             window: Window::default(),
-            longest: HEADER_LEN + ETHERNET_LEN + 4 + packet,
+            longest: if segments { MAX_FRAME } else { packet },
+            packet,
+            offered: packet,
+            short: 0,
             mergeable: features & feature::MRG_RXBUF != 0,
             checksums: features & feature::GUEST_CSUM != 0,
             segments,
@@ -159,10 +169,12 @@ impl Receiver {
 
     /// One read of the tap.
     fn read(&mut self, memory: &GuestMemory, link: &Link, room: usize) -> io::Result<Waiting> {
-        let mut buffers = self.window.front(memory, room.min(self.longest));
+        let mut buffers = self.window.front(memory, room.min(self.offered));
         let direct = buffers.len();
         buffers.append_slice(VolatileSlice::from(self.spill.as_mut_slice()));
         let len = buffers.read_from_stream(link.fd.as_fd())?;
+        self.short = if len > self.packet { 0 } else { self.short.saturating_add(1) };
+        self.offered = if self.short < SHORT_FRAMES { self.longest } else { self.packet };
         Ok(Waiting { len, spilled: len.saturating_sub(direct) })
     }
 
