@@ -7,7 +7,7 @@ use net::keeper;
 
 use crate::failure::{CODE_FAILED, Failure};
 
-/// `network-keeper -- DIR`, `--check`, or `network-keeper --uplink -- NAMESPACE`, which is pasta behind it.
+/// `network-keeper -- DIR`, `--check`, or `--uplink`, which is pasta behind it.
 pub(crate) fn keep() -> Result<u8, Failure> {
     // Not one of the commands: its arguments come from this program alone.
     let arguments: Vec<OsString> = std::env::args_os().skip(2).collect();
@@ -22,8 +22,8 @@ pub(crate) fn keep() -> Result<u8, Failure> {
             keeper::check().map_err(anyhow::Error::from)?;
             Ok(0)
         }
-        [uplink, mark, namespace] if *uplink == "--uplink" && *mark == "--" => {
-            let error = keeper::become_pasta(Path::new(namespace));
+        [uplink] if *uplink == "--uplink" => {
+            let error = keeper::become_pasta();
             eprintln!("kcradle: cannot start pasta: {error}");
             let missing = error.kind() == std::io::ErrorKind::NotFound;
             Ok(if missing { keeper::CODE_MISSING } else { CODE_FAILED })

@@ -1,6 +1,7 @@
 //! The way out of a network in a namespace of its own: pasta (Debian's package passt) carries its packets to sockets of the
 //! host. It ends with this process, however that ends.
 
+use std::fs::File;
 use std::io;
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
@@ -62,17 +63,16 @@ pub(super) fn check() -> Result<(), UplinkError> {
 
 /// Connects the namespace to the outside. A host that has no way out itself has none to give.
 pub(super) fn start(place: &Place) -> Result<Option<Uplink>, UplinkError> {
-    let thread = place.run(rustix::thread::gettid).map_err(UplinkError::Run)?;
     if !has_route() {
         eprintln!("the host has no default route: the network has no way out");
         return Ok(None);
     }
-    let own = std::process::id();
-    let namespace = format!("/proc/{own}/task/{}/ns/net", thread.as_raw_nonzero());
-    // This program once more: it asks to be ended with this process, and becomes pasta.
+    let namespace = place.run(|| File::open("/proc/thread-self/ns/net")).and_then(|opened| opened);
+    // This program once more: it asks to be ended with this process, and becomes pasta. The namespace is its standard input,
+    // since no other process may look into this one's part of /proc.
     let mut command = Command::new("/proc/self/exe");
-    command.arg0("kcradle").args([super::VERB, "--uplink", "--", &namespace]);
-    command.env_clear().env("PATH", super::PATH).stdin(Stdio::null()).stdout(Stdio::null());
+    command.arg0("kcradle").args([super::VERB, "--uplink"]).env_clear().env("PATH", super::PATH);
+    command.stdin(namespace.map_err(UplinkError::Run)?).stdout(Stdio::null());
     let mut uplink = Uplink { child: command.spawn().map_err(UplinkError::Run)? };
     let deadline = Instant::now() + PATIENCE;
     loop {
@@ -94,16 +94,16 @@ pub(super) fn start(place: &Place) -> Result<Option<Uplink>, UplinkError> {
 /// The exit code of a process that was to become pasta, where there is none.
 pub const CODE_MISSING: u8 = 127;
 
-/// Becomes pasta for a network namespace; answers why it did not.
+/// Becomes pasta for the network namespace that is its standard input; answers why it did not.
 #[must_use]
-pub fn become_pasta(namespace: &Path) -> io::Error {
+pub fn become_pasta() -> io::Error {
     if let Err(error) = rustix::process::set_parent_process_death_signal(Some(Signal::KILL)) {
         return error.into();
     }
     let mut command = Command::new(PASTA);
     command.args(["--foreground", "--quiet", "--stderr", "--config-net", "--no-map-gw", "--ns-ifname", NAME]);
     command.args(["-t", "none", "-u", "none", "-T", "none", "-U", "none"]);
-    command.args(["--netns-only", "--netns"]).arg(namespace);
+    command.args(["--netns-only", "--no-netns-quit", "--netns", "/proc/self/fd/0"]);
     command.exec()
 }
 
