@@ -12,6 +12,7 @@ mod process;
 mod root_disk;
 mod served;
 mod services;
+mod shared;
 mod terminal;
 mod verbs;
 mod volumes;

@@ -46,6 +46,9 @@ impl Host {
     pub fn kcradle<A: AsRef<std::ffi::OsStr>>(&self, arguments: impl IntoIterator<Item = A>) -> Command {
         let mut command = Command::new(binary());
         command.args(arguments).env("CRADLE_HOME", &self.home).stdin(Stdio::null());
+        if let Some(virtiofsd) = virtiofsd() {
+            command.env("CRADLE_VIRTIOFSD", virtiofsd);
+        }
         command
     }
 
@@ -106,6 +109,15 @@ fn binary() -> PathBuf {
         .map_or_else(|| crate::work_tree().join("target/release/kcradle"), PathBuf::from);
     assert!(path.exists(), "no kcradle at {}: run `make`", path.display());
     path
+}
+
+/// The virtiofsd that tests/install has built, unless another one is named; without it that of the distribution is used.
+fn virtiofsd() -> Option<PathBuf> {
+    let named = std::env::var_os("CRADLE_VIRTIOFSD").map(PathBuf::from);
+    let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
+    let cache = cache.or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cache")))?;
+    let built = Some(cache.join("cradle/tools/bin/virtiofsd")).filter(|path| path.exists());
+    named.or(built)
 }
 
 /// Both outputs and the status of a command, for a failure's message.
