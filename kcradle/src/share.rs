@@ -211,11 +211,14 @@ fn virtiofsd(work: &Work, is_user: bool) -> Command {
         for option in ["sandbox=namespace", "log_level=err", "announce_submounts"] {
             command.args(["-o", option]);
         }
-        for (name, value) in
-            [("source", SERVED), ("cache", cache), ("modcaps", CAPABILITIES), ("xattrmap", ATTRIBUTES)]
-        {
+        // Without extended attributes: it does not start where it may not map capabilities of files.
+        for (name, value) in [("cache", cache), ("modcaps", CAPABILITIES)] {
             command.arg("-o").arg(format!("{name}={value}"));
         }
+        // It needs the whole path, and cannot be given one with a comma.
+        let mut source = OsString::from("source=");
+        source.push(work.place.join(SERVED));
+        command.arg("-o").arg(source);
         return command;
     }
     let cache = if never { "never" } else { "auto" };
@@ -288,7 +291,10 @@ mod tests {
             let command = virtiofsd(&work(program), true);
             command.get_args().map(|word| word.to_str().unwrap().to_owned()).collect::<Vec<_>>().join(" ")
         };
-        assert!(words("/usr/lib/qemu/virtiofsd").contains("-o source=share -o cache=none"));
+        assert!(
+            words("/usr/lib/qemu/virtiofsd")
+                .contains("-o cache=none -o modcaps=-mknod:-setfcap -o source=/p/share")
+        );
         assert!(words("/usr/libexec/virtiofsd").contains("--cache never --inode-file-handles=never"));
     }
 }
