@@ -2,7 +2,7 @@
 # Build one kernel from source, or take it from the cache.
 #
 #   build.sh guest OUTDIR     the kernel of pods: base.config, then guest.config, and the patches
-#   build.sh lab OUTDIR       the kernel of the KVM lab's host: base.config, then lab.config
+#   build.sh lab OUTDIR       the kernel of the KVM lab's host: base.config, then lab.config, and lab-patches
 #
 # Leaves OUTDIR/vmlinux (uncompressed, stripped) and OUTDIR/release (what
 # `uname -r` prints), each renamed into place. The same inputs give the same
@@ -26,9 +26,14 @@ fragment() {
   sed 's/[[:space:]]*#.*//; /^$/d' "${files[@]}" | awk -F= '{ value[$1] = $0; if (!seen[$1]++) order[++n] = $1 } END { for (i = 1; i <= n; i++) print value[order[i]] }'
 }
 
-# What changes the source of a variant: the patches, in the order of their names, and the functions that a boot runs.
-# The lab's kernel is the source as it is.
-changes() { [[ $1 == lab ]] || printf '%s\n' "$here"/patches/*.patch "$here/boot-text.lds"; }
+# What changes the source of a variant: the patches, in the order of their names, and the functions that a pod's boot runs.
+changes() {
+  if [[ $1 == lab ]]; then
+    printf '%s\n' "$here"/lab-patches/*.patch
+  else
+    printf '%s\n' "$here"/patches/*.patch "$here/boot-text.lds"
+  fi
+}
 
 # Applies them to a source directory. A patch that does not fit, or only with fuzz, stops the build.
 apply_changes() {
