@@ -8,6 +8,7 @@ mod endings;
 mod frontend;
 mod input_output;
 mod lifecycle;
+mod network;
 mod process;
 mod root_disk;
 mod served;
