@@ -16,6 +16,9 @@ pub const VERSION: u32 = 1;
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
 pub struct Networking {
+    /// What errors call the pod; by its first container where it is empty.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub name: String,
     /// The networks, in the order of the pod's interfaces. The first publishes the ports.
     pub networks: Vec<Attachment>,
     /// Ports that the host publishes.

@@ -13,7 +13,7 @@ use pod::size::parse_disk;
 use pod::{Home, MakeError, Package, Staging};
 use serde_json::Value;
 use spec::ContainerSpec;
-use spec::launch::Resources;
+use spec::launch::{NetworkSpec, Resources};
 use vdocker::EngineError;
 use vdocker::response::{self, Response};
 use vdocker::version::ApiVersion;
@@ -136,7 +136,8 @@ async fn make(daemon: &Rc<Daemon>, wish: Wish, id: &str, name: String) -> Result
     spec.mounts.extend(mounts.specs.iter().cloned());
     spec.mounts.sort_by_key(|mount| mount.guest_path.matches('/').count());
     let volumes: Vec<_> = mounts.points.iter().filter_map(|point| point.name.clone()).collect();
-    write_pod(daemon, id, spec, &host, &mounts, handle).await?;
+    let network = process::network(&config, &host)?;
+    write_pod(daemon, id, spec, network, &host, &mounts, handle).await?;
     let record = Record {
         version: VERSION,
         id: id.to_owned(),
@@ -266,6 +267,7 @@ async fn write_pod(
     daemon: &Rc<Daemon>,
     id: &str,
     container: ContainerSpec,
+    network: NetworkSpec,
     host: &HostConfig,
     mounts: &Mounts,
     handle: ImageHandle,
@@ -278,7 +280,7 @@ async fn write_pod(
         .collect();
     let shares = mounts.shares.clone();
     let resources = Resources { cpu: process::cpus(host)?, mem: process::memory(host) };
-    let (network, disk_size) = (process::network(host)?, disk_size(host)?);
+    let disk_size = disk_size(host)?;
     let (id, dir) = (id.to_owned(), daemon.pods.root().join(id));
     let (home, package, images) =
         (daemon.config.home.clone(), daemon.config.package.clone(), daemon.images.clone());

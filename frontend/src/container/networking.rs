@@ -111,6 +111,7 @@ fn networking(root: &Path, record: &Record, wanted: &[Wanted]) -> Result<Network
     };
     let Some((first, _)) = wanted.first() else { return Ok(Networking::default()) };
     Ok(Networking {
+        name: record.name.clone(),
         networks: wanted.iter().map(attachment).collect(),
         ports: ports::wishes(record, Options::of(first)?.host_binding)?,
         host_gateway: process::wants_host_gateway(&record.host_config),

@@ -197,7 +197,7 @@ pub(super) fn memory(host: &HostConfig) -> u64 {
 ///
 /// # Errors
 /// [`EngineError::BadRequest`] for an extra host without an address, and for addresses that are none.
-pub(super) fn network(host: &HostConfig) -> Result<NetworkSpec, EngineError> {
+pub(super) fn network(config: &ContainerConfig, host: &HostConfig) -> Result<NetworkSpec, EngineError> {
     let mut hosts = Vec::new();
     for text in host.extra_hosts.iter().flatten() {
         let (name, address) = extra_host(text)?;
@@ -211,11 +211,16 @@ pub(super) fn network(host: &HostConfig) -> Result<NetworkSpec, EngineError> {
         let address = parsed.map_err(|_| bad(format!("invalid IP address in add-host: \"{address}\"")))?;
         hosts.push(HostEntry { name, address: address.to_string() });
     }
+    let domainname = config.domainname.clone().unwrap_or_default();
+    if domainname.chars().any(|c| c.is_whitespace() || c.is_control()) {
+        return Err(bad(format!("invalid domainname: {domainname:?}")));
+    }
     let nameservers = host.dns.clone().unwrap_or_default();
     if let Some(wrong) = nameservers.iter().find(|text| text.parse::<IpAddr>().is_err()) {
         return Err(bad(format!("invalid IP address: {wrong}")));
     }
     Ok(NetworkSpec {
+        domainname,
         nameservers,
         search_domain: host.dns_search.clone().unwrap_or_default().join(" "),
         options: host.dns_options.clone().unwrap_or_default(),
@@ -278,14 +283,18 @@ mod tests {
                 "DnsOptions":["ndots:2"]}"#,
         );
         assert!(wants_host_gateway(&asked));
-        let found = network(&asked);
+        let config = ContainerConfig { domainname: Some("a.example".into()), ..ContainerConfig::default() };
+        let found = network(&config, &asked);
         let found = found.unwrap();
         assert_eq!((found.hosts[1].name.as_str(), found.hosts[1].address.as_str()), ("b", "::1"));
         assert_eq!((found.hosts[2].name.as_str(), found.hosts[2].address.as_str()), ("h", HOST_GATEWAY));
         assert_eq!((found.nameservers[0].as_str(), found.search_domain.as_str()), ("9.9.9.9", "x y"));
-        assert_eq!(found.options, ["ndots:2"]);
+        assert_eq!(
+            (found.domainname.as_str(), found.options.as_slice()),
+            ("a.example", &["ndots:2".to_owned()][..])
+        );
         for wrong in [r#"{"ExtraHosts":["a"]}"#, r#"{"ExtraHosts":["a:b"]}"#, r#"{"Dns":["x"]}"#] {
-            assert!(network(&host(wrong)).is_err(), "{wrong}");
+            assert!(network(&config, &host(wrong)).is_err(), "{wrong}");
         }
     }
 }

@@ -7,15 +7,17 @@ use std::fmt::Write as _;
 const LOCAL_HOSTS: &str = "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\nfe00::\tip6-localnet\n\
                            ff00::\tip6-mcastprefix\nff02::1\tip6-allnodes\nff02::2\tip6-allrouters\n";
 
-/// `/etc/hosts` of a container with that host name, which is known by its first part too.
+/// `/etc/hosts` of a container with that host name, which is known in its domain and by its first part too.
 pub(crate) fn hosts(network: &NetworkSpec, hostname: &str) -> String {
     let mut text = LOCAL_HOSTS.to_owned();
     for entry in &network.hosts {
         let _infallible = writeln!(text, "{}\t{}", entry.address, entry.name);
     }
+    let domain = &network.domainname;
     let short = hostname.split_once('.').map(|(short, _)| format!(" {short}")).unwrap_or_default();
-    for own in network.interfaces.iter().flat_map(|interface| &interface.addresses) {
-        let _infallible = writeln!(text, "{}\t{hostname}{short}", own.address);
+    let own = if domain.is_empty() { hostname.to_owned() } else { format!("{hostname}.{domain} {hostname}") };
+    for place in network.interfaces.iter().flat_map(|interface| &interface.addresses) {
+        let _infallible = writeln!(text, "{}\t{own}{short}", place.address);
     }
     text
 }
@@ -61,6 +63,8 @@ mod tests {
         assert_eq!(hosts(&network, "box"), format!("{local}10.0.0.7\tdb\n10.0.0.2\tbox\nfd00::2\tbox\n"));
         assert!(hosts(&network, "box.a.example").ends_with("\nfd00::2\tbox.a.example box\n"));
         assert_eq!(hosts(&NetworkSpec::default(), "box"), local);
+        let network = NetworkSpec { domainname: "a.example".into(), ..network };
+        assert!(hosts(&network, "box").ends_with("\nfd00::2\tbox.a.example box\n"));
         assert_eq!(resolv_conf(&NetworkSpec::default()), "");
         assert_eq!(hostname("box"), "box\n");
     }

@@ -84,7 +84,10 @@ fn request(networking: &Networking, index: usize, launch: &LaunchSpec) -> Reques
     let named = launch.network.nameservers.iter().filter_map(|text| text.parse().ok());
     Request {
         pod: launch.id.clone(),
-        name: launch.containers.first().map(|container| container.name.clone()).unwrap_or_default(),
+        name: match networking.name.as_str() {
+            "" => launch.containers.first().map(|container| container.name.clone()).unwrap_or_default(),
+            name => name.to_owned(),
+        },
         names: wanted.names.clone(),
         ip: wanted.ip,
         ip6: wanted.ip6,

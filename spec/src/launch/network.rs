@@ -27,6 +27,9 @@ pub struct NetworkSpec {
     /// The interfaces besides loopback, in the order of the virtual machine's network devices.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub interfaces: Vec<InterfaceSpec>,
+    /// The domain of the containers' host names in `/etc/hosts`, as in `example.org`.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub domainname: String,
     /// `nameserver` lines of `/etc/resolv.conf`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub nameservers: Vec<String>,
@@ -94,7 +97,7 @@ impl NetworkSpec {
     /// # Errors
     /// What makes no sense, in words.
     pub fn check(&self) -> Result<(), String> {
-        let words = self.nameservers.iter().chain([&self.search_domain]).chain(&self.options);
+        let words = self.nameservers.iter().chain([&self.search_domain, &self.domainname]).chain(&self.options);
         for word in words.chain(self.hosts.iter().flat_map(|entry| [&entry.name, &entry.address])) {
             require(!word.contains(|c: char| c.is_control()), || format!("network entry {word:?}"))?;
         }
