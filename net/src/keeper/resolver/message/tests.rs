@@ -69,3 +69,48 @@ fn names_are_answered_as_labels() {
     let answer = parsed.answer(&message, Code::Good, &[Record::Name("web.shop".into())]);
     assert!(answer.ends_with(b"\x03web\x04shop\0"));
 }
+
+mod fuzz {
+    //! Queries and responses with anything in them (docs/testing.md, "Fuzzing").
+
+    use ::fuzz::{Fuzz, shape};
+
+    use super::*;
+
+    #[test]
+    fn dns() {
+        let with_pointer = [&query("web", 1)[..], &[0xc0, 0x0c, 0, 1, 0, 1]].concat();
+        let answer = Query::parse(&query("web", 28)).unwrap().answer(&query("web", 28), Code::Good, &[]);
+        let seeds =
+            [query("web.shop", 1), query("2.0.17.172.in-addr.arpa", 12), query("", 2), with_pointer, answer];
+        let words = ["\x03web", "\x07in-addr\x04arpa\x00", "\x03ip6\x04arpa\x00", "\u{0}\u{1c}\u{0}\u{1}"];
+        Fuzz::new("dns", seeds).words(words).run(|input| {
+            let records = [Record::Address("fd00::2".parse().unwrap()), Record::Name("web.shop".into())];
+            let parsed = Query::parse(input);
+            match &parsed {
+                Ok(query) => {
+                    let answer = query.answer(input, Code::Good, &records);
+                    assert!(answer.len() <= MOST && answer[..2] == input[..2]);
+                    assert!(query.is_answered_by(input, &answer, u16::from_be_bytes([input[0], input[1]])));
+                    assert!(!query.is_answered_by(input, input, u16::from_be_bytes([input[0], input[1]])));
+                    // As a query again it asks the same.
+                    let mut again = answer;
+                    again[2] &= 0x7f;
+                    assert_eq!(Query::parse(&again).map(|query| query.asked), Ok(query.asked.clone()));
+                    let _ = query.is_answered_by(input, &input[input.len() / 2..], 0x1234);
+                }
+                Err(Wrong::Answer(code)) => assert_eq!(bare(input, *code).len(), HEADER),
+                Err(Wrong::Silence) => {}
+            }
+            shape(match parsed {
+                Ok(query) => match query.asked {
+                    Asked::Addresses { name, ipv6 } => (1, name.len().min(20), u8::from(ipv6)),
+                    Asked::Names(address) => (2, 0, u8::from(address.is_ipv6())),
+                    Asked::Other { name } => (3, name.map_or(99, |name| name.len().min(20)), 0),
+                },
+                Err(Wrong::Answer(code)) => (4, code as usize, 0),
+                Err(Wrong::Silence) => (5, 0, 0),
+            })
+        });
+    }
+}
