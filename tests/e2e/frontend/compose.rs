@@ -11,7 +11,7 @@ const USER: u32 = 4711;
 
 const WORKER: &str = "mkdir /www; hostname >/www/index.html; exec httpd -f -p 8000 -h /www";
 const PROXY: &str = r"printf 'events {} http { access_log off; upstream workers { server worker:8000; } server { listen 80; listen [::]:80; location / { proxy_pass http://workers; } } }' >/etc/nginx/nginx.conf; exec nginx -g 'daemon off;'";
-const ECHO: &str = r#"use Socket; socket(S, AF_INET, SOCK_DGRAM, 0); bind(S, sockaddr_in(5353, INADDR_ANY));
+const ECHO: &str = r#"use Socket ':all'; socket(S, AF_INET6, SOCK_DGRAM, 0); bind(S, pack_sockaddr_in6(5353, IN6ADDR_ANY));
     while (my $$from = recv(S, my $$text, 64, 0)) { send(S, "echo $$text", 0, $$from) }"#;
 
 /// Writes the project; JSON is YAML too.

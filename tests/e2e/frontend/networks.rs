@@ -45,7 +45,7 @@ pub(super) fn published(docker: &Docker, container: &str, port: &str) -> u16 {
 }
 
 const WEB: &str = "mkdir /www; echo web >/www/index.html; exec httpd -f -p 80 -h /www";
-const ECHO: &str = r#"use Socket; socket(S, AF_INET, SOCK_DGRAM, 0); bind(S, sockaddr_in(5353, INADDR_ANY));
+const ECHO: &str = r#"use Socket ':all'; socket(S, AF_INET6, SOCK_DGRAM, 0); bind(S, pack_sockaddr_in6(5353, IN6ADDR_ANY));
     $| = 1; print "up\n"; while (my $from = recv(S, my $text, 64, 0)) { send(S, "echo $text", 0, $from) }"#;
 
 #[test]
