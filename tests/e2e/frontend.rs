@@ -7,3 +7,4 @@ mod images;
 mod lifecycle;
 mod networks;
 mod run;
+mod shared;
