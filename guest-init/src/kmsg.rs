@@ -73,6 +73,7 @@ fn specification() -> ContainerSpec {
             user: String::new(),
             capabilities: Vec::new(),
             no_new_privileges: false,
+            groups: Vec::new(),
             rlimits: Vec::new(),
             stop_signal: libc::SIGTERM.unsigned_abs(),
             stop_timeout: 10,

@@ -23,6 +23,7 @@ pub(crate) fn container(name: &str) -> ContainerSpec {
             user: String::new(),
             capabilities: vec!["CAP_CHOWN".into()],
             no_new_privileges: false,
+            groups: Vec::new(),
             rlimits: Vec::new(),
             stop_signal: 15,
             stop_timeout: 10,

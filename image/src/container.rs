@@ -187,6 +187,7 @@ fn process(
         user: user.clone(),
         capabilities: capabilities::select(&overrides.cap_add, &overrides.cap_drop)?,
         no_new_privileges: false,
+        groups: Vec::new(),
         rlimits: Vec::new(),
         stop_signal: if stop_signal.is_empty() { signal::SIGTERM } else { signal::number(stop_signal)? },
         stop_timeout: overrides.stop_timeout.unwrap_or(STOP_TIMEOUT),

@@ -227,6 +227,9 @@ pub struct ProcessSpec {
     /// `user[:group]`, each a name from the image's files or a number; empty: root.
     #[serde(default)]
     pub user: String,
+    /// More groups of the process, each a name from the image's file or a number.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub groups: Vec<String>,
     /// Capabilities of the process by name (`CAP_CHOWN`): bounding, effective and permitted sets.
     pub capabilities: Vec<String>,
     /// Whether set-user-id programs are kept from raising privileges.

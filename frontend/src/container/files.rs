@@ -22,6 +22,16 @@ pub(super) async fn logs(mut context: Context) -> Result<Response, EngineError> 
     if !context.query.flag("stdout") && !context.query.flag("stderr") {
         return Err(EngineError::BadRequest("Bad parameters: you must choose at least one stream".into()));
     }
+    if container
+        .record
+        .borrow()
+        .host_config
+        .log_config
+        .as_ref()
+        .is_some_and(|log| log.typ.as_deref() == Some("none"))
+    {
+        return Err(EngineError::Unsupported("configured logging driver does not support reading".into()));
+    }
     let has_run = container.state().started.is_some() || container.is_reachable.get();
     if !has_run && !context.query.flag("follow") {
         let is_told = !container.has_terminal() && context.version.at_least(42);

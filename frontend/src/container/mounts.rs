@@ -56,6 +56,13 @@ struct VolumeWish {
     options: BTreeMap<String, String>,
 }
 
+impl Wish {
+    /// A volume that anything else comes before.
+    fn is_anonymous(&self) -> bool {
+        matches!(self, Self::Volume(wish) if wish.name.is_none())
+    }
+}
+
 /// Finds what is to be mounted, and makes the volumes that are missing.
 ///
 /// # Errors
@@ -66,7 +73,7 @@ pub(super) async fn prepare(
     host: &HostConfig,
 ) -> Result<Mounts, EngineError> {
     let mut mounts = Mounts::default();
-    for (target, wish) in wishes(config, host)? {
+    for (target, wish) in all_wishes(daemon, config, host)? {
         match wish {
             Wish::Tmpfs { options } => {
                 mounts.tmpfs.push(format!("{target}:{options}").trim_end_matches(':').to_owned());
@@ -137,6 +144,80 @@ fn wishes(config: &ContainerConfig, host: &HostConfig) -> Result<BTreeMap<String
         wishes.entry(clean(target)?).or_insert(Wish::Volume(VolumeWish::default()));
     }
     Ok(wishes)
+}
+
+/// What is asked for at which path, mounts of other containers among it.
+fn all_wishes(
+    daemon: &Daemon,
+    config: &ContainerConfig,
+    host: &HostConfig,
+) -> Result<BTreeMap<String, Wish>, EngineError> {
+    let mut wishes = wishes(config, host)?;
+    for (target, wish) in inherited(daemon, host)? {
+        // What is asked for at a path by itself comes before what another container has there.
+        if wishes.get(&target).is_none_or(Wish::is_anonymous) {
+            wishes.insert(target, wish);
+        }
+    }
+    let driver = host.volume_driver.as_deref().unwrap_or_default();
+    let has_volumes = wishes.values().any(|wish| matches!(wish, Wish::Volume(_)));
+    if has_volumes && !["", "local"].contains(&driver) {
+        let text = format!("error looking up volume plugin {driver}: plugin \"{driver}\" not found");
+        return Err(EngineError::NotFound(text));
+    }
+    Ok(wishes)
+}
+
+/// The volumes and binds of the containers that are named in `VolumesFrom`, by path; those of the first come first.
+fn inherited(daemon: &Daemon, host: &HostConfig) -> Result<BTreeMap<String, Wish>, EngineError> {
+    let mut all = BTreeMap::new();
+    for from in host.volumes_from.iter().flatten() {
+        let (name, mode) = from.split_once(':').unwrap_or((from, "rw"));
+        if !["rw", "ro", "z", "Z"].contains(&mode) {
+            return Err(bad(format!("invalid mode for volumes-from: {mode}")));
+        }
+        let container = daemon.containers.find(name)?;
+        let record = container.record.borrow();
+        let asked = wishes(&record.config, &record.host_config)?;
+        for point in &record.mounts {
+            let target = point.destination.clone().unwrap_or_default();
+            if let Some(wish) = again(point, asked.get(&target), mode == "ro")? {
+                all.entry(target).or_insert(wish);
+            }
+        }
+    }
+    Ok(all)
+}
+
+/// The mount of a container as another asks for it; `asked` is what the first has asked for at that path.
+fn again(point: &MountPoint, asked: Option<&Wish>, read_only: bool) -> Result<Option<Wish>, EngineError> {
+    let read_only = read_only || point.rw == Some(false);
+    let mode = point.mode.clone().unwrap_or_default();
+    let source = point.source.clone().unwrap_or_default();
+    Ok(match (point.typ, &point.name) {
+        (Some(MountPointTypeEnum::VOLUME), Some(name)) => {
+            let subpath = match asked {
+                Some(Wish::Volume(wish)) => wish.subpath.clone(),
+                _ => None,
+            };
+            let name = Some(name.clone());
+            // What the image has there is in the volume already.
+            Some(Wish::Volume(VolumeWish {
+                name,
+                subpath,
+                no_copy: true,
+                read_only,
+                mode,
+                ..VolumeWish::default()
+            }))
+        }
+        (Some(MountPointTypeEnum::BIND), _) => {
+            let target = point.destination.as_deref().unwrap_or_default();
+            let bind = Bind::new(&source, target, read_only, true).map_err(refused)?;
+            Some(Wish::Bind { bind, mode })
+        }
+        _ => None,
+    })
 }
 
 fn bad(text: impl Into<String>) -> EngineError {
@@ -289,6 +370,21 @@ mod tests {
         assert_eq!(name_at(&wishes, "/image"), (None, false));
         assert_eq!(wishes["/run"], Wish::Tmpfs { options: "size=1024,mode=700".into() });
         assert_eq!(wishes["/tmp"], Wish::Tmpfs { options: "size=1m".into() });
+    }
+
+    #[test]
+    fn mounts_of_another_container_are_asked_for_again() {
+        let point = |json: &str| serde_json::from_str::<MountPoint>(json).unwrap();
+        let volume = point(r#"{"Type":"volume","Name":"data","Destination":"/d","Mode":"z","RW":true}"#);
+        let asked = Wish::Volume(VolumeWish { subpath: Some("sub".into()), ..VolumeWish::default() });
+        for (read_only, asked, subpath) in [(true, None, None), (false, Some(&asked), Some("sub"))] {
+            let Some(Wish::Volume(wish)) = again(&volume, asked, read_only).unwrap() else { panic!() };
+            assert_eq!((wish.name.as_deref(), wish.subpath.as_deref()), (Some("data"), subpath));
+            assert!(wish.no_copy && wish.read_only == read_only);
+        }
+        let bind = point(r#"{"Type":"bind","Source":"/srv","Destination":"/s","Mode":"ro","RW":false}"#);
+        let Some(Wish::Bind { bind, mode }) = again(&bind, None, false).unwrap() else { panic!() };
+        assert_eq!((bind.source.to_str(), bind.read_only, mode.as_str()), (Some("/srv"), true, "ro"));
     }
 
     #[test]

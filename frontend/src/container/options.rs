@@ -43,7 +43,7 @@ fn bad(text: impl Into<String>) -> EngineError {
 /// What is asked for and would be missed.
 fn refuse(host: &HostConfig) -> Result<(), EngineError> {
     let mode = |mode: &Option<String>| mode.clone().unwrap_or_default();
-    let shares = |mode: &str| mode == "host" || mode.starts_with("container:");
+    let shares = |mode: &str| mode.starts_with("container:");
     let any = |list: Option<usize>| list.is_some_and(|length| length > 0);
     let (pid, ipc, uts) = (mode(&host.pid_mode), mode(&host.ipc_mode), mode(&host.uts_mode));
     let refusals = [
@@ -57,22 +57,7 @@ fn refuse(host: &HostConfig) -> Result<(), EngineError> {
             any(host.device_requests.as_ref().map(Vec::len)),
             "devices of the host cannot be given to a microVM",
         ),
-        (
-            "DeviceCgroupRules",
-            any(host.device_cgroup_rules.as_ref().map(Vec::len)),
-            "devices of the host cannot be given to a microVM",
-        ),
         ("Links", any(host.links.as_ref().map(Vec::len)), "links are not supported: use a network"),
-        (
-            "VolumesFrom",
-            any(host.volumes_from.as_ref().map(Vec::len)),
-            "volumes of another container cannot be shared: name the volumes",
-        ),
-        (
-            "GroupAdd",
-            any(host.group_add.as_ref().map(Vec::len)),
-            "supplementary groups are those of the image's /etc/group",
-        ),
         (
             "Sysctls",
             any(host.sysctls.as_ref().map(std::collections::HashMap::len)),
@@ -103,14 +88,8 @@ fn refuse(host: &HostConfig) -> Result<(), EngineError> {
     if !["", "default"].contains(&isolation.as_str()) {
         return Err(bad(format!("invalid isolation '{isolation}' on linux")));
     }
-    let driver = mode(&host.volume_driver);
-    if !["", "local"].contains(&driver.as_str()) {
-        return Err(EngineError::NotFound(format!(
-            "error looking up volume plugin {driver}: plugin \"{driver}\" not found"
-        )));
-    }
     let logger = host.log_config.as_ref().and_then(|log| log.typ.clone()).unwrap_or_default();
-    if !["", "json-file", "local"].contains(&logger.as_str()) {
+    if !["", "json-file", "local", "none"].contains(&logger.as_str()) {
         return Err(bad(format!("logger: no log driver named '{logger}' is registered")));
     }
     for mount in host.mounts.iter().flatten() {
@@ -202,6 +181,7 @@ pub(super) fn cpu_millis(host: &HostConfig) -> Result<Option<u64>, EngineError> 
 fn warnings(host: &HostConfig) -> Vec<String> {
     let set = |number: Option<i64>| number.is_some_and(|number| number != 0);
     let text = |text: &Option<String>| text.as_deref().is_some_and(|text| !text.is_empty());
+    let is_host = |mode: &Option<String>| mode.as_deref() == Some("host");
     let any = |length: Option<usize>| length.is_some_and(|length| length > 0);
     let throttles = [
         &host.blkio_device_read_bps,
@@ -230,6 +210,10 @@ fn warnings(host: &HostConfig) -> Vec<String> {
         ("CgroupParent", text(&host.cgroup_parent)),
         ("CgroupnsMode", host.cgroupns_mode.is_some_and(|mode| mode.to_string() == "host")),
         ("Init", host.init.unwrap_or_default()),
+        ("PidMode", is_host(&host.pid_mode)),
+        ("IpcMode", is_host(&host.ipc_mode)),
+        ("UTSMode", is_host(&host.uts_mode)),
+        ("DeviceCgroupRules", any(host.device_cgroup_rules.as_ref().map(Vec::len))),
     ];
     let mut warnings: Vec<_> = ignored
         .iter()
@@ -273,8 +257,7 @@ mod tests {
         for (json, words) in [
             (r#"{"Devices":[{"PathOnHost":"/dev/null"}]}"#, "Devices"),
             (r#"{"Links":["db:db"]}"#, "links are not supported"),
-            (r#"{"VolumesFrom":["x"]}"#, "VolumesFrom"),
-            (r#"{"PidMode":"host"}"#, "PidMode"),
+            (r#"{"PidMode":"container:x"}"#, "PidMode"),
             (r#"{"IpcMode":"container:x"}"#, "IpcMode"),
             (r#"{"NetworkMode":"container:x"}"#, "NetworkMode"),
             (r#"{"NetworkMode":"host"}"#, "a microVM has a network stack of its own"),

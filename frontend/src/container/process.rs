@@ -82,6 +82,7 @@ pub(super) fn spec(
     // The paths of the image's volumes are among `mounts`, each with a volume.
     spec.mounts.retain(|mount| !matches!(mount.source, spec::launch::MountSource::Anonymous { .. }));
     spec.process.stdin_once = config.stdin_once.unwrap_or_default();
+    spec.process.groups = host.group_add.clone().unwrap_or_default();
     spec.process.no_new_privileges = options::no_new_privileges(host);
     spec.process.rlimits = rlimits(host)?;
     spec.limits = limits(host)?;

@@ -70,7 +70,7 @@ impl Entry<'_> {
             self.mount(&root, mount)?;
         }
         let workdir = enterable_workdir(&root, &spec.process.workdir)?;
-        let user = User::in_root(&spec.process.user, &root)?;
+        let user = User::in_root(&spec.process.user, &spec.process.groups, &root)?;
         self.stdio.hand_over(&user)?;
         filesystems::pivot(&root).map_err(|error| Failure::new("cannot enter the root", &error))?;
         if spec.image.writable == Writable::ReadOnly {

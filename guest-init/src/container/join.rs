@@ -55,7 +55,7 @@ impl Join<'_> {
         let wanted = if exec.workdir.is_empty() { &process.workdir } else { &exec.workdir };
         let workdir = if wanted.is_empty() { "/" } else { wanted };
         let user = if exec.user.is_empty() { &process.user } else { &exec.user };
-        let user = User::in_root(user, &root)?;
+        let user = User::in_root(user, &process.groups, &root)?;
         self.stdio.hand_over(&user)?;
         privileges::set_rlimits(&process.rlimits)?;
         let chdir = |error: std::io::Error| {

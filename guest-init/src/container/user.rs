@@ -7,6 +7,9 @@ use crate::container::root::Root;
 /// The largest user or group id that Docker accepts.
 const MAX_ID: u32 = i32::MAX as u32;
 
+/// NGROUPS_MAX of setgroups(2).
+const MAX_GROUPS: usize = 65536;
+
 /// Who a container's process runs as.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct User {
@@ -34,16 +37,28 @@ struct GroupEntry<'a> {
 }
 
 impl User {
-    /// Resolves `wanted` as [`Self::resolve`] does, by the files of a container.
+    /// Resolves `wanted` as [`Self::resolve`] does, by the files of a container, and gives it `more` groups.
     ///
     /// # Errors
     /// Those of reading and resolving.
-    pub(crate) fn in_root(wanted: &str, root: &Root) -> Result<Self, Failure> {
+    pub(crate) fn in_root(wanted: &str, more: &[String], root: &Root) -> Result<Self, Failure> {
         let text = |path: &str| {
             filesystems::read_text(root, path)
                 .map_err(|error| Failure::new(format_args!("open {path}"), &error))
         };
-        Self::resolve(wanted, &text("/etc/passwd")?, &text("/etc/group")?)
+        let group = text("/etc/group")?;
+        Self::resolve(wanted, &text("/etc/passwd")?, &group)?.with(more, &group)
+    }
+
+    /// The same user with more groups.
+    fn with(mut self, more: &[String], group: &str) -> Result<Self, Failure> {
+        for wanted in more {
+            let gid = group_id(wanted, group)?;
+            if !self.groups.contains(&gid) && self.groups.len() < MAX_GROUPS {
+                self.groups.push(gid);
+            }
+        }
+        Ok(self)
     }
 
     /// Resolves `wanted` (empty: uid 0) with the contents of the two files, either may be empty.
@@ -105,8 +120,8 @@ fn groups_of(name: &str, group: &str) -> Vec<u32> {
             found.push(entry.gid);
         }
     }
-    // NGROUPS_MAX of setgroups(2), less the primary group.
-    found.truncate(65535);
+    // Less the primary group.
+    found.truncate(MAX_GROUPS - 1);
     found
 }
 
@@ -158,6 +173,14 @@ mod tests {
         assert_eq!(resolve(""), expected);
         assert_eq!(resolve("root"), expected);
         assert_eq!(resolve("0"), expected);
+    }
+
+    #[test]
+    fn more_groups_are_names_or_numbers() {
+        let user = User::resolve("", "", "audio:x:29:\n").unwrap();
+        let more = ["audio", "1000", "29"].map(str::to_owned);
+        assert_eq!(user.clone().with(&more, "audio:x:29:\n").unwrap().groups, [0, 29, 1000]);
+        assert!(user.with(&["absent".to_owned()], "").is_err());
     }
 
     #[test]

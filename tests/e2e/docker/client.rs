@@ -207,7 +207,15 @@ fn programs_are_run_beside_the_first() {
     );
 
     // Attached without a terminal: what it writes from now on, and its exit code.
+    let mut events =
+        docker.start(&["events", "--since", "1h", "--filter", "event=attach", "--format", "{{.Action}}"]);
     let mut attached = docker.start(&["attach", "--no-stdin", "web"]);
+    // A client that came after the end would wait for the next run.
+    let mut told = String::new();
+    BufReader::new(events.stdout.take().unwrap()).read_line(&mut told).unwrap();
+    assert_eq!(told, "attach\n");
+    events.kill().unwrap();
+    events.wait().unwrap();
     assert_eq!(docker.good(&["stop", "-t", "5", "web"]), "web\n");
     assert_eq!(attached.wait().unwrap().code(), Some(3));
     drop(docker.good(&["kill", "cradle"]));

@@ -13,8 +13,9 @@ use crate::container::{Container, ContainerState, Status};
 use crate::context::Context;
 use crate::encoding::Encoding;
 use crate::engine::{Engine, EngineError};
+use crate::frame::Frame;
 use crate::log::timestamp::Formatter;
-use crate::log::{LineOptions, Record};
+use crate::log::{LineOptions, Record, Stream};
 use crate::query::Query;
 use crate::response::{self, Response};
 use crate::stdcopy::{self, Kind};
@@ -23,9 +24,18 @@ use crate::time;
 /// Bytes of lines with times that are made at once, one line aside.
 const PIECE: usize = 64 << 10;
 
+/// Bytes of a log whose lines have a frame each, as in Docker: libraries take a frame for a line. Of more the frames would
+/// cost their readers more than the bytes.
+const LINES: usize = 256 << 10;
+
+/// Bytes that come at once, up to which that holds further on.
+const FEW: usize = 4 << 10;
+
 /// How lines are given out.
 struct Style {
     encoding: Encoding,
+    /// Bytes so far.
+    given: usize,
     timestamps: Option<Formatter>,
     details: bool,
 }
@@ -41,6 +51,7 @@ pub(super) async fn logs<E: Engine>(
     let encoding = if is_tty { Encoding::Raw } else { Encoding::Multiplexed };
     let style = Style {
         encoding,
+        given: 0,
         timestamps: query.flag("timestamps").then(Formatter::default),
         details: query.flag("details"),
     };
@@ -105,12 +116,14 @@ impl Style {
     async fn send(&mut self, record: Record, sink: &Sink) {
         let Record { stream, time, mut bytes } = record;
         let prefix = self.prefix(time);
-        if prefix.is_empty() {
+        let is_flood = self.given >= LINES && bytes.len() > FEW;
+        self.given = self.given.saturating_add(bytes.len());
+        if prefix.is_empty() && (self.encoding == Encoding::Raw || is_flood) {
             return sink.send(self.encoding.frame(stream, bytes)).await;
         }
         while !bytes.is_empty() {
-            let text = prefix_lines(&prefix, &mut bytes);
-            sink.send(self.encoding.frame(stream, text)).await;
+            let text = take_lines(self.encoding, stream, &prefix, &mut bytes);
+            sink.send(Frame::from(text)).await;
         }
     }
 
@@ -129,20 +142,27 @@ impl Style {
     }
 }
 
-/// Takes lines off the front, each with the prefix before it: not all at once, for empty lines become much longer, and
-/// a client that does not read would hold that much memory.
-fn prefix_lines(prefix: &[u8], bytes: &mut Bytes) -> Bytes {
-    let mut text = Vec::with_capacity((prefix.len() + bytes.len()).min(PIECE));
+/// Takes lines off the front, each with the prefix before it, and in a frame of its own where there are frames. Not all at once, for empty lines become much longer, and a client that does not read would hold that much
+/// memory.
+fn take_lines(encoding: Encoding, stream: Stream, prefix: &[u8], bytes: &mut Bytes) -> Bytes {
+    let mut text = Vec::with_capacity((prefix.len() + bytes.len() + bytes.len() / 8).min(PIECE));
     let mut taken = 0;
     while taken < bytes.len() && text.len() < PIECE {
         let rest = &bytes[taken..];
         let line = &rest[..memchr::memchr(b'\n', rest).map_or(rest.len(), |end| end + 1)];
+        if encoding == Encoding::Multiplexed {
+            text.extend_from_slice(&stdcopy::header(stream.into(), frame_length(prefix, line)));
+        }
         text.extend_from_slice(prefix);
         text.extend_from_slice(line);
         taken += line.len();
     }
     bytes.advance(taken);
     Bytes::from(text)
+}
+
+fn frame_length(prefix: &[u8], line: &[u8]) -> u32 {
+    u32::try_from(prefix.len() + line.len()).expect("a piece of a stream is shorter than 4 GiB")
 }
 
 fn line_options(query: &Query) -> Result<LineOptions, EngineError> {
@@ -192,13 +212,20 @@ mod tests {
 
     #[test]
     fn prefixes_every_line_and_pieces_of_lines() {
-        let mut style =
-            Style { encoding: Encoding::Raw, timestamps: Some(Formatter::default()), details: true };
+        let mut style = Style {
+            encoding: Encoding::Raw,
+            given: 0,
+            timestamps: Some(Formatter::default()),
+            details: true,
+        };
         let time = UNIX_EPOCH + Duration::new(1, 5);
         let stamp = style.prefix(time);
         assert_eq!(stamp, b"1970-01-01T00:00:01.000000005Z  ");
-        let text = prefix_lines(b"> ", &mut Bytes::from_static(b"one\n\ntwo"));
+        let lines = || Bytes::from_static(b"one\n\ntwo");
+        let text = take_lines(Encoding::Raw, Stream::Stdout, b"> ", &mut lines());
         assert_eq!(text, &b"> one\n> \n> two"[..]);
+        let text = take_lines(Encoding::Multiplexed, Stream::Stderr, b"", &mut lines());
+        assert_eq!(text, &b"\x02\0\0\0\0\0\0\x04one\n\x02\0\0\0\0\0\0\x01\n\x02\0\0\0\0\0\0\x03two"[..]);
         style.timestamps = None;
         assert_eq!(style.prefix(time), b" ");
     }
@@ -207,7 +234,7 @@ mod tests {
     fn what_a_prefix_makes_long_comes_in_pieces() {
         let (mut lines, mut pieces) = (Bytes::from(vec![b'\n'; PIECE]), Vec::new());
         while !lines.is_empty() {
-            pieces.push(prefix_lines(&[b'x'; 31], &mut lines));
+            pieces.push(take_lines(Encoding::Raw, Stream::Stdout, &[b'x'; 31], &mut lines));
         }
         assert!(pieces.iter().all(|piece| piece.len() < PIECE + 32));
         assert_eq!(pieces.iter().map(Bytes::len).sum::<usize>(), 32 * PIECE);
