@@ -10,7 +10,7 @@ use std::time::Duration;
 use nix::sched::{CloneFlags, unshare};
 use pod::PodDir;
 use rustix::process::{Pid, Signal, kill_process};
-use tests::{Host, Running, images};
+use tests::{Host, Registry, Running};
 
 /// Somebody who is nobody here.
 const USER: u32 = 4712;
@@ -30,6 +30,8 @@ const GET: &str =
 /// A user's `kcradle` in a network namespace of this thread's own.
 struct Networks {
     host: Host,
+    /// Where a user who may read none of the test's files has images from.
+    registry: Registry,
     user: Option<u32>,
 }
 
@@ -44,7 +46,7 @@ impl Networks {
                 std::os::unix::fs::chown(folder, Some(user), Some(user)).unwrap();
             }
         }
-        Self { host, user }
+        Self { host, registry: Registry::start(), user }
     }
 
     fn command(&self, arguments: &[&str]) -> Command {
@@ -69,7 +71,7 @@ impl Networks {
 
     /// Makes a pod of that name.
     fn summon(&self, name: &str, wishes: &[&str], image: &str, command: &[&str]) {
-        let image = images::layout(image);
+        let image = self.registry.image(image);
         self.good(&[&["summon", "-q", "-m", "128m"], wishes, &[name, &image], command].concat());
     }
 
