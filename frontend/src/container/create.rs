@@ -132,12 +132,7 @@ async fn make(daemon: &Rc<Daemon>, wish: Wish, id: &str, name: String) -> Result
     warnings.extend(endpoints::join(daemon, &mut networks, &config, &host, version)?.map(str::to_owned));
     warnings.extend(networking::warning(daemon, &networks, &host));
     let mounts = mounts::prepare(daemon, &config, &host).await?;
-    let mut spec = process::spec(&handle, &config, &host, &mounts, id)?;
-    spec.mounts.extend(mounts.specs.iter().cloned());
-    spec.mounts.sort_by_key(|mount| mount.guest_path.matches('/').count());
-    let volumes: Vec<_> = mounts.points.iter().filter_map(|point| point.name.clone()).collect();
-    let network = process::network(&config, &host)?;
-    write_pod(daemon, id, spec, network, &host, &mounts, handle).await?;
+    let made = mounts.made.clone();
     let record = Record {
         version: VERSION,
         id: id.to_owned(),
@@ -151,16 +146,37 @@ async fn make(daemon: &Rc<Daemon>, wish: Wish, id: &str, name: String) -> Result
         config,
         host_config: host,
         networks,
-        mounts: mounts.points,
+        mounts: mounts.points.clone(),
     };
-    let container = Container::new(Stored { record, state: State::default() });
-    if let Err(error) = keep(daemon, &container, &volumes).await {
-        if let Err(error) = super::remove::remove_pod(daemon, id).await {
-            report("cannot remove what is left of a container", &error);
-        }
+    if let Err(error) = complete(daemon, record, mounts, handle).await {
+        super::remove::remove_anonymous(daemon, &made).await;
         return Err(error);
     }
     Ok(warnings)
+}
+
+/// Makes a container's pod, and keeps both.
+async fn complete(
+    daemon: &Rc<Daemon>,
+    record: Record,
+    mounts: Mounts,
+    handle: ImageHandle,
+) -> Result<(), EngineError> {
+    let (id, config, host) = (record.id.clone(), &record.config, &record.host_config);
+    let mut spec = process::spec(&handle, config, host, &mounts, &id)?;
+    spec.mounts.extend(mounts.specs.iter().cloned());
+    spec.mounts.sort_by_key(|mount| mount.guest_path.matches('/').count());
+    let network = process::network(config, host)?;
+    write_pod(daemon, &id, spec, network, host, &mounts, handle).await?;
+    let volumes: Vec<_> = mounts.points.into_iter().filter_map(|point| point.name).collect();
+    let container = Container::new(Stored { record, state: State::default() });
+    let kept = keep(daemon, &container, &volumes).await;
+    if kept.is_err()
+        && let Err(error) = super::remove::remove_pod(daemon, &id).await
+    {
+        report("cannot remove what is left of a container", &error);
+    }
+    kept
 }
 
 /// Keeps a container whose pod is made, if its volumes are still there.

@@ -25,6 +25,8 @@ pub(super) struct Mounts {
     pub(super) tmpfs: Vec<String>,
     /// What of the host is mounted.
     pub(super) shares: Shares,
+    /// Volumes without a name, which were made for it.
+    pub(super) made: Vec<String>,
 }
 
 /// A mount that is asked for.
@@ -73,7 +75,20 @@ pub(super) async fn prepare(
     host: &HostConfig,
 ) -> Result<Mounts, EngineError> {
     let mut mounts = Mounts::default();
-    for (target, wish) in all_wishes(daemon, config, host)? {
+    let prepared = add_all(daemon, all_wishes(daemon, config, host)?, &mut mounts).await;
+    if let Err(error) = prepared {
+        super::remove::remove_anonymous(daemon, &mounts.made).await;
+        return Err(error);
+    }
+    Ok(mounts)
+}
+
+async fn add_all(
+    daemon: &Daemon,
+    wishes: BTreeMap<String, Wish>,
+    mounts: &mut Mounts,
+) -> Result<(), EngineError> {
+    for (target, wish) in wishes {
         match wish {
             Wish::Tmpfs { options } => {
                 mounts.tmpfs.push(format!("{target}:{options}").trim_end_matches(':').to_owned());
@@ -100,7 +115,11 @@ pub(super) async fn prepare(
             }
             Wish::Volume(wish) => {
                 let VolumeWish { name, subpath, no_copy, read_only, mode, labels, options } = wish;
+                let is_anonymous = name.is_none();
                 let volume = volume::create(daemon, Wanted { name, labels, options }).await?;
+                if is_anonymous {
+                    mounts.made.push(volume.name.clone());
+                }
                 mounts.points.push(MountPoint {
                     typ: Some(MountPointTypeEnum::VOLUME),
                     name: Some(volume.name.clone()),
@@ -116,7 +135,7 @@ pub(super) async fn prepare(
             }
         }
     }
-    Ok(mounts)
+    Ok(())
 }
 
 /// What is asked for at which path; each path once.

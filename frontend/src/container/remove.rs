@@ -162,12 +162,17 @@ fn remove_directory(dir: &PodDir) -> Result<(), EngineError> {
 async fn remove_volumes(daemon: &Daemon, container: &Container) {
     let names: Vec<_> =
         container.record.borrow().mounts.iter().filter_map(|mount| mount.name.clone()).collect();
+    remove_anonymous(daemon, &names).await;
+}
+
+/// Removes those of the volumes that nobody named and no container has.
+pub(super) async fn remove_anonymous(daemon: &Daemon, names: &[String]) {
     for name in names {
-        let is_anonymous = daemon.volumes.get(&name).is_some_and(|volume| volume.is_anonymous());
-        if !is_anonymous || !crate::volume::users(daemon, &name).is_empty() {
+        let is_anonymous = daemon.volumes.get(name).is_some_and(|volume| volume.is_anonymous());
+        if !is_anonymous || !crate::volume::users(daemon, name).is_empty() {
             continue;
         }
-        if let Err(error) = crate::volume::remove(daemon, &name).await {
+        if let Err(error) = crate::volume::remove(daemon, name).await {
             report(&format!("cannot remove volume {name}"), &error);
         }
     }

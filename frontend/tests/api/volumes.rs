@@ -59,3 +59,16 @@ fn what_cannot_be_a_volume_is_refused() {
         .collect();
     assert_eq!(left, ["data"], "what was refused left nothing");
 }
+
+#[test]
+fn a_container_that_is_not_made_leaves_no_volume() {
+    let host = Host::with_image();
+    // That is looked at when the volumes are there.
+    assert!(!host.refused(&["create", "-v", "/data", "--storage-opt", "size=x", "made:1"]).is_empty());
+    assert_eq!(host.good(&["volume", "ls", "-q"]), "");
+    // One that is named is its client's, and one of a container that is made is its own.
+    assert!(!host.refused(&["create", "-v", "data:/data", "--storage-opt", "size=x", "made:1"]).is_empty());
+    assert_eq!(host.good(&["volume", "ls", "-q"]), "data");
+    host.good(&["create", "-v", "/data", "made:1"]);
+    assert_eq!(host.good(&["volume", "ls", "-q"]).lines().count(), 2);
+}
