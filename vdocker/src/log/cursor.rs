@@ -15,7 +15,7 @@ use super::ring::Entry;
 use super::{Record, Shared, decode, notice};
 
 /// Bytes of a file that are read at once. A longer line needs more.
-const BLOCK: usize = (256 << 10) - HEADROOM;
+const BLOCK: usize = (384 << 10) - HEADROOM;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Place {
