@@ -18,6 +18,8 @@ use super::Place;
 const IDLE: Duration = Duration::from_secs(90);
 /// Clients that are remembered; who has been silent for longest makes room.
 const MOST_CLIENTS: usize = 1024;
+/// Datagrams of one pod that are passed on before others have their turn.
+const TURN: usize = 64;
 /// The largest datagram.
 const LARGEST: usize = 65535;
 
@@ -92,8 +94,15 @@ fn begin(
         loop {
             tokio::select! {
                 ready = ours.readable() => {
-                    if ready.is_ok() && answer(&ours, &theirs, from, &mut buffer.borrow_mut()) {
+                    let passed = match ready {
+                        Ok(()) => answer(&ours, &theirs, from, &mut buffer.borrow_mut()),
+                        Err(_) => 0,
+                    };
+                    if passed > 0 {
                         last.set(Instant::now());
+                    }
+                    if passed == TURN {
+                        tokio::task::yield_now().await;
                     }
                 }
                 () = sleep_until(last.get() + IDLE) => {
@@ -109,22 +118,51 @@ fn begin(
     Ok(pod)
 }
 
-/// Passes what the pod has sent to its client; what does not go now is lost, as datagrams are. Whether there was anything.
+/// Passes what the pod has sent to its client, a turn's worth at most; what does not go now is lost, as datagrams are.
+/// Answers how many there were.
 fn answer(
     pod: &tokio::net::UdpSocket,
     socket: &tokio::net::UdpSocket,
     to: SocketAddr,
     buffer: &mut [u8],
-) -> bool {
-    let mut any = false;
-    loop {
+) -> usize {
+    for passed in 0..TURN {
         match pod.try_recv(buffer) {
             Ok(length) => {
-                any = true;
                 let _ = socket.try_send_to(&buffer[..length], to);
             }
             // Nothing more, or refused by a pod that does not listen yet: the client may go on.
-            Err(_) => return any,
+            Err(_) => return passed,
+        }
+    }
+    TURN
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_pod_that_talks_without_end_gets_its_turns() {
+        let bind = || UdpSocket::bind("127.0.0.1:0").unwrap();
+        let (pod, ours, front, client) = (bind(), bind(), bind(), bind());
+        let (to_ours, to_client) = (ours.local_addr().unwrap(), client.local_addr().unwrap());
+        for byte in 0..=TURN {
+            pod.send_to(&[u8::try_from(byte).unwrap()], to_ours).unwrap();
+        }
+        let of = |socket: UdpSocket| {
+            socket.set_nonblocking(true).unwrap();
+            tokio::net::UdpSocket::from_std(socket).unwrap()
+        };
+        let (ours, front) = (of(ours), of(front));
+        ours.readable().await.unwrap();
+        front.writable().await.unwrap();
+        let mut buffer = vec![0; 16];
+        assert_eq!(answer(&ours, &front, to_client, &mut buffer), TURN);
+        assert_eq!(answer(&ours, &front, to_client, &mut buffer), 1);
+        for byte in 0..=TURN {
+            assert_eq!(client.recv(&mut buffer).unwrap(), 1);
+            assert_eq!(usize::from(buffer[0]), byte);
         }
     }
 }
