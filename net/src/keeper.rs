@@ -161,7 +161,12 @@ fn make(place: &Place, definition: &Definition) -> Result<Option<uplink::Uplink>
         undo(definition)?;
     }
     bridge::make(place, definition)?;
-    rules::load(place, definition)?;
+    let hosts = if place.is_own() && !definition.internal {
+        uplink::host_addresses().map_err(|source| failed("list the host's addresses", source))?
+    } else {
+        Vec::new()
+    };
+    rules::load(place, definition, &hosts)?;
     let mut uplink = None;
     if !definition.internal {
         bridge::forward(place, definition)?;

@@ -26,8 +26,8 @@ pub enum RulesError {
 }
 
 /// Loads the rules of a network, in place of what a process before left of them.
-pub(super) fn load(place: &Place, definition: &Definition) -> Result<(), RulesError> {
-    apply(place, table(definition))
+pub(super) fn load(place: &Place, definition: &Definition, hosts: &[IpAddr]) -> Result<(), RulesError> {
+    apply(place, table(definition, hosts))
 }
 
 /// Removes them; passed over where there are none.
@@ -77,8 +77,8 @@ pub(super) fn admit(
     apply(place, script)
 }
 
-/// The whole table.
-fn table(definition: &Definition) -> String {
+/// The whole table. `hosts`: addresses that are the host's and not those of the namespace, where the network has its own.
+fn table(definition: &Definition, hosts: &[IpAddr]) -> String {
     let bridge = bridge_name(definition);
     let mut text = format!("add table inet {bridge}\ndelete table inet {bridge}\ntable inet {bridge} {{\n");
     for (family, kind) in [(4, "ipv4_addr"), (6, "ipv6_addr")] {
@@ -89,12 +89,17 @@ fn table(definition: &Definition) -> String {
              map one{family} {{ type {kind} . inet_proto . inet_service : {kind} . inet_service; }}\n"
         );
     }
+    // The resolver is the pods', and the host's own: neighbours of the host reach its address on the bridge, too.
+    text.push_str("chain input {\ntype filter hook input priority filter; policy accept;\n");
+    for gateway in definition.pools.iter().map(|pool| pool.gateway) {
+        let ip = if gateway.is_ipv4() { "ip" } else { "ip6" };
+        let _ = writeln!(
+            text,
+            "iifname != {{ \"lo\", \"{bridge}\" }} {ip} daddr {gateway} meta l4proto {{ tcp, udp }} th dport 53 drop"
+        );
+    }
     // What pods may ask of the host itself.
-    let _ = write!(
-        text,
-        "chain input {{\ntype filter hook input priority filter; policy accept;\niifname != \"{bridge}\" accept\n\
-         ct state established,related accept\n"
-    );
+    let _ = write!(text, "iifname != \"{bridge}\" accept\nct state established,related accept\n");
     for pool in &definition.pools {
         let gateway = pool.gateway;
         let (ip, icmp, set) =
@@ -111,12 +116,23 @@ fn table(definition: &Definition) -> String {
     }
     text.push_str("drop\n}\n");
     // What goes through the host: out, back, and to published ports; never to another network of pods.
+    // Pods that cannot reach each other on the bridge could through the host, which would send on what is for another one.
+    let between = if definition.isolated { "drop" } else { "accept" };
     let out = if definition.internal { "drop" } else { "accept" };
     let _ = write!(
         text,
         "chain forward {{\ntype filter hook forward priority filter; policy accept;\n\
-         iifname \"{bridge}\" oifname \"{bridge}\" accept\n\
-         iifname \"{bridge}\" oifname \"cradle-*\" drop\n\
+         iifname \"{bridge}\" oifname \"{bridge}\" {between}\n\
+         iifname \"{bridge}\" oifname \"cradle-*\" drop\n"
+    );
+    for address in hosts {
+        let ip = if address.is_ipv4() { "ip" } else { "ip6" };
+        let _ = writeln!(text, "iifname \"{bridge}\" {ip} daddr {address} drop");
+    }
+    // Addresses of IPv4 in the form of IPv6 are none of the wire: whoever reads one as 127.0.0.1 means itself.
+    let _ = write!(
+        text,
+        "iifname \"{bridge}\" ip6 daddr ::ffff:0.0.0.0/96 drop\n\
          iifname \"{bridge}\" {out}\n\
          oifname \"{bridge}\" ct state established,related accept\n\
          oifname \"{bridge}\" ct status dnat accept\n\
@@ -177,8 +193,29 @@ mod tests {
     #[test]
     fn a_network_without_a_way_out_forwards_nothing() {
         let mut definition = sound();
-        assert!(table(&definition).contains("iifname \"cradle-abababab\" drop\n"));
+        assert!(table(&definition, &[]).contains("iifname \"cradle-abababab\" drop\n"));
         definition.internal = false;
-        assert!(table(&definition).contains("iifname \"cradle-abababab\" accept\n"));
+        assert!(table(&definition, &[]).contains("iifname \"cradle-abababab\" accept\n"));
+    }
+
+    #[test]
+    fn pods_that_are_isolated_do_not_meet_through_the_host() {
+        let mut definition = sound();
+        let within = |end| format!("iifname \"cradle-abababab\" oifname \"cradle-abababab\" {end}\n");
+        assert!(table(&definition, &[]).contains(&within("accept")));
+        definition.isolated = true;
+        assert!(table(&definition, &[]).contains(&within("drop")));
+    }
+
+    #[test]
+    fn the_hosts_neighbours_and_its_addresses_are_kept_apart_from_pods() {
+        let rules = table(&sound(), &["192.0.2.7".parse().unwrap(), "2001:db8::7".parse().unwrap()]);
+        let (input, forward) = rules.split_once("chain forward").unwrap();
+        let resolver = input.find("iifname != { \"lo\", \"cradle-abababab\" } ip daddr 172.18.0.1 ").unwrap();
+        assert!(resolver < input.find("iifname != \"cradle-abababab\" accept").unwrap());
+        let end = forward.find("iifname \"cradle-abababab\" drop\n").unwrap();
+        for address in ["ip daddr 192.0.2.7", "ip6 daddr 2001:db8::7", "ip6 daddr ::ffff:0.0.0.0/96"] {
+            assert!(forward.find(&format!("iifname \"cradle-abababab\" {address} drop\n")).unwrap() < end);
+        }
     }
 }

@@ -3,6 +3,7 @@
 
 use std::fs::File;
 use std::io;
+use std::net::{IpAddr, Ipv6Addr};
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -120,4 +121,59 @@ fn has_route() -> bool {
         fields.first() == Some(&any.as_str()) && fields.get(1) == Some(&"00") && fields.last() != Some(&"lo")
     });
     ipv4 || ipv6
+}
+
+/// The host's own addresses but loopback's, as they are now. pasta gives the namespace those of one interface, and would
+/// connect to all others.
+pub(super) fn host_addresses() -> io::Result<Vec<IpAddr>> {
+    let ipv4 = std::fs::read_to_string("/proc/net/fib_trie")?;
+    let ipv6 = match std::fs::read_to_string("/proc/net/if_inet6") {
+        // A host without IPv6.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
+        read => read?,
+    };
+    let mut found: Vec<_> = addresses4(&ipv4).chain(addresses6(&ipv6)).collect();
+    found.retain(|address| !address.is_loopback());
+    found.sort_unstable();
+    found.dedup();
+    Ok(found)
+}
+
+/// A local address is a leaf of the table: its line, then those of its kinds.
+fn addresses4(table: &str) -> impl Iterator<Item = IpAddr> {
+    let mut leaf = None;
+    table.lines().filter_map(move |line| match (line.trim().strip_prefix("|-- "), line.trim()) {
+        (Some(address), _) => {
+            leaf = address.parse().ok();
+            None
+        }
+        (None, "/32 host LOCAL") => leaf,
+        _ => None,
+    })
+}
+
+/// Each line begins with the digits of an address.
+fn addresses6(table: &str) -> impl Iterator<Item = IpAddr> {
+    let digits = table.lines().filter_map(|line| line.split_whitespace().next());
+    let bits = digits.filter_map(|digits| u128::from_str_radix(digits, 16).ok());
+    bits.map(|bits| Ipv6Addr::from_bits(bits).into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_those_of_the_hosts_interfaces() {
+        let table = "Main:\n  +-- 0.0.0.0/0 3 0 5\n     |-- 0.0.0.0\n        /0 universe UNICAST\n     |-- 10.0.0.0\n        \
+                     /24 link UNICAST\nLocal:\n  +-- 0.0.0.0/0 2 0 2\n     |-- 10.0.0.5\n        /32 link UNICAST\n        /32 host LOCAL\n     \
+                     |-- 10.0.0.255\n        /32 link BROADCAST\n     |-- 127.0.0.0\n        /8 host LOCAL\n     \
+                     |-- 127.0.0.1\n        /32 host LOCAL\n";
+        let found: Vec<_> = addresses4(table).map(|address| address.to_string()).collect();
+        assert_eq!(found, ["10.0.0.5", "127.0.0.1"]);
+        let table = "20010db8000000000000000000000007 02 40 00 80     eth0\ngarbage\n";
+        assert_eq!(addresses6(table).collect::<Vec<_>>(), ["2001:db8::7".parse::<IpAddr>().unwrap()]);
+        // Loopback alone, where the tests have nothing else.
+        assert!(host_addresses().unwrap().iter().all(|address| !address.is_loopback()));
+    }
 }
