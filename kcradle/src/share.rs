@@ -5,10 +5,10 @@
 //! from it, whatever a guest makes of it: it has no descriptor but the socket, and no way to what lies beside a single
 //! file. virtiofsd then takes further namespaces, a root of its own and a filter of system calls by itself.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::fs;
 use std::io;
-use std::os::unix::ffi::OsStrExt as _;
+use std::os::fd::AsFd as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -20,7 +20,7 @@ use rustix::mount::{
     MountFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags, mount, mount_change, mount_remount,
     move_mount, open_tree,
 };
-use rustix::process::{Signal, getegid, geteuid, set_parent_process_death_signal};
+use rustix::process::{Signal, getegid, geteuid, set_parent_process_death_signal, setsid};
 use spec::launch::SHARE_FILE;
 
 use pod::share::Cache;
@@ -89,6 +89,8 @@ impl Work {
 pub(crate) fn run() -> Result<u8, Failure> {
     let work = Work::read(std::env::args_os().skip(2).collect())
         .ok_or_else(|| Failure::new("`share` is for kcradle itself"))?;
+    // Away from the terminal: what is typed to end or stop the pod is for its processes, which still need their files.
+    let _ = setsid();
     vmm::sandbox::pass_on_standard_streams_only().context("cannot keep descriptors from virtiofsd")?;
     let is_user = !geteuid().is_root();
     enter_namespaces(is_user).context("cannot make namespaces")?;
@@ -122,6 +124,8 @@ fn prepare(work: &Work) -> io::Result<()> {
     if FileType::from_raw_mode(fstat(&tree)?.st_mode) != expected {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not what it was a moment ago"));
     }
+    // While the mounts are nowhere yet: by their paths, whoever may rename in the directory would take some out of it.
+    vmm::sandbox::restrict_mounts(tree.as_fd(), work.read_only)?;
     let private = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
     mount("tmpfs", &work.place, "tmpfs", private, Some(c"size=64k,nr_inodes=8,mode=755"))?;
     // The new one, not that below it.
@@ -136,67 +140,10 @@ fn prepare(work: &Work) -> io::Result<()> {
     };
     move_mount(&tree, "", CWD, &target, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)?;
     drop(tree);
-    restrict(&fs::canonicalize(&target)?, work.read_only)?;
     if work.file {
         mount_remount(".", MountFlags::BIND | MountFlags::RDONLY | private, "")?;
     }
     Ok(())
-}
-
-/// Takes devices and set-user-id from the mount at `path` and those below it, and writing where that is wished.
-fn restrict(path: &Path, read_only: bool) -> io::Result<()> {
-    let more = if read_only { MountFlags::RDONLY } else { MountFlags::empty() };
-    for (place, flags) in mounts_below(&fs::read("/proc/self/mountinfo")?, path) {
-        mount_remount(&place, MountFlags::BIND | MountFlags::NOSUID | MountFlags::NODEV | more | flags, "")?;
-    }
-    Ok(())
-}
-
-/// The mounts at a path and below it, with the flags that they have (proc_pid_mountinfo(5)).
-fn mounts_below(table: &[u8], path: &Path) -> Vec<(PathBuf, MountFlags)> {
-    let entry = |line: &[u8]| {
-        let mut fields = line.split(|byte| *byte == b' ');
-        let place = PathBuf::from(OsStr::from_bytes(&unescaped(fields.nth(4)?)).to_owned());
-        let options = fields.next()?;
-        place.starts_with(path).then(|| (place, flags(options)))
-    };
-    table.split(|byte| *byte == b'\n').filter_map(entry).collect()
-}
-
-/// The flags that a remount must name, or it would clear them, which is refused where they are another namespace's.
-fn flags(options: &[u8]) -> MountFlags {
-    let flag = |option: &[u8]| match option {
-        b"ro" => MountFlags::RDONLY,
-        b"nosuid" => MountFlags::NOSUID,
-        b"nodev" => MountFlags::NODEV,
-        b"noexec" => MountFlags::NOEXEC,
-        b"noatime" => MountFlags::NOATIME,
-        b"nodiratime" => MountFlags::NODIRATIME,
-        b"relatime" => MountFlags::RELATIME,
-        _ => MountFlags::empty(),
-    };
-    options.split(|byte| *byte == b',').map(flag).fold(MountFlags::empty(), MountFlags::union)
-}
-
-/// A path of the table: blanks, newlines and backslashes are there as three octal digits.
-fn unescaped(field: &[u8]) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(field.len());
-    let mut rest = field;
-    while let Some((byte, tail)) = rest.split_first() {
-        let code =
-            tail.get(..3).filter(|_| *byte == b'\\').and_then(|digits| std::str::from_utf8(digits).ok());
-        match code.and_then(|digits| u8::from_str_radix(digits, 8).ok()) {
-            Some(code) => {
-                bytes.push(code);
-                rest = &tail[3..];
-            }
-            None => {
-                bytes.push(*byte);
-                rest = tail;
-            }
-        }
-    }
-    bytes
 }
 
 /// virtiofsd, which takes its clients from standard input, a listening socket. Of an ordinary user all of the guest's users
@@ -240,6 +187,8 @@ fn is_of_qemu(program: &Path) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::ffi::OsStr;
+
     use super::*;
 
     #[test]
@@ -257,24 +206,6 @@ mod tests {
             assert_eq!(Work::read(arguments), Some(work));
         }
         assert_eq!(Work::read(vec!["x".into()]), None);
-    }
-
-    #[test]
-    fn mounts_are_found_with_their_flags() {
-        let table = b"22 1 8:1 / / rw,relatime - ext4 /dev/vda rw\n\
-            23 22 0:5 / /pods/x/share rw,nosuid shared:5 - tmpfs tmpfs rw\n\
-            24 23 0:6 / /pods/x/share/a\\040b ro,noexec,noatime - tmpfs tmpfs rw\n\
-            25 22 0:7 / /pods/x/sharex rw - tmpfs tmpfs rw\n\
-            torn";
-        let expected = [
-            (PathBuf::from("/pods/x/share"), MountFlags::NOSUID),
-            (
-                PathBuf::from("/pods/x/share/a b"),
-                MountFlags::RDONLY | MountFlags::NOEXEC | MountFlags::NOATIME,
-            ),
-        ];
-        assert_eq!(mounts_below(table, Path::new("/pods/x/share")), expected);
-        assert_eq!(unescaped(b"a\\134b\\"), b"a\\b\\");
     }
 
     #[test]

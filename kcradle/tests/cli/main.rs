@@ -10,5 +10,6 @@ mod host;
 mod image_files;
 mod killed;
 mod serve;
+mod share;
 mod summon;
 mod torn;
