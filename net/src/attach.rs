@@ -36,6 +36,9 @@ pub enum AttachError {
     /// Its process cannot make the network, and says why.
     #[error("cannot make the network: {0}")]
     Make(String),
+    /// More is asked for than a message holds: names or ports by the thousand.
+    #[error("the pod asks too much of the network")]
+    Ask(#[source] io::Error),
     /// Its process does not answer.
     #[error("the network's process does not answer")]
     Silent(#[source] io::Error),
@@ -65,7 +68,7 @@ pub fn check(program: &Path) -> Result<(), AttachError> {
 /// # Errors
 /// Each variant.
 pub fn attach(dir: &NetworkDir, request: &Request, program: &Path) -> Result<Endpoint, AttachError> {
-    let question = Question::Attach(Box::new(request.clone()));
+    let question = wire::encode(&Question::Attach(Box::new(request.clone()))).map_err(AttachError::Ask)?;
     let deadline = Instant::now() + PATIENCE;
     loop {
         let failed = match socket::connect(dir).and_then(|stream| ask(stream, &question)) {
@@ -91,11 +94,13 @@ pub fn attach(dir: &NetworkDir, request: &Request, program: &Path) -> Result<End
 }
 
 /// Sends a question and waits for the answer, and what descriptors come with it.
-fn ask(mut stream: UnixStream, question: &Question) -> io::Result<(Reply, Vec<OwnedFd>, UnixStream)> {
+fn ask(
+    mut stream: UnixStream,
+    (length, bytes): &([u8; 4], Vec<u8>),
+) -> io::Result<(Reply, Vec<OwnedFd>, UnixStream)> {
     stream.set_read_timeout(Some(PATIENCE))?;
-    let (length, bytes) = wire::encode(question)?;
-    stream.write_all(&length)?;
-    stream.write_all(&bytes)?;
+    stream.write_all(length)?;
+    stream.write_all(bytes)?;
     let mut length = [0; 4];
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_QUEUES as usize))];
     let mut control = RecvAncillaryBuffer::new(&mut space);
@@ -146,5 +151,21 @@ fn start(dir: &NetworkDir, program: &Path) -> Result<Started, AttachError> {
                 why => Err(AttachError::Make(why.to_owned())),
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_no_message_holds_is_refused_at_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let request = Request { names: vec!["a".repeat(wire::MAX_MESSAGE)], ..Request::default() };
+        let refused = attach(&NetworkDir::at(folder.path()), &request, Path::new("/nowhere"));
+        assert!(matches!(refused, Err(AttachError::Ask(_))));
+        let request = Request::default();
+        let refused = attach(&NetworkDir::at(folder.path()), &request, Path::new("/nowhere"));
+        assert!(matches!(refused, Err(AttachError::Missing(_))));
     }
 }

@@ -33,11 +33,12 @@ pub(crate) enum Reply {
     Refused(String),
 }
 
-/// A message with its length before it.
+/// A message with its length before it, which is within the limit.
 pub(crate) fn encode<T: Serialize>(message: &T) -> std::io::Result<([u8; 4], Vec<u8>)> {
     let bytes = serde_json::to_vec(message)?;
-    let length = u32::try_from(bytes.len()).map_err(std::io::Error::other)?;
-    Ok((length.to_le_bytes(), bytes))
+    let length = u32::try_from(bytes.len()).map_err(std::io::Error::other)?.to_le_bytes();
+    self::length(length)?;
+    Ok((length, bytes))
 }
 
 /// The length that four bytes tell, if it is within the limit.

@@ -11,7 +11,7 @@ use super::Container;
 use super::record::Record;
 
 /// Ports of a container that the host publishes at most: each has sockets of its own.
-const MAX_PUBLISHED: usize = 4096;
+const MAX_PUBLISHED: usize = 1024;
 
 fn bad(text: impl Into<String>) -> EngineError {
     EngineError::BadRequest(text.into())
