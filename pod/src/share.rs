@@ -6,7 +6,7 @@ use std::fmt;
 use std::fs::{self, FileType};
 use std::io;
 use std::os::unix::fs::FileTypeExt as _;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use spec::launch::{MAX_SHARES, MountSource, MountSpec, ShareSpec};
@@ -242,9 +242,25 @@ impl Bind {
         if source.contains('\0') {
             return Err(ShareError::Path(source.to_owned()));
         }
-        let source = std::path::absolute(source).map_err(|_| ShareError::Path(source.to_owned()))?;
-        Ok(Self { source, target: clean_target(target)?, read_only, create })
+        let absolute = std::path::absolute(source).map_err(|_| ShareError::Path(source.to_owned()))?;
+        Ok(Self { source: clean_source(&absolute), target: clean_target(target)?, read_only, create })
     }
+}
+
+/// An absolute path of the host as Docker keeps it: `..` takes away the name before it, whatever that is a link to, and a
+/// slash at the end is nothing.
+fn clean_source(source: &Path) -> PathBuf {
+    let mut clean = PathBuf::from("/");
+    for part in source.components() {
+        match part {
+            Component::Normal(name) => clean.push(name),
+            Component::ParentDir => {
+                clean.pop();
+            }
+            _ => {}
+        }
+    }
+    clean
 }
 
 /// An absolute path in a container, without doubled or trailing slashes.
@@ -278,12 +294,16 @@ impl Shares {
         let Bind { source: path, target, read_only, create } = bind;
         let file = is_file(&path, create)?;
         let same =
-            |share: &&ShareRecord| share.path == path && share.read_only == read_only && share.cache == cache;
-        let tag = match self.0.iter().find(same) {
-            Some(share) => share.tag.clone(),
-            None if self.0.len() >= MAX_SHARES => return Err(ShareError::TooMany),
+            |share: &ShareRecord| share.path == path && share.read_only == read_only && share.cache == cache;
+        let count = self.0.len();
+        let tag = match self.0.iter_mut().find(|share| same(share)) {
+            Some(share) => {
+                share.create |= create;
+                share.tag.clone()
+            }
+            None if count >= MAX_SHARES => return Err(ShareError::TooMany),
             None => {
-                let tag = format!("share{}", self.0.len());
+                let tag = format!("share{count}");
                 self.0.push(ShareRecord { tag: tag.clone(), path, file, read_only, create, cache });
                 tag
             }
@@ -365,6 +385,10 @@ mod tests {
         assert_eq!(bind, expected);
         assert!(!volume("./x:/y:rw,z,rprivate,cached").unwrap().read_only);
         assert!(volume("./x:/y").unwrap().source.is_absolute());
+        for source in ["/srv/data/", "/srv/./x/../data", "/../../srv/data//"] {
+            let bind = volume(&format!("{source}:/y")).unwrap();
+            assert_eq!(bind.source.to_str(), Some("/srv/data"), "{source}");
+        }
         for (text, words) in [
             ("/a", "invalid volume specification"),
             ("/a:/b:ro:x", "invalid volume specification"),
@@ -420,6 +444,7 @@ mod tests {
         assert!(path("made/deep").is_dir());
         assert_eq!(add(bind("made/deep", true, false)).unwrap(), share("share1"));
         assert_eq!(add(bind("made/deep", false, false)).unwrap(), share("share0"));
+        assert_eq!(add(bind("made/deep", true, true)).unwrap(), share("share1"));
         assert_eq!(add(bind("file", false, false)).unwrap(), share("share2"));
         let error = add(bind("none", false, false)).unwrap_err().to_string();
         assert!(error.contains("bind source path does not exist: /"), "{error}");
@@ -431,6 +456,8 @@ mod tests {
         let specs = shares.specs();
         assert_eq!(specs.iter().map(|spec| spec.read_only).collect::<Vec<_>>(), [false, true, false]);
         let records = shares.clone().into_records();
+        // One wish is enough for a directory to be made.
+        assert_eq!([0, 1, 2].map(|index| records[index].create), [true, true, false]);
         fs::remove_file(path("file")).unwrap();
         assert!(matches!(records[2].check(), Err(ShareError::Missing(_))));
         fs::create_dir(path("file")).unwrap();
