@@ -3,12 +3,15 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
+use rustix::process::geteuid;
 use serde::Serialize;
 
 use crate::cli::CheckArgs;
 use crate::failure::Failure;
 use crate::hint;
 use crate::home;
+use crate::run::shares::{INSTALL as INSTALL_VIRTIOFSD, find as find_virtiofsd};
+use crate::share::is_of_qemu;
 use crate::size::human;
 use crate::stdout;
 use pod::Package;
@@ -41,7 +44,7 @@ enum Level {
 
 /// Prints what was found. The exit code is 1 if a pod cannot run.
 pub(crate) fn run(args: &CheckArgs) -> Result<u8, Failure> {
-    let findings = [kvm(), package(), mkfs(), space()];
+    let findings = [kvm(), package(), mkfs(), space(), networks(), shares()];
     let fit = findings.iter().all(|finding| finding.level != Level::Missing);
     if args.json {
         let report = serde_json::json!({ "fit": fit, "findings": findings });
@@ -84,7 +87,7 @@ fn lacking(
 
 fn kvm() -> Finding {
     match vmm::host::check() {
-        Ok(_) => ok("KVM", "/dev/kvm works (no vhost, vsock or tun device is needed)"),
+        Ok(_) => ok("KVM", "/dev/kvm works (no vhost or vsock device is needed)"),
         Err(error) => {
             let remedy = error.remedy();
             lacking("KVM", Level::Missing, Failure::from(anyhow::Error::from(error)).line(), remedy)
@@ -117,6 +120,34 @@ fn mkfs() -> Finding {
             "not found in PATH",
             "install e2fsprogs: apt-get install e2fsprogs",
         ),
+    }
+}
+
+/// Pods without networks need none of it. What is missing is named by the process that would make one.
+fn networks() -> Finding {
+    match net::check(Path::new("/proc/self/exe")) {
+        Ok(()) if geteuid().is_root() => ok("networks", "nft and /dev/net/tun work"),
+        Ok(()) => ok("networks", "nft, pasta, /dev/net/tun and user namespaces work"),
+        Err(error) => {
+            let line = Failure::from(anyhow::Error::from(error)).line();
+            let remedy = "networks take nft (Debian: nftables) and /dev/net/tun, those of ordinary users also pasta (passt) and \
+                          user namespaces; pods without a network run";
+            lacking("networks", Level::Warning, line, remedy)
+        }
+    }
+}
+
+/// Pods without directories and files of the host need none.
+fn shares() -> Finding {
+    match find_virtiofsd() {
+        Ok(program) if is_of_qemu(&program) && !geteuid().is_root() => lacking(
+            "virtiofsd",
+            Level::Warning,
+            format!("{} shares files of the host for root alone", program.display()),
+            INSTALL_VIRTIOFSD,
+        ),
+        Ok(program) => ok("virtiofsd", program.display().to_string()),
+        Err(failure) => lacking("virtiofsd", Level::Warning, failure.line(), INSTALL_VIRTIOFSD),
     }
 }
 

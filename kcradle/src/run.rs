@@ -12,7 +12,7 @@ mod output;
 mod pump;
 mod served;
 mod session;
-mod shares;
+pub(crate) mod shares;
 pub(crate) mod signals;
 mod supervise;
 pub(crate) mod terminal;

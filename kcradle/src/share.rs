@@ -89,6 +89,10 @@ impl Work {
 pub(crate) fn run() -> Result<u8, Failure> {
     let work = Work::read(std::env::args_os().skip(2).collect())
         .ok_or_else(|| Failure::new("`share` is for kcradle itself"))?;
+    // Its options are separated so, and what is behind one would be an option of the name's choice.
+    if is_of_qemu(&work.program) && work.place.as_os_str().as_encoded_bytes().contains(&b',') {
+        return Err(Failure::new("QEMU's virtiofsd cannot serve a pod with a comma in its path"));
+    }
     // Away from the terminal: what is typed to end or stop the pod is for its processes, which still need their files.
     let _ = setsid();
     vmm::sandbox::pass_on_standard_streams_only().context("cannot keep descriptors from virtiofsd")?;
@@ -162,7 +166,7 @@ fn virtiofsd(work: &Work, is_user: bool) -> Command {
         for (name, value) in [("cache", cache), ("modcaps", CAPABILITIES)] {
             command.arg("-o").arg(format!("{name}={value}"));
         }
-        // It needs the whole path, and cannot be given one with a comma.
+        // It needs the whole path.
         let mut source = OsString::from("source=");
         source.push(work.place.join(SERVED));
         command.arg("-o").arg(source);
@@ -181,7 +185,7 @@ fn virtiofsd(work: &Work, is_user: bool) -> Command {
 }
 
 /// Whether it is the one that QEMU had up to its version 7, with options of its own: Debian 12 has it.
-fn is_of_qemu(program: &Path) -> bool {
+pub(crate) fn is_of_qemu(program: &Path) -> bool {
     program.parent().is_some_and(|folder| folder.ends_with("lib/qemu"))
 }
 

@@ -23,6 +23,10 @@ const VARIABLE: &str = "CRADLE_VIRTIOFSD";
 /// Where distributions have it. The last is QEMU's own of old, in Debian 12.
 const PLACES: [&str; 3] = ["/usr/libexec/virtiofsd", "/usr/lib/virtiofsd", "/usr/lib/qemu/virtiofsd"];
 
+/// Where to have it from.
+pub(crate) const INSTALL: &str = "install it (Debian 13, Ubuntu and Fedora: virtiofsd; Debian 12: qemu-system-common; elsewhere: \
+                                  cargo install virtiofsd), or name it in CRADLE_VIRTIOFSD";
+
 /// The socket at which a process is met; its name is gone as soon as there is a connection.
 const SOCKET: &str = "share.sock";
 
@@ -124,7 +128,7 @@ pub(super) fn keep_words(words: File) {
 }
 
 /// Finds virtiofsd.
-fn find() -> Result<PathBuf, Failure> {
+pub(crate) fn find() -> Result<PathBuf, Failure> {
     let is_program = |path: &Path| {
         std::fs::metadata(path).is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o111 != 0)
     };
@@ -140,11 +144,8 @@ fn find() -> Result<PathBuf, Failure> {
     let in_path = std::env::split_paths(&search).filter(|folder| folder.is_absolute());
     let mut all = in_path.map(|folder| folder.join("virtiofsd")).chain(PLACES.map(PathBuf::from));
     all.find(|path| is_program(path))
-        .ok_or_else(|| Failure::new("the pod shares files of the host, and there is no virtiofsd"))
-        .hint(format!(
-            "install it (Debian 13, Ubuntu and Fedora: virtiofsd; Debian 12: qemu-system-common; elsewhere: cargo install \
-             virtiofsd), or name it in {VARIABLE}"
-        ))
+        .ok_or_else(|| Failure::new("there is no virtiofsd, which shares directories and files of the host"))
+        .hint(INSTALL)
 }
 
 #[cfg(test)]

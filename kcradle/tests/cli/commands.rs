@@ -4,7 +4,7 @@ use std::fs;
 
 use serde_json::Value;
 
-use crate::host::Host;
+use crate::host::{Host, end};
 
 #[test]
 fn a_pod_is_listed_until_it_is_removed_and_its_image_kept_until_then() {
@@ -103,7 +103,8 @@ fn check_says_whether_pods_can_run() {
     let host = Host::new();
     let ended = host.kcradle(&["check", "--json"]);
     let report: Value = serde_json::from_str(&ended.out).unwrap();
-    assert_eq!(ended.code, Some(if report["fit"] == true { 0 } else { 1 }));
+    let code = ended.code;
+    assert_eq!(code, Some(if report["fit"] == true { 0 } else { 1 }));
     let kvm = &report["findings"].as_array().unwrap()[0];
     assert_eq!(kvm["name"], "KVM");
     let modules = |name: &str| std::path::Path::new("/sys/module").join(name).exists();
@@ -113,6 +114,19 @@ fn check_says_whether_pods_can_run() {
     if kvm["level"] != "ok" {
         assert!(kvm["remedy"].is_string(), "{kvm}");
         assert_eq!(ended.code, Some(1));
+    }
+    let networks = &report["findings"].as_array().unwrap()[4];
+    assert_eq!(networks["name"], "networks");
+    assert_eq!(networks["level"] == "ok", networks["remedy"].is_null(), "{networks}");
+
+    // Networks and shares are not everybody's: without them a host is as fit as with them.
+    for (program, level, words) in [("/bin/true", "ok", "/bin/true"), ("/nowhere", "warning", "no program")] {
+        let ended = end(host.command(&["check", "--json"]).env("CRADLE_VIRTIOFSD", program));
+        let found: Value = serde_json::from_str(&ended.out).unwrap();
+        let finding = &found["findings"].as_array().unwrap()[5];
+        assert_eq!((&finding["name"], &finding["level"]), (&"virtiofsd".into(), &level.into()), "{finding}");
+        assert!(finding["detail"].as_str().unwrap().contains(words), "{finding}");
+        assert_eq!((&found["fit"], ended.code), (&report["fit"], code));
     }
     fs::remove_file(host.path("package/cradle.json")).unwrap();
     let ended = host.kcradle(&["check"]);

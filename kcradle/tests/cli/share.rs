@@ -84,3 +84,11 @@ fn a_file_has_no_neighbours() {
     );
     assert_eq!(shared("file", "ro", "/file"), ["file", "mount /file ro,nosuid,nodev", "session"]);
 }
+
+#[test]
+fn a_path_is_no_option_of_qemus_program() {
+    let host = Host::new();
+    let error = host
+        .refused(&["share", "/lib/qemu/virtiofsd", "/a,log_file=b", "/srv", "directory", "rw", "auto"], 1);
+    assert!(error.contains("a comma in its path"), "{error}");
+}
