@@ -97,7 +97,8 @@ impl NetworkSpec {
     /// # Errors
     /// What makes no sense, in words.
     pub fn check(&self) -> Result<(), String> {
-        let words = self.nameservers.iter().chain([&self.search_domain, &self.domainname]).chain(&self.options);
+        let words =
+            self.nameservers.iter().chain([&self.search_domain, &self.domainname]).chain(&self.options);
         for word in words.chain(self.hosts.iter().flat_map(|entry| [&entry.name, &entry.address])) {
             require(!word.contains(|c: char| c.is_control()), || format!("network entry {word:?}"))?;
         }
