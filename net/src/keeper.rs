@@ -26,8 +26,10 @@ use thiserror::Error;
 
 use crate::definition::Definition;
 use crate::dir::{NetworkDir, NetworkDirError};
+use crate::host_routes::host_routes;
 use crate::lock::NetworkLock;
 use crate::socket;
+use crate::subnet::Subnet;
 
 pub use addresses::AddressError;
 pub use bridge::{BridgeError, OpenTap};
@@ -66,6 +68,16 @@ pub enum KeeperError {
         /// Why.
         #[source]
         source: io::Error,
+    },
+    /// The host reaches something else at the network's addresses.
+    #[error("subnet {subnet} of network {network} is in use on this host: it has a route to {route}")]
+    Overlap {
+        /// The network's name.
+        network: String,
+        /// Its addresses.
+        subnet: Subnet,
+        /// Those of the route.
+        route: Subnet,
     },
     /// The bridge.
     #[error(transparent)]
@@ -159,6 +171,7 @@ fn make(place: &Place, definition: &Definition) -> Result<Option<uplink::Uplink>
         bridge::loopback(place)?;
     } else {
         undo(definition)?;
+        check_routes(definition, &host_routes())?;
     }
     bridge::make(place, definition)?;
     let hosts = if place.is_own() && !definition.internal {
@@ -176,6 +189,18 @@ fn make(place: &Place, definition: &Definition) -> Result<Option<uplink::Uplink>
     }
     rights::drop(place).map_err(KeeperError::Rights)?;
     Ok(uplink)
+}
+
+/// Refuses addresses to which a route leads, another bridge's as a rule: answers to pods of one network would reach those of
+/// the other. A route to more than the network's addresses stays for what is not of the network.
+fn check_routes(definition: &Definition, routes: &[Subnet]) -> Result<(), KeeperError> {
+    for pool in &definition.pools {
+        if let Some(route) = routes.iter().find(|route| pool.subnet.covers(route)) {
+            let network = definition.name.clone();
+            return Err(KeeperError::Overlap { network, subnet: pool.subnet, route: *route });
+        }
+    }
+    Ok(())
 }
 
 /// Removes what this network has, or a killed process left, in the caller's namespace.
@@ -259,4 +284,22 @@ fn chain(error: &dyn std::error::Error) -> String {
         cause = error.source();
     }
     text.replace(['\n', '\r'], " ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::definition::tests::sound;
+
+    #[test]
+    fn addresses_that_the_host_reaches_elsewhere_are_refused() {
+        let check = |route: &str| check_routes(&sound(), &[route.parse().unwrap()]);
+        for route in ["172.18.0.0/16", "172.18.4.0/24", "172.18.0.9/32"] {
+            let error = check(route).unwrap_err().to_string();
+            assert!(error.contains("172.18.0.0/16 of network web") && error.ends_with(route), "{error}");
+        }
+        for route in ["172.16.0.0/12", "172.19.0.0/16"] {
+            check(route).unwrap();
+        }
+    }
 }
