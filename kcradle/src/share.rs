@@ -21,6 +21,7 @@ use rustix::mount::{
     move_mount, open_tree,
 };
 use rustix::process::{Signal, getegid, geteuid, set_parent_process_death_signal, setsid};
+use rustix::thread::set_no_new_privs;
 use spec::launch::SHARE_FILE;
 
 use pod::share::Cache;
@@ -100,6 +101,8 @@ pub(crate) fn run() -> Result<u8, Failure> {
     enter_namespaces(is_user).context("cannot make namespaces")?;
     // Where the parent has gone before this, the end of its socket tells virtiofsd.
     set_parent_process_death_signal(Some(Signal::KILL)).context("cannot bind to the parent process")?;
+    // Neither virtiofsd nor what it might be made to execute gets more than is here.
+    set_no_new_privs(true).context("cannot forbid new privileges")?;
     prepare(&work).with_context(|| format!("cannot share {}", work.source.display()))?;
     let error = virtiofsd(&work, is_user).exec();
     Err(anyhow::Error::from(error).context(format!("cannot execute {}", work.program.display())).into())

@@ -29,6 +29,7 @@ const VIRTIOFSD: &str = r#"#!/bin/sh
     done </proc/self/mountinfo
     read -r pid name state parent group session rest </proc/$$/stat
     [ $session = $$ ] && echo session
+    grep -q "^NoNewPrivs:.1" /proc/self/status || echo privileges
     [ -e /proc/$$/fd/7 ] && echo descriptor
     [ -n "$SECRET" ] && echo environment
     exit 0
