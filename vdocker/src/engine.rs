@@ -18,7 +18,7 @@ pub enum Verb {
     Inspect,
     /// Read what a container has written.
     Logs,
-    /// Attach to a container's streams.
+    /// Attach to a container's streams. Asked after [`Verb::Logs`], which is enough for what was written before.
     Attach,
     /// Wait for a container's end.
     Wait,

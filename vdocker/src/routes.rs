@@ -98,8 +98,8 @@ fn container_routes<E: Engine>() -> Vec<Route<E>> {
 fn stream_routes<E: Engine>() -> Vec<Route<E>> {
     vec![
         container(Method::GET, "containers/{id}/logs", Verb::Logs, logs::logs),
-        container(Method::POST, "containers/{id}/attach", Verb::Attach, attach::attach),
-        container(Method::GET, "containers/{id}/attach/ws", Verb::Attach, attach::websocket),
+        container(Method::POST, "containers/{id}/attach", Verb::Logs, attach::attach),
+        container(Method::GET, "containers/{id}/attach/ws", Verb::Logs, attach::websocket),
         container(Method::POST, "containers/{id}/exec", Verb::Exec, exec::create),
         exec(Method::POST, "exec/{id}/start", Verb::Exec, exec::start),
         exec(Method::POST, "exec/{id}/resize", Verb::Exec, exec::resize),

@@ -195,7 +195,8 @@ fn inherited(daemon: &Daemon, host: &HostConfig) -> Result<BTreeMap<String, Wish
         if !["rw", "ro", "z", "Z"].contains(&mode) {
             return Err(bad(format!("invalid mode for volumes-from: {mode}")));
         }
-        let container = daemon.containers.find(name)?;
+        // Not 404, which clients take for a missing image.
+        let container = daemon.containers.find(name).map_err(|error| bad(error.to_string()))?;
         let record = container.record.borrow();
         let asked = wishes(&record.config, &record.host_config)?;
         for point in &record.mounts {

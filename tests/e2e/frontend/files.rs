@@ -1,5 +1,8 @@
 //! What a container has written, while it runs and when it does not: logs, copies, differences, archives.
 
+use std::io::{Read as _, Write as _};
+use std::os::unix::net::UnixStream;
+
 use tests::{Daemon, Host};
 
 #[test]
@@ -29,6 +32,15 @@ fn files_and_logs_are_reached_also_of_what_does_not_run() {
     docker.good(&["stop", "-t", "0", "web"]);
     // Out of it when it has ended.
     assert_eq!(docker.good(&["logs", "web"]), "copied\n");
+    let attached = exchange(&daemon, "POST", "attach", "");
+    assert!(attached.ends_with(b"\r\n\r\n\x01\0\0\0\0\0\0\x07copied\n"), "{}", attached.escape_ascii());
+    let upgrade = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+        Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+    let frames = exchange(&daemon, "GET", "attach/ws", upgrade);
+    let (text, close) = (b"\r\n\r\n\x82\x07copied\n", b"\x88");
+    let at = frames.windows(text.len()).position(|bytes| bytes == text);
+    let at = at.unwrap_or_else(|| panic!("{}", frames.escape_ascii()));
+    assert!(frames[at + text.len()..].starts_with(close), "{}", frames.escape_ascii());
     let diff = docker.good(&["diff", "web"]);
     assert!(diff.contains("A /tmp/from") && diff.contains("A /tmp/new"), "{diff}");
     docker.good(&["cp", "web:/tmp/new", to]);
@@ -46,4 +58,15 @@ fn files_and_logs_are_reached_also_of_what_does_not_run() {
     assert_eq!(docker.shell("web", "cat /sys/fs/cgroup/pids.max"), "50\n");
     docker.good(&["restart", "-t", "0", "web"]);
     assert_eq!(docker.shell("web", "cat /sys/fs/cgroup/pids.max"), "50\n");
+}
+
+/// All that comes when what `web` has written is attached to.
+fn exchange(daemon: &Daemon<'_>, method: &str, path: &str, headers: &str) -> Vec<u8> {
+    let mut client = UnixStream::connect(daemon.socket()).unwrap();
+    let target = format!("/v1.50/containers/web/{path}?logs=1&stdout=1&stderr=1");
+    let head = format!("{method} {target} HTTP/1.1\r\nHost: x\r\n{headers}Content-Length: 0\r\n\r\n");
+    client.write_all(head.as_bytes()).unwrap();
+    let mut said = Vec::new();
+    client.read_to_end(&mut said).unwrap();
+    said
 }

@@ -9,10 +9,11 @@ use crate::container::{Container, Status};
 use crate::context::Context;
 use crate::detach::DetachKeys;
 use crate::encoding::Encoding;
-use crate::engine::{Engine, EngineError};
+use crate::engine::{Engine, EngineError, Verb};
 use crate::events::Event;
 use crate::exec::registry::Streams;
 use crate::query::Query;
+use crate::resolve;
 use crate::response::Response;
 use crate::websocket::{self, Opcode};
 
@@ -69,6 +70,9 @@ fn streams(query: &Query) -> Streams {
 /// A container that does not run can be attached to: the client gets what its next run writes, or with `run` (ours) what
 /// the last one has written.
 fn can_attach<E: Engine>(context: &Context<E>, container: &Container) -> Result<(), EngineError> {
+    if ["stream", "run"].iter().any(|name| context.query.flag(name)) {
+        resolve::permit(&*context.engine, Verb::Attach, container)?;
+    }
     let id = &context.id;
     let reason = match container.state.borrow().status {
         Status::Paused => "is paused, unpause the container before attach",

@@ -40,7 +40,7 @@ fn what_a_pod_cannot_do_is_refused_in_words() {
 
 #[test]
 fn a_policy_denies_with_its_reason() {
-    let denied = vec![Verb::Exec, Verb::Kill, Verb::WriteFiles, Verb::Events];
+    let denied = vec![Verb::Exec, Verb::Kill, Verb::WriteFiles, Verb::Events, Verb::Attach];
     let pod = Pod::with_policy(vec![spec_json("web", &["sleep", "1000"])], denied);
     for (arguments, words) in [
         (&["exec", "web", "true"][..], "Exec is not for you"),
@@ -52,6 +52,14 @@ fn a_policy_denies_with_its_reason() {
         assert!(done.code != 0 && done.stderr.contains(words), "{arguments:?}: {done:?}");
     }
     assert_eq!(pod.request("POST", "/containers/web/kill", "").0, 403);
+    // What was written before are the logs, which are not denied.
+    for (wanted, status) in [("stream=1", 403), ("logs=1&stream=1", 403), ("logs=1", 200)] {
+        assert_eq!(
+            pod.request("POST", &format!("/containers/web/attach?stdout=1&{wanted}"), "").0,
+            status,
+            "{wanted}"
+        );
+    }
     assert_eq!(pod.ok(&["ps", "-q"]).lines().count(), 1, "what is not denied is done");
 }
 
