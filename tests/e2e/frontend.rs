@@ -7,4 +7,5 @@ mod images;
 mod lifecycle;
 mod networks;
 mod run;
+mod sdk;
 mod shared;

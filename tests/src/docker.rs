@@ -1,6 +1,6 @@
 //! The real docker client on a pod's `docker.sock`. Used by the end-to-end tests of the Docker API.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::SystemTime;
 
@@ -95,12 +95,7 @@ impl Docker {
     /// Gives the client the locked docker compose.
     #[must_use]
     pub fn with_compose(self) -> Self {
-        let tools = std::env::var_os("XDG_CACHE_HOME").map_or_else(
-            || PathBuf::from(std::env::var_os("HOME").unwrap()).join(".cache"),
-            PathBuf::from,
-        );
-        let plugins = tools.join("cradle/tools/docker-compose-2.40.3/cli-plugins");
-        assert!(plugins.exists(), "no docker compose at {}: run tests/install", plugins.display());
+        let plugins = crate::tool("docker-compose-2.40.3/cli-plugins");
         std::os::unix::fs::symlink(plugins, self.config.path().join("cli-plugins")).unwrap();
         self
     }

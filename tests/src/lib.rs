@@ -26,3 +26,13 @@ use std::path::PathBuf;
 pub fn work_tree() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
 }
+
+/// Where `tests/install` has put a tool that Debian does not have.
+#[must_use]
+pub fn tool(name: &str) -> PathBuf {
+    let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
+    let cache = cache.unwrap_or_else(|| PathBuf::from(std::env::var_os("HOME").unwrap()).join(".cache"));
+    let path = cache.join("cradle/tools").join(name);
+    assert!(path.exists(), "no {name} at {}: run tests/install", path.display());
+    path
+}

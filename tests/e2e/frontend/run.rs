@@ -149,6 +149,14 @@ fn terminals_follow_the_clients() {
     terminal.type_in("\x10\x11");
     assert_eq!(terminal.end().1, Some(0));
     assert_eq!(docker.good(&["inspect", "--format", "{{.State.Running}}", "web"]), "true\n");
+    let attach = docker.command(&["attach", "--detach-keys", "ctrl-x,y", "web"]);
+    let mut terminal = Terminal::start(&attach, 30, 100);
+    terminal.type_in("echo st''ill\n");
+    terminal.wait_for("still");
+    terminal.type_in("\x18y");
+    // This client takes it for an error.
+    let (said, code) = terminal.end();
+    assert!(said.contains("read escape sequence") && code == Some(1), "{said}: {code:?}");
     let mut terminal = Terminal::start(&docker.command(&["attach", "web"]), 30, 100);
     terminal.type_in("echo ba''ck; exit 5\n");
     terminal.wait_for("back");
