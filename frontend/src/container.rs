@@ -198,6 +198,14 @@ impl Container {
         self.tell_of(daemon, self.event(action, more)).await;
     }
 
+    /// Waits until a run is over before which there were `exits` ends.
+    pub(crate) async fn is_over(&self, exits: u64) {
+        let mut life = self.life.subscribe();
+        let is_over = |life: &Life| life.exits != exits || life.removed || !self.is_reachable.get();
+        // Its sender is here.
+        let _life = life.wait_for(is_over).await;
+    }
+
     /// Tells of an event.
     pub(crate) async fn tell_of(&self, daemon: &Daemon, event: Event) {
         let mut batch = Batch::default();

@@ -14,7 +14,7 @@ use vdocker::response::{self, Response};
 
 use crate::container::Container;
 use crate::context::Context;
-use crate::pods::client::{self, Upload};
+use crate::pods::client::{self, PodError, Upload};
 use crate::pods::held::{self, Reached};
 
 /// What is said of a path, base64.
@@ -51,8 +51,31 @@ pub(crate) async fn to_any(
     path: &str,
 ) -> Result<Response, EngineError> {
     let daemon = Rc::clone(&context.daemon);
-    let reached = held::reach(&daemon, container).await?;
-    hand_on(context, container, path, reached).await
+    let exits = container.life.borrow().exits;
+    let mut reached = held::reach(&daemon, container).await?;
+    if !matches!(context.method, Method::GET | Method::HEAD) {
+        return hand_on(context, container, path, reached).await;
+    }
+    let target = target(&context, container, path);
+    let answer = match read(&context, &target, &reached).await {
+        // It ends this very moment: then what it leaves is read.
+        Err(PodError::Connect(_) | PodError::Http(_)) if !reached.is_held() => {
+            container.is_over(exits).await;
+            reached = held::reach(&daemon, container).await?;
+            read(&context, &target, &reached).await?
+        }
+        answer => answer?,
+    };
+    answered(answer, context.method == Method::HEAD, reached).await
+}
+
+async fn read(
+    context: &Context,
+    target: &str,
+    reached: &Reached,
+) -> Result<hyper::Response<Incoming>, PodError> {
+    let stream = client::connect(&reached.dir)?;
+    client::send(stream, context.method.clone(), target, &context.headers, Upload::None).await
 }
 
 /// Refuses a container without a process.
@@ -81,8 +104,13 @@ async fn hand_on(
     path: &str,
     reached: Reached,
 ) -> Result<Response, EngineError> {
-    let target = format!("/v{}/containers/{}/{path}?{}", context.version, container.id, context.query_text());
+    let target = target(&context, container, path);
     request(context, &target, reached).await
+}
+
+/// The path in the pod, and the client's query.
+fn target(context: &Context, container: &Container, path: &str) -> String {
+    format!("/v{}/containers/{}/{path}?{}", context.version, container.id, context.query_text())
 }
 
 /// Hands a request on under another path.
