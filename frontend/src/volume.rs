@@ -15,6 +15,7 @@ use crate::container::Container;
 use crate::daemon::Daemon;
 use crate::db::{Batch, Table};
 use crate::events::Event;
+use crate::failure::chain;
 
 /// Bytes of a volume where nothing is said; the disk is sparse.
 const DEFAULT_SIZE: u64 = 10 << 30;
@@ -144,8 +145,20 @@ pub(crate) async fn create(daemon: &Daemon, wanted: Wanted) -> Result<Volume, En
 async fn make(daemon: &Daemon, volume: &Volume) -> Result<(), EngineError> {
     let (dir, disk) = (daemon.volumes.dir(&volume.name), daemon.volumes.disk(&volume.name));
     let (templates, size) = (daemon.config.templates.clone(), volume.size);
-    let made = tokio::task::spawn_blocking(move || make_disk(&templates, &dir, &disk, size)).await;
-    made.map_err(|error| EngineError::Failed(error.to_string()))??;
+    let of_thread = dir.clone();
+    let made = daemon.blocking(move || make_disk(&templates, &of_thread, &disk, size)).await;
+    let kept = match made.and_then(|made| made) {
+        Ok(()) => keep(daemon, volume).await,
+        Err(error) => Err(error),
+    };
+    if kept.is_err() {
+        // There may be none. What cannot be removed goes with the daemon's next start.
+        let _removed = daemon.blocking(move || std::fs::remove_dir_all(dir)).await;
+    }
+    kept
+}
+
+async fn keep(daemon: &Daemon, volume: &Volume) -> Result<(), EngineError> {
     let mut batch = Batch::default();
     batch.put(Table::Volumes, &volume.name, volume)?;
     let attributes = BTreeMap::from([("driver".to_owned(), "local".to_owned())]);
@@ -154,8 +167,8 @@ async fn make(daemon: &Daemon, volume: &Volume) -> Result<(), EngineError> {
 }
 
 fn make_disk(templates: &Path, dir: &Path, disk: &Path, size: u64) -> Result<(), EngineError> {
-    let wrong = |error: &dyn std::fmt::Display| {
-        EngineError::Failed(format!("cannot make the volume's disk: {error}"))
+    let wrong = |error: &dyn std::error::Error| {
+        EngineError::Failed(format!("cannot make the volume's disk: {}", chain(error)))
     };
     // What a daemon left that was killed here.
     match std::fs::remove_dir_all(dir) {

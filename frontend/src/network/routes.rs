@@ -123,7 +123,10 @@ async fn forget(daemon: &Daemon, network: &Network) -> Result<(), EngineError> {
     let mut batch = Batch::default();
     daemon.networks.forget(&mut batch, &network.id);
     daemon.events.push(&mut batch, network.event("destroy", &[]));
-    daemon.db.commit(batch).await?;
+    if let Err(error) = daemon.db.commit(batch).await {
+        daemon.networks.keep(&mut Batch::default(), network.clone())?;
+        return Err(error.into());
+    }
     daemon.networks.remove_directory(daemon, &network.id).await;
     Ok(())
 }

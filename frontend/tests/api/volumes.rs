@@ -72,3 +72,13 @@ fn a_container_that_is_not_made_leaves_no_volume() {
     host.good(&["create", "-v", "/data", "made:1"]);
     assert_eq!(host.good(&["volume", "ls", "-q"]).lines().count(), 2);
 }
+
+#[test]
+fn a_volume_without_a_disk_leaves_nothing_and_says_why() {
+    let host = Host::start();
+    std::fs::write(host.path("templates"), "no directory").unwrap();
+    let said = host.refused(&["volume", "create", "data"]);
+    assert!(said.contains("Not a directory"), "{said}");
+    assert_eq!(host.good(&["volume", "ls", "-q"]), "");
+    assert_eq!(std::fs::read_dir(host.path("state/volumes")).unwrap().count(), 0);
+}
