@@ -125,6 +125,11 @@ impl Daemon {
         networks.predefine(&mut batch)?;
         db.commit(batch).await?;
         networks.tidy();
+        let store = images.clone();
+        // What pulls and loads of a killed daemon have left. Where somebody is at work in the store, a later start removes it.
+        if let Ok(Err(error)) = tokio::task::spawn_blocking(move || store.sweep()).await {
+            crate::failure::report("cannot remove what is left in the image store", &error);
+        }
         let program = config.program.clone();
         let checked = tokio::task::spawn_blocking(move || net::check(&program)).await;
         let without_network = match checked {

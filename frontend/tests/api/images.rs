@@ -394,3 +394,13 @@ fn get(host: &Host, path: &str) -> Value {
     assert!(head.starts_with("HTTP/1.1 200"), "{head} {body}");
     serde_json::from_str(body).unwrap_or_else(|error| panic!("{error}: {body}"))
 }
+
+#[test]
+fn a_start_removes_what_a_killed_daemon_left_of_a_pull() {
+    let mut host = made();
+    let half = host.path("images/tmp/1-0");
+    fs::write(&half, "half a layer").unwrap();
+    host.resume();
+    assert!(!half.exists());
+    assert!(host.good(&["image", "ls", "-q"]).len() >= 12, "the image stays");
+}
