@@ -60,6 +60,24 @@ fn files_and_logs_are_reached_also_of_what_does_not_run() {
     assert_eq!(docker.shell("web", "cat /sys/fs/cgroup/pids.max"), "50\n");
 }
 
+#[test]
+fn logs_are_whole_while_a_container_ends() {
+    let host = Host::shared();
+    let daemon = Daemon::with_busybox(&host);
+    let docker = daemon.docker();
+    docker.good(&["create", "--name", "web", "busybox", "echo", "said"]);
+    for round in 1..4 {
+        docker.good(&["start", "web"]);
+        // One or the other comes while its machine goes.
+        let clients = [(); 4].map(|()| docker.start(&["logs", "-f", "web"]));
+        for client in clients {
+            let output = client.wait_with_output().unwrap();
+            let said = String::from_utf8_lossy(&output.stdout);
+            assert_eq!(said, "said\n".repeat(round), "{}", String::from_utf8_lossy(&output.stderr));
+        }
+    }
+}
+
 /// All that comes when what `web` has written is attached to.
 fn exchange(daemon: &Daemon<'_>, method: &str, path: &str, headers: &str) -> Vec<u8> {
     let mut client = UnixStream::connect(daemon.socket()).unwrap();
