@@ -11,12 +11,13 @@ use crate::atomic_file;
 use crate::dir::PodDir;
 
 /// The files of a pod in the order of their removal: without the first it is none any more.
-const FILES: [&str; 11] = [
+const FILES: [&str; 12] = [
     "pod.json",
     "control.sock",
     "docker.sock",
     "state.json",
     "pid",
+    "network.json",
     "console.log",
     "run.log",
     "scratch.ext4",
@@ -109,5 +110,18 @@ mod tests {
         fs::remove_file(pod.path().join("mine")).unwrap();
         assert_eq!(pod.remove().unwrap(), Removed::Whole);
         assert!(!pod.path().exists());
+    }
+
+    #[test]
+    fn all_of_the_pods_goes() {
+        let parent = tempfile::tempdir().unwrap();
+        let pod = PodDir::new(&parent.path().join("pod")).unwrap();
+        fs::create_dir(pod.path()).unwrap();
+        let made = [pod.launch(), pod.record(), pod.package(), pod.scratch(), pod.lock()];
+        let run = [pod.state(), pod.pid(), pod.console(), pod.network(), pod.run_log()];
+        for path in made.into_iter().chain(run) {
+            fs::write(path, "").unwrap();
+        }
+        assert_eq!(pod.remove().unwrap(), Removed::Whole);
     }
 }
