@@ -122,8 +122,9 @@ fn options_are_obeyed() {
         "kept\n"
     );
     assert_eq!(docker.good(&["volume", "ls", "-q"]), "data\n");
-    let refused = docker.refused(&["run", "--rm", "-v", "/srv:/srv", "busybox", "true"], 125);
-    assert!(refused.contains("directories of the host cannot be mounted"), "{refused}");
+    let missing = ["run", "--rm", "--mount", "type=bind,src=/not/there,dst=/srv", "busybox", "true"];
+    let refused = docker.refused(&missing, 125);
+    assert!(refused.contains("bind source path does not exist: /not/there"), "{refused}");
 }
 
 #[test]
