@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::rc::Rc;
 
 use pod::process;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, oneshot};
 
 use super::record::Status;
 use super::{Container, health, networking, remove, restart, run, start};
@@ -99,16 +99,37 @@ async fn adopt(daemon: &Rc<Daemon>, container: &Rc<Container>, process: Process)
     networking::learn(daemon, container).await;
     container.process.replace(Some(Rc::clone(&process)));
     let events = start::follow(async move { Feed::open(client::connect(&dir)?).await });
-    let beginning =
-        if container.is_running() { run::Beginning::Recorded } else { run::Beginning::Unrecorded };
     let (daemon, container) = (Rc::clone(daemon), Rc::clone(container));
-    if matches!(beginning, run::Beginning::Recorded) {
+    let beginning = if container.is_running() {
         let (daemon, container) = (Rc::clone(&daemon), Rc::clone(&container));
         tokio::task::spawn_local(async move { health::catch_up(&daemon, &container).await });
-    }
+        run::Beginning::Recorded
+    } else {
+        begin(&daemon, &container)
+    };
     tokio::task::spawn_local(async move {
         run::attend(&daemon, &container, &process, events, beginning).await;
     });
+}
+
+/// Goes on with a start that a daemon before this one was killed in, before it could write that down. Until it is known what
+/// that comes to, no request starts, stops or removes the container.
+fn begin(daemon: &Rc<Daemon>, container: &Rc<Container>) -> run::Beginning {
+    let (acknowledge, started) = oneshot::channel();
+    let (daemon, container) = (Rc::clone(daemon), Rc::clone(container));
+    // It has the operation before the first request comes.
+    tokio::task::spawn_local(async move {
+        let operation = container.operation.lock().await;
+        let started = started.await;
+        drop(operation);
+        if let Ok(Err(error)) = &started {
+            report("a container did not start", error);
+        }
+        if !matches!(started, Ok(Ok(()))) && container.is_removed_at_end() {
+            remove::at_end(&daemon, &container).await;
+        }
+    });
+    run::Beginning::Awaited(acknowledge)
 }
 
 /// Removes directories without a record: of containers whose creation was not acknowledged.

@@ -65,10 +65,8 @@ struct Outcome {
 
 /// What is known of a run's beginning.
 pub(super) enum Beginning {
-    /// This daemon has started it, and somebody waits for the program to run.
+    /// Somebody waits for the program to run, and holds the container's operation until then.
     Awaited(Acknowledge),
-    /// A daemon before this one has started it, and was killed before it could write that down.
-    Unrecorded,
     /// It is on the disk.
     Recorded,
 }
@@ -93,11 +91,6 @@ pub(super) async fn attend(
                     let begun = begin(daemon, container, process.pid()).await;
                     // The client may be gone.
                     let _heard = acknowledge.send(begun);
-                }
-                Beginning::Unrecorded => {
-                    if let Err(error) = begin(daemon, container, process.pid()).await {
-                        report("cannot keep that a container runs", &error);
-                    }
                 }
                 Beginning::Recorded => {}
             }
@@ -136,7 +129,7 @@ pub(super) async fn attend(
             let _heard = acknowledge.send(begun);
             over(daemon, container, outcome).await;
         }
-        Beginning::Unrecorded | Beginning::Recorded => over(daemon, container, outcome).await,
+        Beginning::Recorded => over(daemon, container, outcome).await,
     }
 }
 

@@ -79,3 +79,32 @@ fn a_killed_daemon_loses_nothing() {
     assert!(docker.refused(&["inspect", "goes"], 1).contains("No such object"));
     docker.good(&["start", "-a", "waits"]);
 }
+
+#[test]
+fn a_start_goes_on_that_a_daemon_was_killed_in() {
+    let host = Host::shared();
+    let mut daemon = Daemon::with_busybox(&host);
+    let docker = daemon.docker();
+    docker.good(&["network", "create", "web"]);
+    let created = ["again", "away"].map(|name| {
+        let id = docker.good(&["create", "--name", name, "--network", "web", "busybox", "sleep", "1000"]);
+        let dir = host.folder().join("serve/pods").join(id.trim());
+        // Its process is there, and its program does not run yet.
+        let mut client = docker.start(&["start", name]);
+        while !dir.join("control.sock").exists() {
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
+        daemon.kill();
+        client.wait().unwrap();
+        daemon.again();
+        dir
+    });
+    docker.good(&["start", "again"]);
+    docker.good(&["rm", "-f", "away"]);
+    assert!(created[0].exists() && !created[1].exists());
+    assert_eq!(docker.good(&["inspect", "--format", "{{.State.Status}}", "again"]), "running\n");
+    assert_eq!(docker.shell("again", "echo there"), "there\n");
+    let starts =
+        docker.events(&["--filter", "container=again", "--filter", "event=start", "--format", "{{.Action}}"]);
+    assert_eq!(starts, "start\n");
+}
