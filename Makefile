@@ -71,10 +71,11 @@ bench-ready:
 repro: ## build kernels, runtime package and test images twice and compare every byte
 	tests/repro
 
-soak: ## boot 500 pods, side by side, and check each; BOOTS= for another number, MINUTES= for a time
-	tests/install kernel lab images rust
+soak: ## boot 500 pods and check each (BOOTS=, MINUTES=); kill daemon, machines, clients under load (OPERATIONS=, SEED=)
+	tests/install kernel lab images test rust
 	$(MAKE) --no-print-directory build lab-kernel
 	tests/soak
+	tests/faults
 
 install: ## install kcradle, its runtime package, units, manual and completions under PREFIX (default /usr/local)
 	@[[ -x target/release/kcradle && -e target/pkg-default/cradle.json ]] || { echo "make install: run \`make\` first" >&2; exit 1; }
