@@ -2,12 +2,14 @@
 
 use std::io;
 use std::rc::Rc;
+use std::time::Duration;
 
 use bytes::{Buf as _, Bytes};
 use http_body_util::BodyExt as _;
 use hyper::body::{Body as _, Incoming};
 use hyper::header::{CONTENT_TYPE, HeaderName, HeaderValue};
 use hyper::{Method, StatusCode};
+use tokio::time::timeout;
 use vdocker::EngineError;
 use vdocker::body::Body;
 use vdocker::response::{self, Response};
@@ -19,6 +21,9 @@ use crate::pods::held::{self, Reached};
 
 /// What is said of a path, base64.
 const PATH_STAT: HeaderName = HeaderName::from_static("x-docker-container-path-stat");
+
+/// How long a pod that does not answer any more may take to be over.
+const ENDING: Duration = Duration::from_secs(15);
 
 /// Bytes of an answer that is handed on as a whole, with its length.
 const SMALL: u64 = 64 << 10;
@@ -58,9 +63,11 @@ pub(crate) async fn to_any(
     }
     let target = target(&context, container, path);
     let answer = match read(&context, &target, &reached).await {
-        // It ends this very moment: then what it leaves is read.
-        Err(PodError::Connect(_) | PodError::Http(_)) if !reached.is_held() => {
-            container.is_over(exits).await;
+        // It ends this very moment: then what it leaves is read. One that breaks off and stays is no reason to wait for ever.
+        Err(error @ (PodError::Connect(_) | PodError::Http(_))) if !reached.is_held() => {
+            if timeout(ENDING, container.is_over(exits)).await.is_err() {
+                return Err(error.into());
+            }
             reached = held::reach(&daemon, container).await?;
             read(&context, &target, &reached).await?
         }
