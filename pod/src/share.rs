@@ -78,15 +78,12 @@ pub enum ShareError {
     /// Volumes are filled, directories of the host are not.
     #[error("invalid mount config for type \"bind\": field VolumeOptions must not be specified")]
     NoCopy,
-    /// A path that is not absolute.
-    #[error("invalid mount config for type \"bind\": invalid mount path: '{0}' mount path must be absolute")]
-    Relative(String),
-    /// A destination that cannot be.
-    #[error("invalid mount config for type \"bind\": invalid specification: destination can't be '/'")]
-    Root,
-    /// A path with `..` or NUL.
+    /// A source that cannot be.
     #[error("invalid mount path: '{0}'")]
-    Path(String),
+    Source(String),
+    /// A destination that cannot be.
+    #[error("invalid mount config for type \"bind\": {0}")]
+    Target(TargetError),
     /// Nothing is there.
     #[error("invalid mount config for type \"bind\": bind source path does not exist: {}", .0.display())]
     Missing(PathBuf),
@@ -130,6 +127,20 @@ pub enum ShareError {
     /// More than a pod can have.
     #[error("more than {MAX_SHARES} directories and files of the host in one pod")]
     TooMany,
+}
+
+/// Why nothing can be mounted at a path of a container, in Docker's words.
+#[derive(Debug, Error)]
+pub enum TargetError {
+    /// It is not absolute.
+    #[error("invalid mount path: '{0}' mount path must be absolute")]
+    Relative(String),
+    /// It is the root.
+    #[error("invalid specification: destination can't be '/'")]
+    Root,
+    /// It has `..` or NUL.
+    #[error("invalid mount path: '{0}'")]
+    Path(String),
 }
 
 /// A directory or file of the host at a place in a container.
@@ -240,10 +251,11 @@ impl Bind {
     /// Paths that cannot be.
     pub fn new(source: &str, target: &str, read_only: bool, create: bool) -> Result<Self, ShareError> {
         if source.contains('\0') {
-            return Err(ShareError::Path(source.to_owned()));
+            return Err(ShareError::Source(source.to_owned()));
         }
-        let absolute = std::path::absolute(source).map_err(|_| ShareError::Path(source.to_owned()))?;
-        Ok(Self { source: clean_source(&absolute), target: clean_target(target)?, read_only, create })
+        let absolute = std::path::absolute(source).map_err(|_| ShareError::Source(source.to_owned()))?;
+        let target = clean_target(target).map_err(ShareError::Target)?;
+        Ok(Self { source: clean_source(&absolute), target, read_only, create })
     }
 }
 
@@ -263,16 +275,19 @@ fn clean_source(source: &Path) -> PathBuf {
     clean
 }
 
-/// An absolute path in a container, without doubled or trailing slashes.
-fn clean_target(target: &str) -> Result<String, ShareError> {
+/// A path in a container at which something can be mounted, without doubled or trailing slashes.
+///
+/// # Errors
+/// [`TargetError`].
+pub fn clean_target(target: &str) -> Result<String, TargetError> {
     if !target.starts_with('/') {
-        return Err(ShareError::Relative(target.to_owned()));
+        return Err(TargetError::Relative(target.to_owned()));
     }
     let parts: Vec<_> = target.split('/').filter(|part| !part.is_empty() && *part != ".").collect();
     if parts.contains(&"..") || target.contains('\0') {
-        return Err(ShareError::Path(target.to_owned()));
+        return Err(TargetError::Path(target.to_owned()));
     }
-    if parts.is_empty() { Err(ShareError::Root) } else { Ok(format!("/{}", parts.join("/"))) }
+    if parts.is_empty() { Err(TargetError::Root) } else { Ok(format!("/{}", parts.join("/"))) }
 }
 
 /// The shares of a pod that is made: each path once for writing and once without.

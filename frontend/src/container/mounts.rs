@@ -344,19 +344,9 @@ fn mount_wish(mount: &models::Mount) -> Result<Wish, EngineError> {
     }
 }
 
-/// An absolute path other than the root, without doubled or trailing slashes.
+/// Where in the container, as the guest is told.
 fn clean(target: &str) -> Result<String, EngineError> {
-    if !target.starts_with('/') {
-        return Err(bad(format!("invalid mount path: '{target}' mount path must be absolute")));
-    }
-    let parts: Vec<_> = target.split('/').filter(|part| !part.is_empty() && *part != ".").collect();
-    if parts.is_empty() {
-        return Err(bad("invalid mount config: invalid specification: destination can't be '/'"));
-    }
-    if parts.contains(&"..") || target.contains('\0') {
-        return Err(bad(format!("invalid mount path: '{target}'")));
-    }
-    Ok(format!("/{}", parts.join("/")))
+    share::clean_target(target).map_err(|error| bad(format!("invalid mount config: {error}")))
 }
 
 #[cfg(test)]
