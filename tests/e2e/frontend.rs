@@ -3,6 +3,7 @@
 mod compose;
 mod faults;
 mod files;
+mod housekeeping;
 mod images;
 mod lifecycle;
 mod networks;
