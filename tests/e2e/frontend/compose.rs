@@ -48,6 +48,10 @@ fn write(folder: &Path, registry: &Registry) {
                 "image": registry.image("debian"), "command": ["perl", "-e", ECHO], "ports": ["5353/udp"],
                 "networks": ["front"], "stop_grace_period": "0s",
             },
+            "once": {
+                "image": registry.image("busybox"), "command": ["wget", "-qO-", "http://proxy/"], "networks": ["front"],
+                "profiles": ["tools"],
+            },
         },
         "networks": {"front": {"enable_ipv6": true}},
         "volumes": {"cache": {}, "db": {}},
@@ -108,6 +112,9 @@ fn project(host: &Host, daemon: &Daemon<'_>) {
         assert_eq!(compose(&["exec", "-T", "cache", "redis-cli", "-h", name, "set", "answer", "42"]), "OK\n");
     }
     assert!(compose(&["logs", "cache"]).contains("Ready to accept connections"));
+
+    // What has a profile did not come up, and runs when it is asked for.
+    assert_eq!(compose(&["run", "--rm", "-T", "--no-deps", "once"]).trim().len(), 12);
 
     compose(&["up", "-d", "--wait", "--no-recreate", "--scale", "worker=3"]);
     assert_eq!(compose(&["exec", "-T", "db", "sh", "-c", "getent ahostsv4 worker | grep -c STREAM"]), "3\n");
