@@ -2,6 +2,7 @@
 //!
 //! Made by whoever opens the files, before the sandbox; used by the block device.
 
+use std::cell::Cell;
 use std::fs::File;
 use std::io;
 use std::os::fd::AsFd;
@@ -69,6 +70,9 @@ pub struct DiskConfig {
     len: u64,
     read_only: bool,
     serial: [u8; SERIAL_LEN],
+    sync: fn(&File) -> io::Result<()>,
+    /// The kernel has lost writes: it says so once, and calls the next fdatasync(2) a success.
+    is_torn: Cell<bool>,
 }
 
 #[derive(Debug)]
@@ -108,7 +112,14 @@ impl DiskConfig {
     }
 
     fn new(extents: Vec<Extent>, serial: &str, read_only: bool, padding: u64) -> Result<Self, DiskError> {
-        let mut disk = Self { parts: Vec::new(), len: 0, read_only, serial: [0; SERIAL_LEN] };
+        let mut disk = Self {
+            parts: Vec::new(),
+            len: 0,
+            read_only,
+            serial: [0; SERIAL_LEN],
+            sync: chosen_sync(),
+            is_torn: Cell::new(false),
+        };
         for (to, from) in disk.serial.iter_mut().zip(serial.bytes()) {
             *to = from;
         }
@@ -166,8 +177,9 @@ impl DiskConfig {
     /// Writes `data` to byte `start`; the range is inside the disk, which is writable.
     ///
     /// # Errors
-    /// A file's.
+    /// A file's; any write's after a failed [`Self::flush`].
     pub(super) fn write(&self, start: u64, mut data: Buffers<'_>) -> io::Result<()> {
+        self.check_whole()?;
         self.for_each_part(start, data.len() as u64, |part, skip, len| {
             data.take_front(as_usize(len)?).write_to_file(part.file.as_fd(), part.offset + skip)
         })
@@ -175,13 +187,32 @@ impl DiskConfig {
 
     /// Makes everything written durable: fdatasync(2).
     ///
+    /// Where that fails, some of what was written is gone, and nobody knows what: the disk takes no more writes and
+    /// never says again that it is durable, whoever the driver is, until it is opened anew.
+    ///
     /// # Errors
     /// The system call's.
     pub(super) fn flush(&self) -> io::Result<()> {
         if self.read_only {
             return Ok(());
         }
-        self.parts.iter().try_for_each(|part| part.file.sync_data())
+        self.check_whole()?;
+        let flushed = self.parts.iter().try_for_each(|part| (self.sync)(&part.file));
+        self.is_torn.set(flushed.is_err());
+        flushed
+    }
+
+    fn check_whole(&self) -> io::Result<()> {
+        match self.is_torn.get() {
+            true => Err(io::Error::other("writes were lost before")),
+            false => Ok(()),
+        }
+    }
+
+    /// In place of fdatasync(2).
+    #[cfg(test)]
+    pub(super) fn sync_by(&mut self, sync: fn(&File) -> io::Result<()>) {
+        self.sync = sync;
     }
 
     /// Gives space back to the host's file system where it can take it; the content is undefined after it.
@@ -189,6 +220,7 @@ impl DiskConfig {
     /// # Errors
     /// The system call's.
     pub(super) fn discard(&self, start: u64, len: u64) -> io::Result<()> {
+        self.check_whole()?;
         self.for_each_part(start, len, |part, skip, len| {
             try_fallocate(&part.file, FallocateMode::PunchHole, part.offset + skip, len).map(|_| ())
         })
@@ -199,6 +231,7 @@ impl DiskConfig {
     /// # Errors
     /// A system call's.
     pub(super) fn write_zeroes(&self, start: u64, len: u64, unmap: bool) -> io::Result<()> {
+        self.check_whole()?;
         self.for_each_part(start, len, |part, skip, len| {
             let offset = part.offset + skip;
             let mode = if unmap { FallocateMode::PunchHole } else { FallocateMode::ZeroRange };
@@ -228,6 +261,14 @@ impl DiskConfig {
         }
         Ok(())
     }
+}
+
+/// fdatasync(2). A test of durability must fail without it: then it sets `CRADLE_TEST_NO_FLUSH`, which no release looks at.
+fn chosen_sync() -> fn(&File) -> io::Result<()> {
+    if cfg!(debug_assertions) && std::env::var_os("CRADLE_TEST_NO_FLUSH").is_some() {
+        return |_| Ok(());
+    }
+    File::sync_data
 }
 
 fn file_len(file: &File, index: usize) -> Result<u64, DiskError> {

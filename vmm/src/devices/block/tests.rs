@@ -1,5 +1,6 @@
 //! The block device under a fake driver.
 
+use std::cell::Cell;
 use std::fs::File;
 use std::os::unix::fs::{FileExt, MetadataExt};
 
@@ -333,4 +334,65 @@ fn random_chains_do_no_harm() {
     };
     fuzz(&mut harness, 5_000, 2, fill);
     assert_eq!(request(&mut harness, kind::IN, 0, &[Part::In(DATA, 512)]).0, OK);
+}
+
+thread_local! {
+    static SYNCS: Cell<u32> = const { Cell::new(0) };
+    static SYNC_FAILS: Cell<bool> = const { Cell::new(false) };
+}
+
+/// A disk of 1 MiB whose durability is counted in `SYNCS`, and fails while `SYNC_FAILS`.
+fn watched() -> DiskConfig {
+    let mut disk = DiskConfig::writable(file_of(&[0; 1 << 20]), "").unwrap();
+    disk.sync_by(|_| {
+        SYNCS.set(SYNCS.get() + 1);
+        if SYNC_FAILS.get() { Err(std::io::Error::from_raw_os_error(libc::EIO)) } else { Ok(()) }
+    });
+    disk
+}
+
+#[test]
+fn what_is_written_is_durable_when_the_driver_was_told_so() {
+    let write = |harness: &mut DeviceHarness| {
+        SYNCS.set(0);
+        assert_eq!(request(harness, kind::OUT, 1, &[Part::Out(DATA, &[1; 512])]).0, OK);
+        let after_write = SYNCS.replace(0);
+        let zeroes = range(2, 1, 0);
+        assert_eq!(request(harness, kind::WRITE_ZEROES, 0, &[Part::Out(DATA, &zeroes)]).0, OK);
+        let after_zeroes = SYNCS.replace(0);
+        assert_eq!(request(harness, kind::IN, 1, &[Part::In(DATA, 512)]).0, OK);
+        assert_eq!(request(harness, kind::FLUSH, 0, &[]).0, OK);
+        (after_write, after_zeroes, SYNCS.get())
+    };
+    // Until the next flush it may stay in the host's cache.
+    assert_eq!(write(&mut DeviceHarness::started(Box::new(Block::new(watched())))), (0, 0, 1));
+    // A driver that knows no flushes has none: each write is durable.
+    let mut harness = DeviceHarness::new(Box::new(Block::new(watched())));
+    harness.start(u64::MAX & !block_feature::FLUSH);
+    assert_eq!(write(&mut harness), (1, 1, 1));
+    // Nothing can switch from one to the other later: the bit that lets a driver do so is not offered.
+    let device = Block::new(watched());
+    assert_eq!(device.features() & 1 << 11, 0, "VIRTIO_BLK_F_CONFIG_WCE");
+}
+
+#[test]
+fn a_flush_that_failed_is_never_followed_by_one_that_succeeds() {
+    let mut harness = DeviceHarness::started(Box::new(Block::new(watched())));
+    let write = |harness: &mut DeviceHarness| request(harness, kind::OUT, 1, &[Part::Out(DATA, &[1; 512])]).0;
+    assert_eq!((write(&mut harness), request(&mut harness, kind::FLUSH, 0, &[]).0), (OK, OK));
+    SYNC_FAILS.set(true);
+    assert_eq!((write(&mut harness), request(&mut harness, kind::FLUSH, 0, &[]).0), (OK, IO_ERROR));
+    // The kernel reports a lost write once.
+    SYNC_FAILS.set(false);
+    for _ in 0..2 {
+        assert_eq!(request(&mut harness, kind::FLUSH, 0, &[]).0, IO_ERROR);
+        assert_eq!(write(&mut harness), IO_ERROR);
+        for kind in [kind::DISCARD, kind::WRITE_ZEROES] {
+            assert_eq!(request(&mut harness, kind, 0, &[Part::Out(DATA, &range(0, 1, 0))]).0, IO_ERROR);
+        }
+        assert_eq!(request(&mut harness, kind::IN, 1, &[Part::In(DATA, 512)]).0, OK);
+        // A driver that resets the device gets the same disk.
+        harness.reset();
+        harness.start(u64::MAX);
+    }
 }
