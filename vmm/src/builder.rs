@@ -216,7 +216,8 @@ impl<'a> Devices<'a> {
     fn attach_disks(&mut self, disks: Vec<DiskConfig>) -> Result<(), BuildError> {
         for (index, disk) in disks.into_iter().enumerate() {
             let mut events = EventLoop::new().map_err(BuildError::Events)?;
-            self.attach(Box::new(Block::new(disk)), &mut events)?;
+            let device = Block::new(disk).map_err(BuildError::Events)?;
+            self.attach(Box::new(device), &mut events)?;
             self.loops.push(LoopThread { name: format!("disk{index}"), role: Role::Disk, events });
         }
         Ok(())

@@ -13,12 +13,12 @@ mod mmio;
 mod queue;
 
 pub(crate) use chain::walk;
-pub use chain::{Buffers, Chain, ChainError};
+pub use chain::{Buffers, Chain, ChainError, KeptChain};
 pub use device::{ActivationContext, DeviceError, VirtioDevice};
 pub use interrupt::Interrupt;
 pub(crate) use iovec::MAX_SLICES;
 pub use mmio::{MmioTransport, TransportError};
-pub use queue::{QueueError, UsedChain, Virtqueue};
+pub use queue::{QueueError, Taken, UsedChain, Virtqueue};
 
 /// Bits of the device status field (virtio 1.3, section 2.1).
 pub mod status {

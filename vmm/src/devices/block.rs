@@ -1,15 +1,25 @@
 //! The block device (virtio 1.3, section 5.2): one queue of requests, done in order in the thread of its own
 //! event loop, straight between guest memory and the disk's files.
 
+mod bucket;
 mod disk;
+mod held;
 mod request;
+mod throttle;
 
 pub use disk::{DiskConfig, DiskError, Extent};
+pub use throttle::Throttle;
 
+use std::io;
+
+use vmm_sys_util::epoll::EventSet;
+use vmm_sys_util::timerfd::TimerFd;
+
+use held::Held;
 use request::{MAX_DISCARD_SECTORS, MAX_DISCARD_SEGMENTS, MAX_SEGMENT, MAX_SEGMENTS, MAX_ZERO_SECTORS};
 
 use crate::memory::GuestMemory;
-use crate::virtio::{ActivationContext, Chain, DeviceError, VirtioDevice, Virtqueue, feature};
+use crate::virtio::{ActivationContext, DeviceError, VirtioDevice, Virtqueue, feature};
 
 /// Bytes in a sector, the unit of all addresses of the protocol.
 const SECTOR: u64 = 512;
@@ -17,6 +27,9 @@ const SECTOR: u64 = 512;
 /// The most requests in a turn of the event loop: a queue full of long ones delays a reset or the machine's end by no
 /// more than these.
 const TURN: u16 = 16;
+
+/// The event token of the timer.
+const TIMER: u32 = 0;
 
 /// Bits of `features` (virtio 1.3, section 5.2.3).
 mod block_feature {
@@ -31,6 +44,8 @@ mod block_feature {
 /// A disk.
 pub struct Block {
     disk: DiskConfig,
+    /// Wakes requests that the disk's limits hold back.
+    timer: TimerFd,
     active: Option<Active>,
 }
 
@@ -39,13 +54,29 @@ struct Active {
     queue: Virtqueue,
     /// The driver knows no flushes: what it has written is durable when it is told so (virtio 1.3, section 5.2.6.2).
     write_through: bool,
+    held: Held,
 }
 
 impl Block {
     /// A device that shows `disk` to the guest.
-    #[must_use]
-    pub fn new(disk: DiskConfig) -> Self {
-        Self { disk, active: None }
+    ///
+    /// # Errors
+    /// The kernel refuses a timer.
+    pub fn new(disk: DiskConfig) -> io::Result<Self> {
+        Ok(Self { disk, timer: TimerFd::new()?, active: None })
+    }
+
+    /// Does what the disk's limits allow by now, and sets the timer for the rest.
+    fn serve(&mut self) -> Result<(), DeviceError> {
+        let Some(Active { memory, queue, write_through, held }) = &mut self.active else { return Ok(()) };
+        let wait = held.serve(&self.disk, memory, queue, *write_through)?;
+        let set = wait.map_or(Ok(()), |wait| self.timer.reset(wait, None));
+        set.map_err(|error| DeviceError::Wait { what: "a disk's timer", source: error.into() })
+    }
+
+    /// Without a read, which would wait where the timer has been set again since it expired.
+    fn stop_timer(&mut self) -> Result<(), DeviceError> {
+        self.timer.clear().map_err(|error| DeviceError::Wait { what: "a disk's timer", source: error.into() })
     }
 }
 
@@ -86,25 +117,29 @@ impl VirtioDevice for Block {
     fn activate(&mut self, context: ActivationContext) -> Result<(), DeviceError> {
         let queue = context.queues.into_iter().next().ok_or(DeviceError::QueueMissing(0))?;
         let write_through = context.features & block_feature::FLUSH == 0;
-        self.active = Some(Active { memory: context.memory, queue, write_through });
+        // A reset leaves it where it is.
+        context.sources.remove(&self.timer);
+        let added = context.sources.add(&self.timer, EventSet::IN, TIMER);
+        added.map_err(|source| DeviceError::Wait { what: "a disk's timer", source })?;
+        self.active = Some(Active { memory: context.memory, queue, write_through, held: Held::default() });
         Ok(())
     }
 
     fn kicked(&mut self, _queue: usize) -> Result<(), DeviceError> {
-        let Some(Active { memory, queue, write_through }) = &mut self.active else { return Ok(()) };
-        let disk = &self.disk;
-        let max_len = queue.size();
-        queue.drain_some(TURN, memory, |descriptors| match Chain::parse(memory, descriptors, max_len) {
-            Ok(chain) => Some(request::handle(disk, chain, *write_through)),
-            Err(error) => {
-                log::debug!("block request refused: {error}");
-                Some(0)
-            }
-        })
+        self.serve()
+    }
+
+    fn ready(&mut self, _token: u32, _events: EventSet) -> Result<(), DeviceError> {
+        self.stop_timer()?;
+        self.serve()
     }
 
     fn reset(&mut self) {
         self.active = None;
+        // Nobody would hear it, again and again.
+        if let Err(error) = self.stop_timer() {
+            log::warn!("{error}");
+        }
     }
 }
 

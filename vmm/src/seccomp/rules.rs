@@ -42,10 +42,12 @@ const ALL: [i64; 21] = [
 /// The early console, which is started over at its limit.
 const VCPU: [i64; 2] = [SYS_lseek, SYS_ftruncate];
 
-/// Requests, and only on descriptors that the device was given.
-const DISK: [i64; 8] = [
+/// Requests, and only on descriptors that the device was given; the timer of the disk's limits.
+const DISK: [i64; 10] = [
     SYS_epoll_wait,
     SYS_epoll_pwait,
+    SYS_epoll_ctl,
+    SYS_timerfd_settime,
     SYS_preadv,
     SYS_pwritev,
     SYS_pread64,

@@ -61,6 +61,37 @@ impl<'m> Chain<'m> {
     }
 }
 
+/// A chain that is remembered, to be looked at again when its time comes.
+pub struct KeptChain(Vec<(bool, GuestAddress, u32)>);
+
+impl KeptChain {
+    /// Remembers a chain of at most `max_len` descriptors.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn new(descriptors: DescriptorChain<&GuestMemory>, max_len: u16) -> Result<Self, ChainError> {
+        let mut parts = Vec::new();
+        walk(descriptors, max_len, |writable, address, len| {
+            parts.push((writable, address, len));
+            Ok(())
+        })?;
+        Ok(Self(parts))
+    }
+
+    /// Its memory.
+    ///
+    /// # Errors
+    /// [`ChainError::Outside`].
+    pub fn chain<'m>(&self, memory: &'m GuestMemory) -> Result<Chain<'m>, ChainError> {
+        let mut chain = Chain { readable: Buffers::default(), writable: Buffers::default() };
+        for (writable, address, len) in &self.0 {
+            let buffers = if *writable { &mut chain.writable } else { &mut chain.readable };
+            buffers.append(memory, *address, *len)?;
+        }
+        Ok(chain)
+    }
+}
+
 /// Calls `part` with each descriptor of a chain of at most `max_len`: whether the device may write to it, its address
 /// and its length, which are not checked.
 ///

@@ -43,6 +43,17 @@ pub struct UsedChain {
     pub written: u32,
 }
 
+/// What became of a chain that was popped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Taken {
+    /// So many bytes were written into it: it goes into the used ring.
+    Done(u32),
+    /// It goes there later.
+    Kept,
+    /// It cannot be handled yet: it is given back, and the driver's kicks stay off.
+    Back,
+}
+
 /// Where a virtqueue is in guest memory: guest physical addresses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Rings {
@@ -213,6 +224,19 @@ impl Virtqueue {
         memory: &'m GuestMemory,
         mut handle: impl FnMut(DescriptorChain<&'m GuestMemory>) -> Option<u32>,
     ) -> Result<(), DeviceError> {
+        self.take_some(most, memory, |chain| handle(chain).map_or(Taken::Back, Taken::Done))
+    }
+
+    /// As [`Self::drain_some`], for a device that may keep chains, to put them into the used ring later.
+    ///
+    /// # Errors
+    /// As [`Self::drain`].
+    pub fn take_some<'m>(
+        &mut self,
+        most: u16,
+        memory: &'m GuestMemory,
+        mut handle: impl FnMut(DescriptorChain<&'m GuestMemory>) -> Taken,
+    ) -> Result<(), DeviceError> {
         self.disable_kicks(memory)?;
         for _ in 0..most {
             let Some(chain) = self.pop(memory)? else {
@@ -223,12 +247,17 @@ impl Virtqueue {
                 return Ok(());
             };
             let head = chain.head_index();
-            let Some(written) = handle(chain) else {
-                self.unpop();
-                return Ok(());
-            };
-            self.push_used(memory, head, written)?;
-            self.notify(memory)?;
+            match handle(chain) {
+                Taken::Done(written) => {
+                    self.push_used(memory, head, written)?;
+                    self.notify(memory)?;
+                }
+                Taken::Kept => {}
+                Taken::Back => {
+                    self.unpop();
+                    return Ok(());
+                }
+            }
         }
         self.kick_again()
     }

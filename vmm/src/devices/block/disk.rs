@@ -12,7 +12,7 @@ use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 use vmm_sys_util::fallocate::{FallocateMode, fallocate};
 
-use super::SECTOR;
+use super::{SECTOR, Throttle};
 use crate::virtio::Buffers;
 
 /// Bytes in the serial number that the guest can ask for.
@@ -73,6 +73,7 @@ pub struct DiskConfig {
     sync: fn(&File) -> io::Result<()>,
     /// The kernel has lost writes: it says so once, and calls the next fdatasync(2) a success.
     is_torn: Cell<bool>,
+    throttle: Throttle,
 }
 
 #[derive(Debug)]
@@ -119,6 +120,7 @@ impl DiskConfig {
             serial: [0; SERIAL_LEN],
             sync: chosen_sync(),
             is_torn: Cell::new(false),
+            throttle: Throttle::default(),
         };
         for (to, from) in disk.serial.iter_mut().zip(serial.bytes()) {
             *to = from;
@@ -155,6 +157,16 @@ impl DiskConfig {
     #[must_use]
     pub fn is_read_only(&self) -> bool {
         self.read_only
+    }
+
+    /// Puts the disk under limits, which it shares with all that have a clone of them.
+    #[must_use]
+    pub fn limited_by(self, throttle: &Throttle) -> Self {
+        Self { throttle: throttle.clone(), ..self }
+    }
+
+    pub(super) fn throttle(&self) -> &Throttle {
+        &self.throttle
     }
 
     pub(super) fn serial(&self) -> &[u8] {

@@ -2,6 +2,7 @@
 
 use std::io;
 
+use super::throttle::{Cost, Lane};
 use super::{DiskConfig, SECTOR};
 use crate::virtio::{Buffers, Chain};
 
@@ -41,86 +42,116 @@ pub(super) enum Status {
     Unsupported = 2,
 }
 
-/// Does the request and writes its status; answers how many bytes of the chain were written. With `write_through`,
-/// what was written is durable then.
-pub(super) fn handle(disk: &DiskConfig, mut chain: Chain<'_>, write_through: bool) -> u32 {
-    let Some(mut status_byte) = chain.writable.take_back(1) else { return 0 };
-    let (status, written) = match perform(disk, chain, write_through) {
-        Ok(written) => (Status::Ok, written),
-        Err(status) => (status, 0),
-    };
-    status_byte.write(&[status as u8]);
-    written.saturating_add(1)
+/// A request that was read from guest memory, once: what it costs is what is done.
+pub(super) struct Request<'m> {
+    status: Buffers<'m>,
+    action: Result<Action<'m>, Status>,
 }
 
-/// Does the request; answers how many bytes of data were written into the chain.
-fn perform(disk: &DiskConfig, mut chain: Chain<'_>, write_through: bool) -> Result<u32, Status> {
+enum Action<'m> {
+    Read { start: u64, data: Buffers<'m> },
+    Write { start: u64, data: Buffers<'m> },
+    Flush,
+    Identify(Buffers<'m>),
+    Discard(Vec<Range>),
+    WriteZeroes(Vec<Range>),
+}
+
+impl<'m> Request<'m> {
+    /// Reads a request; `None` where there is no room for a status.
+    pub(super) fn parse(disk: &DiskConfig, mut chain: Chain<'m>) -> Option<Self> {
+        let status = chain.writable.take_back(1)?;
+        Some(Self { status, action: parse(disk, chain) })
+    }
+
+    /// What it takes of the disk's limits; nothing where it does not reach the disk.
+    pub(super) fn cost(&self) -> Option<Cost> {
+        let (lane, bytes) = match self.action.as_ref().ok()? {
+            Action::Read { data, .. } => (Lane::Read, data.len() as u64),
+            Action::Write { data, .. } => (Lane::Write, data.len() as u64),
+            Action::Flush | Action::Discard(_) => (Lane::Write, 0),
+            Action::WriteZeroes(ranges) => (Lane::Write, ranges.iter().map(|range| range.len).sum()),
+            Action::Identify(_) => return None,
+        };
+        Some(Cost { lane, bytes })
+    }
+
+    /// Does the request and writes its status; answers how many bytes of the chain were written. With `write_through`,
+    /// what was written is durable then.
+    pub(super) fn perform(mut self, disk: &DiskConfig, write_through: bool) -> u32 {
+        let (status, written) = match self.action.and_then(|action| perform(disk, action, write_through)) {
+            Ok(written) => (Status::Ok, written),
+            Err(status) => (status, 0),
+        };
+        self.status.write(&[status as u8]);
+        written.saturating_add(1)
+    }
+}
+
+fn parse<'m>(disk: &DiskConfig, mut chain: Chain<'m>) -> Result<Action<'m>, Status> {
     let header: [u8; 16] = chain.readable.read_array().ok_or(Status::IoError)?;
     let [k0, k1, k2, k3, _, _, _, _, sector @ ..] = header;
     let sector = u64::from_le_bytes(sector);
     if chain.readable.len() > MAX_DATA || chain.writable.len() > MAX_DATA {
         return Err(Status::IoError);
     }
-    let kind = u32::from_le_bytes([k0, k1, k2, k3]);
-    let written = match kind {
-        kind::IN => read(disk, sector, chain.writable),
-        kind::OUT => write(disk, sector, chain.readable),
-        kind::FLUSH => flush(disk),
-        kind::GET_ID => Ok(identify(disk, chain.writable)),
-        kind::DISCARD => discard(disk, chain.readable),
-        kind::WRITE_ZEROES => write_zeroes(disk, chain.readable),
+    let range = |data: &Buffers<'_>| check_range(disk, sector, data.len() as u64);
+    match u32::from_le_bytes([k0, k1, k2, k3]) {
+        kind::IN => Ok(Action::Read { start: range(&chain.writable)?, data: chain.writable }),
+        kind::OUT => {
+            check_writable(disk)?;
+            Ok(Action::Write { start: range(&chain.readable)?, data: chain.readable })
+        }
+        kind::FLUSH => Ok(Action::Flush),
+        kind::GET_ID => Ok(Action::Identify(chain.writable)),
+        kind::DISCARD => {
+            check_writable(disk)?;
+            let ranges = parse_ranges(disk, chain.readable, MAX_DISCARD_SEGMENTS, MAX_DISCARD_SECTORS)?;
+            check_flags(&ranges, 0).map(|()| Action::Discard(ranges))
+        }
+        kind::WRITE_ZEROES => {
+            check_writable(disk)?;
+            let ranges = parse_ranges(disk, chain.readable, 1, MAX_ZERO_SECTORS)?;
+            check_flags(&ranges, UNMAP).map(|()| Action::WriteZeroes(ranges))
+        }
         _ => Err(Status::Unsupported),
-    }?;
-    if write_through && matches!(kind, kind::OUT | kind::WRITE_ZEROES) {
-        flush(disk)?;
     }
-    Ok(written)
 }
 
-fn flush(disk: &DiskConfig) -> Result<u32, Status> {
-    disk.flush().map_err(|error| failed("flush", &error))?;
-    Ok(0)
-}
-
-fn read(disk: &DiskConfig, sector: u64, data: Buffers<'_>) -> Result<u32, Status> {
-    let len = u32::try_from(data.len()).map_err(|_| Status::IoError)?;
-    let start = check_range(disk, sector, u64::from(len))?;
-    disk.read(start, data).map_err(|error| failed("read", &error))?;
-    Ok(len)
-}
-
-fn write(disk: &DiskConfig, sector: u64, data: Buffers<'_>) -> Result<u32, Status> {
-    check_writable(disk)?;
-    let start = check_range(disk, sector, data.len() as u64)?;
-    disk.write(start, data).map_err(|error| failed("write", &error))?;
-    Ok(0)
-}
-
-fn identify(disk: &DiskConfig, mut data: Buffers<'_>) -> u32 {
-    u32::try_from(data.write(disk.serial())).unwrap_or(0)
-}
-
-fn discard(disk: &DiskConfig, ranges: Buffers<'_>) -> Result<u32, Status> {
-    check_writable(disk)?;
-    for range in parse_ranges(disk, ranges, MAX_DISCARD_SEGMENTS, MAX_DISCARD_SECTORS)? {
-        if range.flags != 0 {
-            return Err(Status::Unsupported);
+/// Does it; answers how many bytes of data were written into the chain.
+fn perform(disk: &DiskConfig, action: Action<'_>, write_through: bool) -> Result<u32, Status> {
+    let flush = || disk.flush().map_err(|error| failed("flush", &error));
+    let durable = || if write_through { flush() } else { Ok(()) };
+    match action {
+        Action::Read { start, data } => {
+            let len = u32::try_from(data.len()).map_err(|_| Status::IoError)?;
+            disk.read(start, data).map_err(|error| failed("read", &error))?;
+            return Ok(len);
         }
-        disk.discard(range.start, range.len).map_err(|error| failed("discard", &error))?;
+        Action::Identify(mut data) => return Ok(u32::try_from(data.write(disk.serial())).unwrap_or(0)),
+        Action::Write { start, data } => {
+            disk.write(start, data).map_err(|error| failed("write", &error))?;
+            durable()?;
+        }
+        Action::Flush => flush()?,
+        Action::Discard(ranges) => {
+            for range in ranges {
+                disk.discard(range.start, range.len).map_err(|error| failed("discard", &error))?;
+            }
+        }
+        Action::WriteZeroes(ranges) => {
+            for range in ranges {
+                disk.write_zeroes(range.start, range.len, range.flags & UNMAP != 0)
+                    .map_err(|error| failed("write zeroes", &error))?;
+            }
+            durable()?;
+        }
     }
     Ok(0)
 }
 
-fn write_zeroes(disk: &DiskConfig, ranges: Buffers<'_>) -> Result<u32, Status> {
-    check_writable(disk)?;
-    for range in parse_ranges(disk, ranges, 1, MAX_ZERO_SECTORS)? {
-        if range.flags & !UNMAP != 0 {
-            return Err(Status::Unsupported);
-        }
-        disk.write_zeroes(range.start, range.len, range.flags & UNMAP != 0)
-            .map_err(|error| failed("write zeroes", &error))?;
-    }
-    Ok(0)
+fn check_flags(ranges: &[Range], known: u32) -> Result<(), Status> {
+    if ranges.iter().all(|range| range.flags & !known == 0) { Ok(()) } else { Err(Status::Unsupported) }
 }
 
 /// A `struct virtio_blk_discard_write_zeroes`, in bytes and inside the disk.
