@@ -17,6 +17,9 @@ pub const SLOT_SIZE: u64 = 0x1000;
 /// Offset in a slot of `QueueNotify` (virtio 1.3, section 4.2.2).
 pub const QUEUE_NOTIFY_OFFSET: u64 = 0x50;
 
+/// Offset in a slot of `InterruptACK`.
+pub const INTERRUPT_ACK_OFFSET: u64 = 0x64;
+
 /// GSIs for devices: I/O APIC pins that no legacy device of a PC owns.
 pub const FIRST_GSI: u32 = 5;
 

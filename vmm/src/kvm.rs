@@ -2,16 +2,19 @@
 //! Called by `builder`.
 #![expect(unsafe_code, reason = "memory slots hand host memory to KVM")]
 
+use std::io;
+
 use kvm_bindings::{
     KVM_CAP_PMU_CAPABILITY, KVM_MAX_CPUID_ENTRIES, KVM_PMU_CAP_DISABLE, kvm_cpuid_entry2, kvm_enable_cap,
     kvm_userspace_memory_region,
 };
 use kvm_ioctls::{IoEventAddress, Kvm, VmFd};
 use vm_memory::{Address, GuestMemoryBackend, GuestMemoryRegion, MemoryRegionAddress};
-use vmm_sys_util::eventfd::EventFd;
+use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
 
-use crate::bus::{QUEUE_NOTIFY_OFFSET, Slot};
+use crate::bus::{INTERRUPT_ACK_OFFSET, QUEUE_NOTIFY_OFFSET, Slot};
 use crate::memory::GuestMemory;
+use crate::virtio::USED_BUFFER;
 
 /// Three pages below 4 GiB that KVM on Intel uses for real mode; in the hole, where the guest has nothing.
 const TSS_ADDRESS: usize = 0xfffb_d000;
@@ -73,6 +76,18 @@ pub enum KvmError {
         #[source]
         source: kvm_ioctls::Error,
     },
+    /// KVM_IOEVENTFD for the acknowledgement of interrupts.
+    #[error("cannot have KVM take the acknowledgements of the device at {base:#x}")]
+    RegisterAcknowledgement {
+        /// The device's slot.
+        base: u64,
+        /// What KVM says.
+        #[source]
+        source: kvm_ioctls::Error,
+    },
+    /// eventfd(2).
+    #[error("cannot make the event of acknowledgements")]
+    MakeEvent(#[source] io::Error),
 }
 
 /// Creates a virtual machine with interrupt controllers (PIC, I/O APIC, local APICs) and their default routes:
@@ -134,7 +149,8 @@ pub(crate) fn set_memory(vm: &VmFd, memory: &GuestMemory) -> Result<(), KvmError
 }
 
 /// Connects a device's events: a write to `interrupt` raises its line, a guest's notification of a queue
-/// arrives in `queues`.
+/// arrives in `queues`. Acknowledgements of nothing but used buffers, which mean nothing to a device (`virtio::Interrupt`),
+/// end in KVM: an event that nobody waits for.
 pub(crate) fn connect(
     vm: &VmFd,
     slot: Slot,
@@ -151,5 +167,8 @@ pub(crate) fn connect(
             source,
         })?;
     }
-    Ok(())
+    let unheard = EventFd::new(EFD_NONBLOCK).map_err(KvmError::MakeEvent)?;
+    let acknowledge = IoEventAddress::Mmio(slot.base + INTERRUPT_ACK_OFFSET);
+    vm.register_ioevent(&unheard, &acknowledge, USED_BUFFER)
+        .map_err(|source| KvmError::RegisterAcknowledgement { base: slot.base, source })
 }

@@ -4,6 +4,7 @@
 //! driver talks to lives on the bus and hands over the queues when the driver is ready.
 
 mod chain;
+pub(crate) mod config_space;
 mod device;
 #[cfg(test)]
 pub(crate) mod harness;
@@ -16,6 +17,7 @@ pub(crate) use chain::walk;
 pub use chain::{Buffers, Chain, ChainError, KeptChain};
 pub use device::{ActivationContext, DeviceError, VirtioDevice};
 pub use interrupt::Interrupt;
+pub(crate) use interrupt::USED_BUFFER;
 pub(crate) use iovec::MAX_SLICES;
 pub use mmio::{MmioTransport, TransportError};
 pub use queue::{QueueError, Taken, UsedChain, Virtqueue};

@@ -12,7 +12,7 @@ use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
 
 pub(crate) use super::mmio::register;
 use super::{MmioTransport, VirtioDevice, feature, status};
-use crate::bus::{MmioDevice, QUEUE_NOTIFY_OFFSET};
+use crate::bus::{INTERRUPT_ACK_OFFSET, MmioDevice, QUEUE_NOTIFY_OFFSET};
 use crate::event_loop::EventLoop;
 use crate::memory::GuestMemory;
 
@@ -231,7 +231,7 @@ impl DeviceHarness {
     pub(crate) fn interrupted(&mut self) -> bool {
         let raised = self.line.read().is_ok();
         let pending = self.read(register::INTERRUPT_STATUS);
-        self.write(register::INTERRUPT_ACK, pending);
+        self.write(INTERRUPT_ACK_OFFSET, pending);
         raised
     }
 

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use vmm_sys_util::eventfd::EventFd;
 
 /// `InterruptStatus` bit: a used buffer notification.
-pub(super) const USED_BUFFER: u32 = 1;
+pub(crate) const USED_BUFFER: u32 = 1;
 /// `InterruptStatus` bit: a configuration change notification.
 pub(super) const CONFIG_CHANGE: u32 = 2;
 
@@ -20,8 +20,9 @@ pub struct Interrupt {
 }
 
 struct Shared {
-    /// Bits that are always set.
-    constant: u32,
+    /// But for [`USED_BUFFER`], which is always set: at each interrupt there may be used buffers. So it need not be told to
+    /// the device that the driver has seen it, which would be an exit of a vCPU to this process, and a process that uses
+    /// buffers can raise the line by itself.
     status: AtomicU32,
     needs_reset: AtomicBool,
     line: EventFd,
@@ -31,19 +32,8 @@ impl Interrupt {
     /// An interrupt that is raised by a write to `line`, an irqfd.
     #[must_use]
     pub fn new(line: EventFd) -> Self {
-        Self::with_constant(line, 0)
-    }
-
-    /// The same, for a device whose buffers another process uses: it raises `line` by itself and cannot set the status
-    /// register, which tells the driver at each interrupt that there may be used buffers.
-    #[must_use]
-    pub fn raised_elsewhere(line: EventFd) -> Self {
-        Self::with_constant(line, USED_BUFFER)
-    }
-
-    fn with_constant(line: EventFd, constant: u32) -> Self {
         let (status, needs_reset) = (AtomicU32::new(0), AtomicBool::new(false));
-        Self { shared: Arc::new(Shared { constant, status, needs_reset, line }) }
+        Self { shared: Arc::new(Shared { status, needs_reset, line }) }
     }
 
     /// What a process that uses buffers writes to.
@@ -56,7 +46,15 @@ impl Interrupt {
     /// # Errors
     /// The write to the irqfd failed.
     pub fn used_buffer(&self) -> io::Result<()> {
-        self.raise(USED_BUFFER)
+        self.shared.line.write(1)
+    }
+
+    /// Tells the driver that the configuration space has changed (virtio 1.3, section 2.3).
+    ///
+    /// # Errors
+    /// The write to the irqfd failed.
+    pub fn config_changed(&self) -> io::Result<()> {
+        self.raise(CONFIG_CHANGE)
     }
 
     /// Tells the driver that the device cannot go on without a reset (virtio 1.3, section 2.1.2).
@@ -77,7 +75,7 @@ impl Interrupt {
     /// The interrupt status register.
     #[must_use]
     pub fn status(&self) -> u32 {
-        self.shared.status.load(Ordering::Acquire) | self.shared.constant
+        self.shared.status.load(Ordering::Acquire) | USED_BUFFER
     }
 
     /// Clears the bits that the driver has handled.

@@ -1,4 +1,4 @@
-//! Register offsets of the MMIO transport (virtio 1.3, section 4.2.2, table 4.1). `QueueNotify` is the bus's to know.
+//! Register offsets of the MMIO transport (virtio 1.3, section 4.2.2, table 4.1). `QueueNotify` and `InterruptACK` are the bus's to know.
 
 pub(crate) const MAGIC_VALUE: u64 = 0x000;
 pub(crate) const VERSION: u64 = 0x004;
@@ -13,7 +13,6 @@ pub(crate) const QUEUE_SIZE_MAX: u64 = 0x034;
 pub(crate) const QUEUE_SIZE: u64 = 0x038;
 pub(crate) const QUEUE_READY: u64 = 0x044;
 pub(crate) const INTERRUPT_STATUS: u64 = 0x060;
-pub(crate) const INTERRUPT_ACK: u64 = 0x064;
 pub(crate) const STATUS: u64 = 0x070;
 pub(crate) const QUEUE_DESC_LOW: u64 = 0x080;
 pub(crate) const QUEUE_DESC_HIGH: u64 = 0x084;
