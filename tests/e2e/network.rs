@@ -1,6 +1,8 @@
 //! Networks of pods by the command line: names, ports, walls between networks, as root and as an ordinary user; and that
 //! nothing is left of what was killed. Each test has a network namespace of its own.
 
+mod hostile;
+
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::unix::process::CommandExt as _;

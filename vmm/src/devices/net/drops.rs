@@ -17,12 +17,13 @@ pub(super) enum Reason {
 }
 
 /// The kinds with their words.
-const KINDS: [(Reason, &str); 8] = [
+const KINDS: [(Reason, &str); 9] = [
     (Reason::Refused(Refusal::Malformed), "malformed frames"),
     (Reason::Refused(Refusal::HardwareSource), "frames from a MAC address that is not the pod's"),
     (Reason::Refused(Refusal::Protocol), "frames of other protocols than IP and ARP"),
     (Reason::Refused(Refusal::Source), "frames from an IP address that is not the pod's"),
     (Reason::Refused(Refusal::Discovery), "frames of neighbour discovery that speak for others"),
+    (Reason::Refused(Refusal::Lease), "frames of a DHCP server"),
     (Reason::Tap, "frames that the tap did not take"),
     (Reason::Unfit, "frames that the guest has no room for"),
     (Reason::Buffer, "malformed buffers"),

@@ -1,7 +1,8 @@
 //! Which frames a guest may send: those that come from it. A pure function of a frame's first bytes.
 //!
 //! Sources of Ethernet, ARP (RFC 826), IPv4 and IPv6 have to be the pod's own, and neighbour discovery (RFC 4861)
-//! must speak of no other's addresses. Frames of other protocols, VLAN tags among them, are not for a pod to send.
+//! must speak of no other's addresses. Frames of other protocols, VLAN tags among them, are not for a pod to send, nor are
+//! answers of DHCP.
 //! Nobody looks at a frame again on its way: a frame whose headers are not all among the bytes given is refused.
 
 mod ipv6;
@@ -32,6 +33,8 @@ pub(super) enum Refusal {
     Source,
     /// Neighbour discovery that speaks for another, or for a router.
     Discovery,
+    /// It comes from the port of a server of DHCP, which tells its hearers what addresses and routers they have.
+    Lease,
 }
 
 /// What a pod is called on its link.
@@ -90,9 +93,13 @@ impl Identity {
         if !self.v4.contains(&Ipv4Addr::from(frame.bytes::<4>(ETHERNET_LEN + 12)?)) {
             return Err(Refusal::Source);
         }
+        let place = u16::from_be_bytes(frame.bytes(ETHERNET_LEN + 6)?);
         // More fragments, or an offset.
-        let fragment = u16::from_be_bytes(frame.bytes(ETHERNET_LEN + 6)?) & 0x3fff != 0;
+        let fragment = place & 0x3fff != 0;
         let [protocol] = frame.bytes(ETHERNET_LEN + 9)?;
+        if protocol == protocol::UDP && place & 0x1fff == 0 {
+            frame.is_no_lease(transport)?;
+        }
         Ok(Layout { network: Network::Ipv4, transport, protocol, fragment, discovery: false })
     }
 
@@ -131,6 +138,16 @@ impl Frame<'_> {
         self.has(offset + N)?;
         let bytes = self.head.get(offset..offset + N).and_then(|bytes| bytes.try_into().ok());
         bytes.ok_or(Refusal::Malformed)
+    }
+
+    /// Whether what UDP has at the offset comes from another port than those of servers of DHCP (RFC 2131, RFC 8415):
+    /// a client of the host listens on all its interfaces, some before any rule.
+    fn is_no_lease(&self, transport: usize) -> Result<(), Refusal> {
+        // What has no ports is for nobody.
+        if self.has(transport + 2).is_ok() && matches!(u16::from_be_bytes(self.bytes(transport)?), 67 | 547) {
+            return Err(Refusal::Lease);
+        }
+        Ok(())
     }
 
     /// Whether the frame reaches to there.

@@ -46,6 +46,9 @@ impl Identity {
             return Err(Refusal::Source);
         }
         let Upper { protocol, offset, fragment } = upper(frame)?;
+        if protocol == protocol::UDP {
+            frame.is_no_lease(offset)?;
+        }
         let kind = match protocol {
             protocol::ICMPV6 => Some(frame.bytes::<1>(offset)?[0]),
             _ => None,

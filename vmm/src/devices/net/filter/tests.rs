@@ -192,6 +192,34 @@ fn arp_speaks_for_the_pod_alone() {
 }
 
 #[test]
+fn a_pod_gives_no_addresses_out() {
+    for port in [67u16, 547] {
+        let udp = [&port.to_be_bytes(), &[0; 30][..]].concat();
+        // Another packet's port, a later fragment, and a frame that ends before its ports.
+        for frame in
+            [ipv4(ADDRESS, 6, 0, 0, &udp), ipv4(ADDRESS, 17, 4, 0, &udp), ipv4(ADDRESS, 17, 0, 0, &udp[..1])]
+        {
+            assert!(check(&frame).is_ok());
+        }
+        for fragment in [0, 0x2000] {
+            assert_eq!(check(&ipv4(ADDRESS, 17, fragment, 0, &udp)), Err(Refusal::Lease));
+            assert_eq!(check(&ipv4(ADDRESS, 17, fragment, 40, &udp)), Err(Refusal::Lease));
+        }
+        let options = [&[17, 0, 1, 4, 0, 0, 0, 0], &udp[..]].concat();
+        let first = [&[17, 0, 0, 1, 0, 0, 0, 1], &udp[..]].concat();
+        for (next, payload) in [(17, &udp), (60, &options), (44, &first)] {
+            assert_eq!(check(&ipv6(ADDRESS6, next, payload)), Err(Refusal::Lease));
+        }
+        // As far away as headers may be, and behind what is looked at.
+        for units in [24u8, 25, 26] {
+            let mut options = vec![0; 8 + 8 * usize::from(units)];
+            (options[0], options[1]) = (17, units);
+            assert!(check(&ipv6(ADDRESS6, 60, &[&options[..], &udp].concat())).is_err(), "{units}");
+        }
+    }
+}
+
+#[test]
 fn a_pod_without_addresses_of_a_family_speaks_none_of_it() {
     let mut config = config(Vec::new());
     config.addresses = vec![ADDRESS.into()];

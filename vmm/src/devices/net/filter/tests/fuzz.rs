@@ -43,6 +43,8 @@ fn frames() {
             }
         };
         assert!(own && layout.transport <= frame.len());
+        let port = frame.get(layout.transport..layout.transport + 2);
+        assert!(layout.protocol != 17 || layout.fragment || !matches!(port, Some([0, 67] | [2, 35])));
         let fitted = asked.fit(&layout, frame.len(), 1500);
         if let Ok(header) = fitted {
             let number =
