@@ -12,14 +12,14 @@ use virtio_queue::QueueT;
 use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
 
 use super::{Interrupt, VirtioDevice, Virtqueue, feature, status};
-use crate::bus::{MmioDevice, QUEUE_NOTIFY_OFFSET};
+use crate::bus::{INTERRUPT_ACK_OFFSET, MmioDevice, QUEUE_NOTIFY_OFFSET};
 use crate::event_loop::{DeviceHandle, EventLoop};
 use crate::memory::GuestMemory;
 
 use queue_setup::QueueSetup;
 use register::{
     CONFIG, CONFIG_GENERATION, DEVICE_FEATURES, DEVICE_FEATURES_SEL, DEVICE_ID, DRIVER_FEATURES,
-    DRIVER_FEATURES_SEL, INTERRUPT_ACK, INTERRUPT_STATUS, MAGIC_VALUE, QUEUE_READY, QUEUE_SEL,
+    DRIVER_FEATURES_SEL, INTERRUPT_STATUS, MAGIC_VALUE, QUEUE_READY, QUEUE_SEL,
     QUEUE_SIZE_MAX, SHM_BASE_HIGH, SHM_LEN_LOW, STATUS, VENDOR_ID, VERSION,
 };
 
@@ -78,11 +78,11 @@ impl MmioTransport {
             .map(|_| EventFd::new(EFD_NONBLOCK))
             .collect::<Result<Vec<_>, _>>()
             .map_err(TransportError::MakeEvent)?;
-        let (kicks, interrupt) = if device.is_served_elsewhere() {
-            (Vec::new(), Interrupt::raised_elsewhere(line))
-        } else {
-            (clone_all(&queue_events).map_err(TransportError::MakeEvent)?, Interrupt::new(line))
+        let kicks = match device.is_served_elsewhere() {
+            true => Vec::new(),
+            false => clone_all(&queue_events).map_err(TransportError::MakeEvent)?,
         };
+        let interrupt = Interrupt::new(line);
         Ok(Self {
             device_type: device.device_type(),
             offered: device.features() | feature::VERSION_1 | feature::EVENT_IDX,
@@ -133,7 +133,7 @@ impl MmioTransport {
                     let _ = event.write(1);
                 }
             }
-            INTERRUPT_ACK => self.interrupt.acknowledge(value),
+            INTERRUPT_ACK_OFFSET => self.interrupt.acknowledge(value),
             STATUS => self.write_status(value),
             _ if self.state.in_setup() => {
                 if let Some(queue) = self.state.queues.get_mut(self.state.queue_sel as usize) {
