@@ -4,7 +4,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := all
-.PHONY: all build kernel guest lab-kernel demo test check fuzz bench bench-boot bench-streams bench-daemon bench-density bench-compare bench-ready profile repro soak install help
+.PHONY: all build kernel guest lab-kernel demo test check fuzz bench bench-boot bench-streams bench-network bench-disk bench-daemon bench-density bench-compare bench-ready profile repro soak install help
 
 PREFIX ?= /usr/local
 export PATH := $(PATH):$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/cradle/tools/bin
@@ -41,9 +41,11 @@ fuzz: ## damaged messages for every parser that takes them from strangers; MINUT
 	tests/install rust
 	tests/fuzz
 
-bench: bench-ready ## every benchmark: boots, peers, memory and density in one run, then streams and the daemon; target/bench holds table, chart, raw data
+bench: bench-ready ## every benchmark: boots, peers, memory and density in one run, then streams, network, disk and the daemon; target/bench holds table, chart, raw data
 	tests/bench/run
 	tests/bench/streams
+	tests/bench/network
+	tests/bench/disk
 	tests/bench/daemon
 
 bench-boot: bench-ready ## the part of `make bench` about boots
@@ -55,6 +57,12 @@ bench-density: bench-ready ## time and memory a pod of 1, 10, 50 and 100 pods on
 bench-streams: bench-ready ## what `docker cp`, `docker logs` and an exec cost a byte, against `cat` through the same socket
 	tests/bench/streams
 
+bench-network: bench-ready ## what a byte of TCP costs between host and pod, and pods, beside QEMU's virtio-net
+	tests/bench/network
+
+bench-disk: bench-ready ## what an operation on a disk costs, beside QEMU's virtio-blk
+	tests/bench/disk
+
 bench-daemon: bench-ready ## what `kcradle serve` costs: `docker run` beside podman, a list of 500, 100 containers, memory
 	tests/bench/daemon
 
@@ -65,7 +73,7 @@ profile: bench-ready ## where the time of one boot goes: stages, functions of ho
 	tests/bench/profile
 
 bench-ready:
-	tests/install kernel lab images rust bench
+	tests/install kernel lab images test rust bench
 	$(MAKE) --no-print-directory build lab-kernel
 
 repro: ## build kernels, runtime package and test images twice and compare every byte
