@@ -21,7 +21,7 @@ use crate::pods::Pods;
 use crate::pods::held::HeldPods;
 use crate::router;
 use crate::routes::{self, Route};
-use crate::volume::Volumes;
+use crate::volume::{self, Volumes};
 
 /// Connections at a time: an attached client has three.
 const CONNECTIONS: usize = 4096;
@@ -38,6 +38,8 @@ pub struct Config {
     pub images: PathBuf,
     /// Mirrors, and registries that may do without TLS.
     pub registries: image::Registries,
+    /// The store of volumes, shared with `kcradle volume`.
+    pub volumes: PathBuf,
     /// Templates of writable disks.
     pub templates: PathBuf,
     /// The directory of both.
@@ -110,8 +112,7 @@ impl Daemon {
             let _taken = containers.take_name(&container.name(), &container.id);
             containers.add(&container);
         }
-        let volumes = Volumes::new(db.all(Table::Volumes)?, config.state.join("volumes"));
-        volumes.tidy();
+        let volumes = Volumes::new(config.volumes.clone());
         let networks = Networks::load(&db, config.state.join("networks"))?;
         let mut batch = Batch::default();
         let id = match db.get(Table::Meta, "id")? {
@@ -158,6 +159,9 @@ impl Daemon {
             metrics: Metrics::default(),
             routes: routes::table(),
         });
+        if let Err(error) = volume::reconcile(server.service()).await {
+            crate::failure::report("cannot look after the volumes", &error);
+        }
         reconcile::reconcile(server.service()).await;
         Ok(server)
     }

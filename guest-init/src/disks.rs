@@ -7,12 +7,13 @@
 
 use crate::attributes;
 use crate::container::etc;
+use crate::grow;
 use crate::files::Layers;
 use crate::launch;
 use rustix::fd::OwnedFd;
 use rustix::fs::{Mode, OFlags, XattrFlags};
 use rustix::mount::{MountFlags, UnmountFlags};
-use spec::launch::{DiskSpec, SHARE_FILE, ShareSpec, Writable};
+use spec::launch::{DiskSpec, SHARE_FILE, ShareSpec, VOLUME_DATA, Writable};
 use spec::{ContainerSpec, LaunchSpec};
 use std::collections::BTreeMap;
 use std::ffi::CStr;
@@ -80,6 +81,8 @@ pub(crate) struct Disks {
     writable: BTreeMap<u32, PathBuf>,
     /// Where the disks of named volumes are mounted.
     named: Vec<PathBuf>,
+    /// Those of them that may become larger, by the disk's index.
+    pub(crate) growing: BTreeMap<u32, PathBuf>,
 }
 
 /// Where a share is mounted.
@@ -97,7 +100,7 @@ pub(crate) fn open_share(tag: &str, file: bool) -> io::Result<OwnedFd> {
     Ok(rustix::fs::open(&place, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())?)
 }
 
-/// Where the disk of a named volume is mounted.
+/// Where the disk of a named volume is mounted, or the directory that it is.
 pub(crate) fn named_volume(name: &str) -> PathBuf {
     PathBuf::from(format!("{BASE}/volume/{name}"))
 }
@@ -109,10 +112,11 @@ impl Disks {
     /// The first that failed.
     pub(crate) fn mount(spec: &LaunchSpec) -> Result<Self, DiskError> {
         let mut places = Vec::new();
-        let (mut writable, mut named) = (BTreeMap::new(), Vec::new());
+        let (mut writable, mut named, mut growing) = (BTreeMap::new(), Vec::new(), BTreeMap::new());
         for (index, disk) in spec.disks.iter().enumerate() {
             let place = match disk {
-                DiskSpec::Volume { name } => named_volume(name),
+                DiskSpec::Volume { name, whole: false, .. } => named_volume(name),
+                DiskSpec::Volume { name, whole: true, .. } => named_volume(name).join(VOLUME_DATA),
                 DiskSpec::Image | DiskSpec::Scratch => PathBuf::from(format!("{BASE}/disk{index}")),
             };
             make_dir(&place)?;
@@ -122,9 +126,18 @@ impl Disks {
                     mount_disk(index, &place, "ext4", MountFlags::NODEV, EXT4_OPTIONS)?;
                     writable.insert(u32::try_from(index).unwrap_or(u32::MAX), place.clone());
                 }
-                DiskSpec::Volume { .. } => {
+                DiskSpec::Volume { read_only: true, .. } => {
+                    let flags = MountFlags::NODEV | MountFlags::RDONLY;
+                    mount_disk(index, &place, "ext4", flags, EXT4_OPTIONS)?;
+                }
+                DiskSpec::Volume { name, .. } => {
                     mount_disk(index, &place, "ext4", MountFlags::NODEV, EXT4_OPTIONS)?;
+                    // What a resize began that was cut short. Without it the volume is as good, and smaller.
+                    if let Err(error) = grow::to_disk(index, &place) {
+                        crate::last_words(&format!("volume {name} does not take all of its disk: {error}"));
+                    }
                     named.push(place.clone());
+                    growing.insert(u32::try_from(index).unwrap_or(u32::MAX), place.clone());
                 }
             }
             places.push(place);
@@ -135,7 +148,7 @@ impl Disks {
         let volumes = writable.values().next().unwrap_or(&memory).join("@volumes");
         make_dir(&volumes)?;
         let logs = writable.values().next().map(|disk| disk.join("@logs"));
-        let mut disks = Self { trees: Vec::new(), volumes, logs, writable, named };
+        let mut disks = Self { trees: Vec::new(), volumes, logs, writable, named, growing };
         for container in &spec.containers {
             let image = &places[container.image.disk as usize];
             let failed = |error| DiskError::Tree(container.name.clone(), error);
@@ -232,8 +245,10 @@ fn mount_disk(
 /// Mounts what the host shares. Nodes for devices mean nothing there, as everywhere in a container; the host refuses
 /// writes by itself where they are not wished.
 fn mount_shares(shares: &[ShareSpec]) -> Result<(), DiskError> {
-    for ShareSpec { tag, read_only } in shares {
-        let place = share_place(tag);
+    for ShareSpec { tag, read_only, volume } in shares {
+        // As the disk of a volume, all of which is the volume.
+        let volume = volume.as_ref().map(|name| named_volume(name).join(VOLUME_DATA));
+        let place = volume.unwrap_or_else(|| share_place(tag));
         make_dir(&place)?;
         let flags = if *read_only { MountFlags::NODEV | MountFlags::RDONLY } else { MountFlags::NODEV };
         rustix::mount::mount(tag, &place, "virtiofs", flags, c"")

@@ -65,15 +65,18 @@ fn check(spec: &LaunchSpec) -> Result<(), String> {
     let mut names = HashSet::new();
     let mut volumes = HashSet::new();
     for disk in &spec.disks {
-        if let DiskSpec::Volume { name } = disk {
+        if let DiskSpec::Volume { name, .. } = disk {
             require(is_name(name) && volumes.insert(name), || format!("volume name {name:?}"))?;
         }
     }
     let count = spec.shares.len();
     require(count <= MAX_SHARES, || format!("{count} shares"))?;
     let mut shares = HashSet::new();
-    for ShareSpec { tag, .. } in &spec.shares {
+    for ShareSpec { tag, volume, .. } in &spec.shares {
         require(is_name(tag) && tag.len() <= 36 && shares.insert(tag), || format!("share {tag:?}"))?;
+        if let Some(name) = volume {
+            require(is_name(name) && volumes.insert(name), || format!("volume name {name:?}"))?;
+        }
     }
     let mut anonymous = HashSet::new();
     for container in &spec.containers {
@@ -87,7 +90,7 @@ fn check(spec: &LaunchSpec) -> Result<(), String> {
                     require(is_name(name) && anonymous.insert(name), || format!("volume name {name:?}"))?;
                 }
                 MountSource::Volume { name, subpath, .. } => {
-                    require(volumes.contains(name), || format!("no disk for volume {name:?}"))?;
+                    require(volumes.contains(name), || format!("no disk or share for volume {name:?}"))?;
                     let sound = subpath.as_ref().is_none_or(|path| !path.is_empty() && !path.contains('\0'));
                     require(sound, || format!("subpath {subpath:?}"))?;
                 }

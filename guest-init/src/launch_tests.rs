@@ -135,7 +135,7 @@ fn named_volumes_have_disks() {
         },
         read_only: false,
     };
-    let disk = |name: &str| DiskSpec::Volume { name: name.into() };
+    let disk = |name: &str| DiskSpec::Volume { name: name.into(), whole: false, read_only: false };
     let mut spec = pod(vec![container("a"), container("b")]);
     spec.disks.push(disk("db"));
     spec.containers[0].mounts.push(volume("db", None));

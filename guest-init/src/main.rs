@@ -11,6 +11,7 @@ mod container;
 mod disks;
 mod engine;
 mod files;
+mod grow;
 mod heap;
 mod host;
 mod input;

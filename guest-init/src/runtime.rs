@@ -3,9 +3,10 @@
 use crate::attend::{self, Birth};
 use crate::boot::Booted;
 use crate::engine::Engine;
+use crate::grow;
 use crate::listener::Api;
 use crate::pod::Pod;
-use crate::stream::StreamError;
+use crate::stream::{Frame, StreamError};
 use rustix::fd::OwnedFd;
 use spec::frame::Kind;
 use std::error::Error;
@@ -104,7 +105,14 @@ fn check_health(pod: &Pod, engine: &Rc<Engine>) {
 
 /// Talks with the host; without it the pod ends.
 async fn talk(pod: Rc<Pod>) {
-    pod.host.run(|frame| pod.obey(frame)).await;
+    let obey = |frame: &Frame| match frame.kind {
+        Kind::Grow => {
+            grow::obey(&pod, &frame.payload);
+            Ok(())
+        }
+        _ => pod.obey(frame),
+    };
+    pod.host.run(obey).await;
     pod.stop(None, "the stdio stream is broken");
 }
 

@@ -90,6 +90,18 @@ pub fn create_scratch(cache: &Path, dest: &Path, size: u64) -> Result<(), Ext4Er
     })
 }
 
+/// Makes a file system on a device or file that is there and holds nothing but zeros.
+///
+/// # Errors
+/// `mkfs.ext4` is missing or fails.
+pub fn format(path: &Path) -> Result<(), Ext4Error> {
+    let failed = |source| Ext4Error::Write { path: path.to_path_buf(), source };
+    let file = OpenOptions::new().read(true).write(true).open(path).map_err(failed)?;
+    let size = io::Seek::seek(&mut &file, io::SeekFrom::End(0)).map_err(failed)?;
+    run_mkfs(path, size)?;
+    file.sync_all().map_err(failed)
+}
+
 /// Bytes that files take on a disk of [`create_scratch`], as of its last flush; nothing is mounted for it.
 ///
 /// # Errors

@@ -4,6 +4,7 @@ pub(crate) mod containers;
 pub(crate) mod health;
 pub(crate) mod network;
 pub(crate) mod serve;
+pub(crate) mod volume;
 
 use std::path::PathBuf;
 
@@ -16,6 +17,7 @@ use containers::{AttachArgs, CpArgs, ExecArgs, InspectArgs, LogsArgs, PsArgs, St
 use health::HealthArgs;
 use network::{NetworkArgs, NetworkCommand};
 use serve::ServeArgs;
+use volume::VolumeCommand;
 
 /// Runs container images in microVMs of their own.
 #[derive(Debug, Parser)]
@@ -84,6 +86,13 @@ pub(crate) enum Command {
         after_help = "Examples:\n  kcradle image ls\n  kcradle image rm redis:7\n  kcradle image prune --all"
     )]
     Image(ImageCommand),
+    /// Look after volumes, which outlive pods
+    #[command(
+        subcommand,
+        after_help = "Examples:\n  kcradle volume create -o size=20g db\n  kcradle summon ./db -v db:/var/lib/mysql mariadb\n  \
+            kcradle volume resize db 40g"
+    )]
+    Volume(VolumeCommand),
     /// Look after networks of pods
     #[command(
         subcommand,
@@ -173,12 +182,15 @@ pub(crate) struct SummonArgs {
     /// Mount a memory file system, as in /run:size=64m,mode=755,exec
     #[arg(long, value_name = "PATH[:OPTIONS]")]
     pub(crate) tmpfs: Vec<String>,
-    /// Mount a directory or file of the host
-    #[arg(long, short, value_name = "SOURCE:PATH[:ro]")]
+    /// Mount a volume, or a directory or file of the host
+    #[arg(long, short, value_name = "[NAME|SOURCE:]PATH[:ro,nocopy]")]
     pub(crate) volume: Vec<String>,
-    /// Mount a directory or file of the host that exists, as in type=bind,source=/srv,target=/data,readonly
-    #[arg(long, value_name = "type=bind,…")]
+    /// The same with more words, as in type=volume,source=db,target=/data,volume-opt=size=20g
+    #[arg(long, value_name = "type=volume|bind|tmpfs,…")]
     pub(crate) mount: Vec<String>,
+    /// The size of volumes that are made, as in 20g; their disks are sparse [default: 10g]
+    #[arg(long, value_name = "SIZE")]
+    pub(crate) volume_size: Option<String>,
     /// Seconds between the stop signal and the kill [default: 10]
     #[arg(long, value_name = "SECONDS")]
     pub(crate) stop_timeout: Option<u32>,

@@ -30,6 +30,7 @@ mod stop;
 mod summon;
 mod table;
 mod top;
+mod volume;
 
 use std::process::ExitCode;
 use std::time::Instant;
@@ -105,6 +106,7 @@ fn dispatch(command: Command, origin: Instant) -> Result<u8, Failure> {
         Command::Rm(args) => rm::run(&args),
         Command::Image(command) => image_commands::run(&command),
         Command::Network(command) => network::run(&command),
+        Command::Volume(command) => volume::run(&command),
         Command::Check(args) => check::run(&args),
         Command::Completions(args) => {
             let mut script = Vec::new();

@@ -5,6 +5,7 @@ mod boot;
 mod console;
 mod event;
 mod frames;
+mod grow;
 mod input;
 mod networks;
 mod outcome;
@@ -17,6 +18,7 @@ pub(crate) mod signals;
 mod supervise;
 pub(crate) mod terminal;
 mod timeline;
+mod volumes;
 mod warnings;
 
 use std::io::{IsTerminal as _, Write as _};
@@ -43,6 +45,7 @@ use pod::{
 
 use console::Console;
 use event::{Event, QUEUE};
+use grow::Growth;
 use input::Window;
 use outcome::Outcome;
 use output::Output;
@@ -149,10 +152,11 @@ fn boot_and_attach(
         false => sockets.bind(socket::DOCKER).context("cannot make docker.sock")?,
     };
     let mut networks = networks::attach(dir, &networking, &mut launch)?;
+    let _locks = volumes::lock_directories(dir, record, &record.shares)?;
     let mut shares = shares::start(dir, &sockets, &record.shares)?;
     let parts =
         boot::Parts { stdio: guest_stream, docker, console: early_console, verbose: args.console, origin };
-    let mut config = boot::config(dir, record, &launch, parts)?;
+    let mut config = boot::config(dir, record, &mut launch, parts)?;
     config.shares = shares.take_configs();
     config.nets = networks.take_configs();
     let machine = Vm::build(config).map_err(|error| shares.explain(error))?;
@@ -196,6 +200,7 @@ fn boot_and_attach(
         frames: frames.clone(),
         console: console.try_clone().context("cannot keep console.log open")?,
         state,
+        growth: Growth::of(&launch),
         terminal,
         tty: attached.tty,
         pids: vec![None; names.len()],

@@ -33,6 +33,8 @@ const GRACE: Duration = Duration::from_secs(10);
 
 /// Serves until a signal asks for the end.
 pub(crate) fn run(args: &ServeArgs) -> Result<u8, Failure> {
+    // Work that blocks has many threads, one after the other: each would keep what it has freed.
+    vmm::sandbox::share_one_arena();
     log::start(args.log_format, args.log_level);
     socket::raise_open_files();
     let config = config(args)?;
@@ -115,8 +117,11 @@ async fn bind(address: Option<std::net::SocketAddr>) -> Result<Option<TcpListene
 fn config(args: &ServeArgs) -> Result<Config, Failure> {
     let home = home::find()?;
     let state = args.state.clone().unwrap_or_else(|| home.path().join("serve"));
+    let state = std::path::absolute(state).context("cannot name the state directory")?;
     Ok(Config {
-        state: std::path::absolute(state).context("cannot name the state directory")?,
+        // A state of one's own has volumes of its own.
+        volumes: if args.state.is_some() { &state } else { home.path() }.join("volumes"),
+        state,
         images: home.path().join("store"),
         templates: home.templates(),
         home,

@@ -6,13 +6,13 @@
 mod cancel;
 mod plan;
 mod pod_file;
+mod volumes;
 
 use std::path::PathBuf;
 
 use anyhow::Context as _;
 use image::{ImageHandle, ResolveOptions, Source, Store};
 use pod::make::{self, Blueprint};
-use pod::share::{Cache, Shares};
 use pod::{Home, ImageRecord, Package, Staging};
 use serde::Serialize;
 use spec::ContainerSpec;
@@ -27,6 +27,7 @@ use crate::stdout;
 
 use cancel::Cancel;
 use plan::{ContainerPlan, Plan};
+use volumes::{Mounted, Origin};
 
 /// Makes the pod and says what was made.
 pub(crate) fn run(args: &SummonArgs) -> Result<u8, Failure> {
@@ -68,7 +69,16 @@ fn summon(args: &SummonArgs, home: &Home) -> Result<Summoned, Failure> {
         images.resolve(&store, &container.image, &cancel, &display)?;
     }
     let id = plan.id.clone().map_or_else(make::new_id, Ok).map_err(anyhow::Error::from)?;
-    let (containers, shares) = containers(&plan, &id, &images)?;
+    let volumes = home.volumes();
+    let locked = plan.needs_volumes().then(|| volumes.lock()).transpose().map_err(anyhow::Error::from)?;
+    let source = Origin {
+        store: &volumes,
+        locked,
+        templates: home.templates(),
+        size: plan.volume_size,
+        devices: &plan.devices,
+    };
+    let (containers, mounted) = containers(&plan, &id, &images, &source)?;
     let own = wishes::own_names(staging.destination(), &id, &containers);
     wishes::apply(&args.networks, home, own, &plan.addresses, &mut plan.networking, &mut plan.network)?;
     let blueprint = Blueprint {
@@ -76,17 +86,19 @@ fn summon(args: &SummonArgs, home: &Home) -> Result<Summoned, Failure> {
         disk_size: plan.disk_size,
         images: images.handles(),
         containers,
-        volumes: Vec::new(),
-        shares,
-        labels: plan.labels,
+        volumes: mounted.disks,
+        shares: mounted.shares,
+        labels: plan.labels.clone(),
         restart: plan.restart,
-        network: plan.network,
-        networking: plan.networking,
+        network: plan.network.clone(),
+        networking: plan.networking.clone(),
         id: id.clone(),
     };
     let written = blueprint.write(staging, home, &package).map_err(anyhow::Error::from)?;
     cancel.check()?;
     let (dir, record) = written.put(&store).map_err(anyhow::Error::from)?;
+    // From here on, whoever removes volumes sees that the pod has them.
+    drop(source);
     Ok(Summoned { id, dir, images: record.images })
 }
 
@@ -139,8 +151,13 @@ impl Images {
 }
 
 /// The containers as the plan has them, of the images that were resolved.
-fn containers(plan: &Plan, id: &str, images: &Images) -> Result<(Vec<ContainerSpec>, Shares), Failure> {
-    let mut shares = Shares::default();
+fn containers(
+    plan: &Plan,
+    id: &str,
+    images: &Images,
+    source: &Origin<'_>,
+) -> Result<(Vec<ContainerSpec>, Mounted), Failure> {
+    let mut mounted = Mounted::default();
     let handles = images.handles();
     let cpu_millis = cpu_limit(plan)?;
     let alone = plan.containers.len() == 1;
@@ -152,18 +169,12 @@ fn containers(plan: &Plan, id: &str, images: &Images) -> Result<(Vec<ContainerSp
         let mut spec =
             make::container(&handles, *disk, reference, &overrides).map_err(anyhow::Error::from)?;
         spec.limits.cpu_millis = cpu_millis;
-        // In place of a volume that the image would have there.
-        let is_bound = |path: &str| container.binds.iter().any(|bind| bind.target == path);
-        spec.mounts.retain(|mount| !is_bound(&mount.guest_path));
-        for bind in &container.binds {
-            spec.mounts.push(shares.add(bind.clone(), Cache::Auto).map_err(anyhow::Error::from)?);
-        }
-        spec.mounts.sort_by_key(|mount| mount.guest_path.matches('/').count());
+        mounted.add(container, &mut spec, source)?;
         Ok(spec)
     };
     let containers: Result<_, Failure> =
         plan.containers.iter().zip(&images.containers).map(container).collect();
-    Ok((containers?, shares))
+    Ok((containers?, mounted))
 }
 
 fn cpu_limit(plan: &Plan) -> Result<Option<u64>, Failure> {

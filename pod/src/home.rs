@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 
 use image::{Store, StoreError};
 
+use crate::volume::Volumes;
+
 /// The state directory.
 #[derive(Clone, Debug)]
 pub struct Home {
@@ -38,6 +40,12 @@ impl Home {
     /// It cannot be made or opened.
     pub fn store(&self) -> Result<Store, StoreError> {
         Store::open(&self.path.join("store"))
+    }
+
+    /// The store of volumes.
+    #[must_use]
+    pub fn volumes(&self) -> Volumes {
+        Volumes::at(self.path.join("volumes"))
     }
 
     /// Where templates of writable disks are kept.

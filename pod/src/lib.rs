@@ -6,12 +6,14 @@
 #![forbid(unsafe_code)]
 
 pub mod atomic_file;
+pub mod bind;
 pub mod control;
 pub mod dir;
 pub mod end;
 pub mod home;
 pub mod lock;
 pub mod make;
+pub mod mount;
 pub mod network;
 pub mod package;
 pub mod process;
@@ -23,19 +25,23 @@ pub mod socket;
 pub mod staging;
 pub mod start;
 pub mod state;
+pub mod volume;
 
+pub use bind::{Bind, BindError};
 pub use dir::{PodDir, PodError, read_bounded};
 pub use end::{End, Ended};
 pub use home::Home;
 pub use lock::{LockError, PodLock};
 pub use make::{Blueprint, MakeError};
+pub use mount::{MountError, VolumeWish, Wish};
 pub use network::{Attached, Attachment, Networking, PodNetworks};
 pub use package::{Package, PackageError};
 pub use process::{PodProcess, ProcessError};
 pub use record::{DiskRecord, Extent, ImageRecord, PodRecord, RestartPolicy};
 pub use remove::{RemoveError, Removed};
-pub use share::{Bind, ShareError, ShareRecord, Shares};
+pub use share::{ShareError, ShareRecord, Shares};
 pub use socket::SocketDir;
 pub use staging::{Staging, StagingError};
 pub use start::{StartError, Starting};
 pub use state::{PodState, StateFile, Status};
+pub use volume::{Volume, VolumeError, Volumes};

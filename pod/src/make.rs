@@ -20,6 +20,7 @@ use crate::record::{self, DiskRecord, Extent, ImageRecord, PodRecord, RestartPol
 use crate::share::Shares;
 use crate::staging::{Staging, StagingError};
 use crate::state;
+use crate::volume::attach::VolumeDisk;
 
 /// Why a pod was not made.
 #[derive(Debug, Error)]
@@ -67,8 +68,8 @@ pub struct Blueprint<'a> {
     /// The containers; their images are indices of `images`, and what they write goes to the disk behind those. See
     /// [`container`].
     pub containers: Vec<ContainerSpec>,
-    /// The named volumes that the containers mount: name and file. None twice.
-    pub volumes: Vec<(String, PathBuf)>,
+    /// The named volumes that the containers mount and that are disks. None twice.
+    pub volumes: Vec<VolumeDisk>,
     /// The directories and files of the host that the containers mount.
     pub shares: Shares,
     /// The pod's labels.
@@ -159,7 +160,7 @@ impl<'a> Blueprint<'a> {
         if self.containers.iter().any(writes) {
             disks.push(DiskSpec::Scratch);
         }
-        disks.extend(self.volumes.iter().map(|(name, _)| DiskSpec::Volume { name: name.clone() }));
+        disks.extend(self.volumes.iter().map(VolumeDisk::spec));
         Ok(LaunchSpec {
             version: spec::launch::VERSION,
             id: self.id.clone(),
@@ -216,19 +217,13 @@ fn image_record(image: &ImageSpec) -> ImageRecord {
     ImageRecord { reference: image.reference.clone(), digest: image.digest.clone() }
 }
 
-fn disk_records(
-    images: &[&ImageHandle],
-    disks: &[DiskSpec],
-    volumes: &[(String, PathBuf)],
-) -> Vec<DiskRecord> {
+fn disk_records(images: &[&ImageHandle], disks: &[DiskSpec], volumes: &[VolumeDisk]) -> Vec<DiskRecord> {
     let extent = |extent: &image::Extent| Extent { path: extent.path.clone(), length: extent.len };
     let images = images
         .iter()
         .map(|image| DiskRecord::Image { extents: image.extents().iter().map(extent).collect() });
     let scratch = disks.iter().filter(|disk| **disk == DiskSpec::Scratch).map(|_| DiskRecord::Scratch);
-    let volumes =
-        volumes.iter().map(|(name, path)| DiskRecord::Volume { name: name.clone(), path: path.clone() });
-    images.chain(scratch).chain(volumes).collect()
+    images.chain(scratch).chain(volumes.iter().map(VolumeDisk::record)).collect()
 }
 
 #[cfg(test)]

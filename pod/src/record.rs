@@ -65,11 +65,15 @@ pub enum DiskRecord {
     /// `scratch.ext4` of the pod directory.
     Scratch,
     /// A named volume.
+    #[serde(rename_all = "camelCase")]
     Volume {
         /// Its name, as in launch.json.
         name: String,
-        /// The file of its file system.
+        /// The file or device of its file system.
         path: PathBuf,
+        /// Whether nobody in the pod writes to it.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        read_only: bool,
     },
 }
 
@@ -193,7 +197,7 @@ mod tests {
             disks: vec![
                 DiskRecord::Image { extents: vec![Extent { path: "/x".into(), length: 4096 }] },
                 DiskRecord::Scratch,
-                DiskRecord::Volume { name: "db".into(), path: "/volumes/db.ext4".into() },
+                DiskRecord::Volume { name: "db".into(), path: "/volumes/db.ext4".into(), read_only: false },
             ],
             shares: vec![ShareRecord {
                 tag: "share0".into(),
@@ -202,6 +206,7 @@ mod tests {
                 read_only: true,
                 create: false,
                 cache: crate::share::Cache::Auto,
+                volume: None,
             }],
             networking: Networking::default(),
         };

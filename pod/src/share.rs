@@ -1,16 +1,17 @@
-//! Directories and files of the host that a pod's containers see: what a user may ask for, and what is kept of it in
-//! `pod.json`. Read by `kcradle run`, which starts a process for each.
+//! Directories and files of the host that a pod's containers see, as they are kept in `pod.json`. Read by `kcradle run`,
+//! which starts a process for each. What a user may ask for stands in [`crate::bind`].
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::fs::{self, FileType};
 use std::io;
 use std::os::unix::fs::FileTypeExt as _;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use spec::launch::{MAX_SHARES, MountSource, MountSpec, ShareSpec};
 use thiserror::Error;
+
+use crate::bind::Bind;
 
 /// What is kept of a share on the host.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -32,6 +33,19 @@ pub struct ShareRecord {
     /// What the guest may remember.
     #[serde(default, skip_serializing_if = "Cache::is_default")]
     pub cache: Cache,
+    /// The volume whose directory it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub volume: Option<ShareVolume>,
+}
+
+/// A volume that is a directory.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct ShareVolume {
+    /// Its name.
+    pub name: String,
+    /// Whether several pods may write at a time.
+    pub many_writers: bool,
 }
 
 /// What a guest may remember of a share.
@@ -52,38 +66,9 @@ impl Cache {
     }
 }
 
-/// Why something of the host cannot be mounted. Texts are Docker's where it has them.
+/// Why something of the host cannot be shared. Texts are Docker's where it has them.
 #[derive(Debug, Error)]
 pub enum ShareError {
-    /// Not of the form that `-v` takes.
-    #[error("invalid volume specification: '{0}'")]
-    Specification(String),
-    /// An unknown option of `-v`.
-    #[error("invalid mode: {0}")]
-    Mode(String),
-    /// `--mount` without a field, or with one that is unknown or cannot be there.
-    #[error("invalid argument \"{text}\" for \"--mount\" flag: {why}")]
-    Mount {
-        /// What was written.
-        text: String,
-        /// What is wrong.
-        why: String,
-    },
-    /// The guest has mounts of its own, and none of the host's afterwards.
-    #[error(
-        "invalid mount config for type \"bind\": propagation '{0}' is not supported: mounts of the host do not become the \
-         microVM's, only rprivate is"
-    )]
-    Propagation(String),
-    /// Volumes are filled, directories of the host are not.
-    #[error("invalid mount config for type \"bind\": field VolumeOptions must not be specified")]
-    NoCopy,
-    /// A source that cannot be.
-    #[error("invalid mount path: '{0}'")]
-    Source(String),
-    /// A destination that cannot be.
-    #[error("invalid mount config for type \"bind\": {0}")]
-    Target(TargetError),
     /// Nothing is there.
     #[error("invalid mount config for type \"bind\": bind source path does not exist: {}", .0.display())]
     Missing(PathBuf),
@@ -129,167 +114,6 @@ pub enum ShareError {
     TooMany,
 }
 
-/// Why nothing can be mounted at a path of a container, in Docker's words.
-#[derive(Debug, Error)]
-pub enum TargetError {
-    /// It is not absolute.
-    #[error("invalid mount path: '{0}' mount path must be absolute")]
-    Relative(String),
-    /// It is the root.
-    #[error("invalid specification: destination can't be '/'")]
-    Root,
-    /// It has `..` or NUL.
-    #[error("invalid mount path: '{0}'")]
-    Path(String),
-}
-
-/// A directory or file of the host at a place in a container.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Bind {
-    /// The path on the host, absolute.
-    pub source: PathBuf,
-    /// The path in the container, absolute.
-    pub target: String,
-    /// Whether writes are refused.
-    pub read_only: bool,
-    /// Whether a directory that is missing is made.
-    pub create: bool,
-}
-
-/// Options of `-v` on a path of the host: labels and hints of consistency mean nothing here, and do no harm.
-const WITHOUT_MEANING: [&str; 9] =
-    ["", "rw", "z", "Z", "rprivate", "private", "cached", "delegated", "consistent"];
-
-/// Kinds of propagation that would be the host's business.
-const PROPAGATIONS: [&str; 4] = ["shared", "rshared", "slave", "rslave"];
-
-/// Reads the options behind a path: whether writes are refused.
-///
-/// # Errors
-/// An option that is unknown or cannot be had.
-pub fn read_only(mode: &str) -> Result<bool, ShareError> {
-    let mut read_only = false;
-    for option in mode.split(',') {
-        match option {
-            "ro" => read_only = true,
-            "nocopy" => return Err(ShareError::NoCopy),
-            _ if PROPAGATIONS.contains(&option) => return Err(ShareError::Propagation(option.to_owned())),
-            _ if WITHOUT_MEANING.contains(&option) => {}
-            _ => return Err(ShareError::Mode(option.to_owned())),
-        }
-    }
-    Ok(read_only)
-}
-
-/// Checks a kind of propagation as `--mount` and the API have it.
-///
-/// # Errors
-/// One that would be the host's business.
-pub fn check_propagation(kind: &str) -> Result<(), ShareError> {
-    if ["", "rprivate", "private"].contains(&kind) {
-        return Ok(());
-    }
-    Err(ShareError::Propagation(kind.to_owned()))
-}
-
-impl Bind {
-    /// Reads `-v SOURCE:TARGET[:OPTIONS]`; a source that is not absolute is one of the working directory.
-    ///
-    /// # Errors
-    /// What cannot be read.
-    pub fn from_volume(text: &str) -> Result<Self, ShareError> {
-        let wrong = || ShareError::Specification(text.to_owned());
-        let (source, target, mode) = match text.split(':').collect::<Vec<_>>().as_slice() {
-            [source, target] => (*source, *target, ""),
-            [source, target, mode] => (*source, *target, *mode),
-            _ => return Err(wrong()),
-        };
-        // A name alone is a volume's.
-        if !source.starts_with(['/', '.']) {
-            return Err(wrong());
-        }
-        Self::new(source, target, read_only(mode)?, true)
-    }
-
-    /// Reads `--mount type=bind,source=…,target=…[,readonly]`.
-    ///
-    /// # Errors
-    /// What cannot be read.
-    pub fn from_mount(text: &str) -> Result<Self, ShareError> {
-        let wrong = |why: String| ShareError::Mount { text: text.to_owned(), why };
-        let mut fields: BTreeMap<&str, &str> = BTreeMap::new();
-        for field in text.split(',') {
-            let (name, value) = field.split_once('=').unwrap_or((field, "true"));
-            let name = match name {
-                "src" => "source",
-                "dst" | "destination" => "target",
-                "ro" => "readonly",
-                name => name,
-            };
-            fields.insert(name, value);
-        }
-        if fields.remove("type") != Some("bind") {
-            return Err(wrong("only type=bind is known here".to_owned()));
-        }
-        check_propagation(fields.remove("bind-propagation").unwrap_or_default())?;
-        let mut required = |name| fields.remove(name).ok_or_else(|| wrong(format!("{name} is required")));
-        let (source, target) = (required("source")?, required("target")?);
-        let read_only = match fields.remove("readonly").unwrap_or("false") {
-            "true" | "1" => true,
-            "false" | "0" => false,
-            other => return Err(wrong(format!("invalid value for readonly: {other}"))),
-        };
-        if let Some(unknown) = fields.keys().next() {
-            return Err(wrong(format!("unexpected key '{unknown}'")));
-        }
-        Self::new(source, target, read_only, false)
-    }
-
-    /// What is at `source`, of the working directory where it is not absolute, at `target` in the container.
-    ///
-    /// # Errors
-    /// Paths that cannot be.
-    pub fn new(source: &str, target: &str, read_only: bool, create: bool) -> Result<Self, ShareError> {
-        if source.contains('\0') {
-            return Err(ShareError::Source(source.to_owned()));
-        }
-        let absolute = std::path::absolute(source).map_err(|_| ShareError::Source(source.to_owned()))?;
-        let target = clean_target(target).map_err(ShareError::Target)?;
-        Ok(Self { source: clean_source(&absolute), target, read_only, create })
-    }
-}
-
-/// An absolute path of the host as Docker keeps it: `..` takes away the name before it, whatever that is a link to, and a
-/// slash at the end is nothing.
-fn clean_source(source: &Path) -> PathBuf {
-    let mut clean = PathBuf::from("/");
-    for part in source.components() {
-        match part {
-            Component::Normal(name) => clean.push(name),
-            Component::ParentDir => {
-                clean.pop();
-            }
-            _ => {}
-        }
-    }
-    clean
-}
-
-/// A path in a container at which something can be mounted, without doubled or trailing slashes.
-///
-/// # Errors
-/// [`TargetError`].
-pub fn clean_target(target: &str) -> Result<String, TargetError> {
-    if !target.starts_with('/') {
-        return Err(TargetError::Relative(target.to_owned()));
-    }
-    let parts: Vec<_> = target.split('/').filter(|part| !part.is_empty() && *part != ".").collect();
-    if parts.contains(&"..") || target.contains('\0') {
-        return Err(TargetError::Path(target.to_owned()));
-    }
-    if parts.is_empty() { Err(TargetError::Root) } else { Ok(format!("/{}", parts.join("/"))) }
-}
-
 /// The shares of a pod that is made: each path once for writing and once without.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Shares(Vec<ShareRecord>);
@@ -308,8 +132,12 @@ impl Shares {
     pub fn add(&mut self, bind: Bind, cache: Cache) -> Result<MountSpec, ShareError> {
         let Bind { source: path, target, read_only, create } = bind;
         let file = is_file(&path, create)?;
-        let same =
-            |share: &ShareRecord| share.path == path && share.read_only == read_only && share.cache == cache;
+        let same = |share: &ShareRecord| {
+            share.volume.is_none()
+                && share.path == path
+                && share.read_only == read_only
+                && share.cache == cache
+        };
         let count = self.0.len();
         let tag = match self.0.iter_mut().find(|share| same(share)) {
             Some(share) => {
@@ -319,17 +147,54 @@ impl Shares {
             None if count >= MAX_SHARES => return Err(ShareError::TooMany),
             None => {
                 let tag = format!("share{count}");
-                self.0.push(ShareRecord { tag: tag.clone(), path, file, read_only, create, cache });
+                self.0.push(ShareRecord {
+                    tag: tag.clone(),
+                    path,
+                    file,
+                    read_only,
+                    create,
+                    cache,
+                    volume: None,
+                });
                 tag
             }
         };
         Ok(MountSpec { guest_path: target, source: MountSource::Share { tag, file }, read_only })
     }
 
+    /// Adds the directory of a volume: once, for writing where anybody wants that.
+    ///
+    /// # Errors
+    /// There are too many.
+    pub fn add_volume(
+        &mut self,
+        volume: ShareVolume,
+        path: PathBuf,
+        read_only: bool,
+    ) -> Result<(), ShareError> {
+        if let Some(share) = self.0.iter_mut().find(|share| share.volume.as_ref() == Some(&volume)) {
+            share.read_only &= read_only;
+            return Ok(());
+        }
+        let count = self.0.len();
+        if count >= MAX_SHARES {
+            return Err(ShareError::TooMany);
+        }
+        // Pods do not see each other's locks, so what one remembers another may have changed.
+        let cache = if volume.many_writers { Cache::Never } else { Cache::Auto };
+        let (tag, volume) = (format!("share{count}"), Some(volume));
+        self.0.push(ShareRecord { tag, path, file: false, read_only, create: false, cache, volume });
+        Ok(())
+    }
+
     /// What the guest is told.
     #[must_use]
     pub fn specs(&self) -> Vec<ShareSpec> {
-        let spec = |share: &ShareRecord| ShareSpec { tag: share.tag.clone(), read_only: share.read_only };
+        let spec = |share: &ShareRecord| ShareSpec {
+            tag: share.tag.clone(),
+            read_only: share.read_only,
+            volume: share.volume.as_ref().map(|volume| volume.name.clone()),
+        };
         self.0.iter().map(spec).collect()
     }
 
@@ -387,58 +252,6 @@ fn kind(found: FileType) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn volume(text: &str) -> Result<Bind, String> {
-        Bind::from_volume(text).map_err(|error| error.to_string())
-    }
-
-    #[test]
-    fn volumes_are_read_as_docker_reads_them() {
-        let bind = volume("/srv//data:/data/:ro,Z").unwrap();
-        let expected =
-            Bind { source: "/srv/data".into(), target: "/data".to_owned(), read_only: true, create: true };
-        assert_eq!(bind, expected);
-        assert!(!volume("./x:/y:rw,z,rprivate,cached").unwrap().read_only);
-        assert!(volume("./x:/y").unwrap().source.is_absolute());
-        for source in ["/srv/data/", "/srv/./x/../data", "/../../srv/data//"] {
-            let bind = volume(&format!("{source}:/y")).unwrap();
-            assert_eq!(bind.source.to_str(), Some("/srv/data"), "{source}");
-        }
-        for (text, words) in [
-            ("/a", "invalid volume specification"),
-            ("/a:/b:ro:x", "invalid volume specification"),
-            ("name:/b", "invalid volume specification"),
-            ("/a:b", "must be absolute"),
-            ("/a:/", "can't be '/'"),
-            ("/a:/x/../y", "invalid mount path"),
-            ("/a:/b:bogus", "invalid mode: bogus"),
-            ("/a:/b:rshared", "propagation 'rshared'"),
-            ("/a:/b:nocopy", "VolumeOptions must not be specified"),
-        ] {
-            let error = volume(text).unwrap_err();
-            assert!(error.contains(words), "{text}: {error}");
-        }
-    }
-
-    #[test]
-    fn mounts_are_read_as_docker_reads_them() {
-        let mount = |text| Bind::from_mount(text).map_err(|error| error.to_string());
-        let bind = mount("type=bind,src=/srv,dst=/data,readonly").unwrap();
-        assert_eq!((bind.read_only, bind.create, bind.target.as_str()), (true, false, "/data"));
-        assert!(!mount("type=bind,source=/srv,target=/data,ro=false").unwrap().read_only);
-        for (text, words) in [
-            ("source=/a,target=/b", "only type=bind"),
-            ("type=volume,source=a,target=/b", "only type=bind"),
-            ("type=bind,target=/b", "source is required"),
-            ("type=bind,source=/a", "target is required"),
-            ("type=bind,source=/a,target=/b,colour=red", "unexpected key 'colour'"),
-            ("type=bind,source=/a,target=/b,bind-propagation=rslave", "propagation 'rslave'"),
-            ("type=bind,source=/a,target=/b,ro=maybe", "invalid value for readonly"),
-        ] {
-            let error = mount(text).unwrap_err();
-            assert!(error.contains(words), "{text}: {error}");
-        }
-    }
 
     #[test]
     fn each_path_is_one_share_and_what_cannot_be_shared_is_refused() {

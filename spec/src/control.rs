@@ -38,6 +38,12 @@ pub enum Verb {
         /// The signal's number, 1 to 64.
         number: u32,
     },
+    /// The disk of a volume has become larger: its file system is to follow. Answered by [`Reply::Pending`] until that is
+    /// done, and may be asked again and again.
+    Grow {
+        /// The volume's name in launch.json.
+        volume: String,
+    },
     /// Describe the running pod.
     State,
 }
@@ -48,6 +54,8 @@ pub enum Verb {
 pub enum Reply {
     /// Done.
     Ok,
+    /// Begun, and not done yet.
+    Pending,
     /// Refused or failed, with the reason.
     Error(String),
     /// Answer to [`Verb::State`].

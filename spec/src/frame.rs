@@ -40,6 +40,9 @@ pub enum Kind {
     /// Guest to host: bytes of a container's standard input that its process, or the end of its process,
     /// took since the last such frame; payload: u32 little-endian. See [`STDIN_WINDOW`].
     StdinTaken = 7,
+    /// Guest to host: a [`Kind::Grow`] is done; payload: the disk's index, u32 little-endian, then why it failed, UTF-8, or
+    /// nothing.
+    Grown = 8,
     /// Host to guest: bytes for a container's standard input.
     Stdin = 16,
     /// Host to guest: end of a container's standard input.
@@ -53,11 +56,14 @@ pub enum Kind {
     Stop = 20,
     /// Host to guest: the exit record is on the host's disk, power off now.
     FinalAck = 21,
+    /// Host to guest: the disk of a named volume has become larger; payload: its index in the launch specification, u32, and
+    /// its bytes, u64, little-endian.
+    Grow = 22,
 }
 
 impl Kind {
     /// All kinds.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 15] = [
         Self::Stdout,
         Self::Stderr,
         Self::Started,
@@ -65,12 +71,14 @@ impl Kind {
         Self::Log,
         Self::Final,
         Self::StdinTaken,
+        Self::Grown,
         Self::Stdin,
         Self::StdinEof,
         Self::Resize,
         Self::Signal,
         Self::Stop,
         Self::FinalAck,
+        Self::Grow,
     ];
 }
 

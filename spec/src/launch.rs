@@ -96,10 +96,17 @@ pub enum DiskSpec {
     Image,
     /// The pod's writable ext4: one directory a container with its overlay's upper layer.
     Scratch,
-    /// A named volume: a writable ext4 that outlives the pod, whose files are in its directory [`VOLUME_DATA`].
+    /// A named volume: an ext4 that outlives the pod, whose files are in its directory [`VOLUME_DATA`].
+    #[serde(rename_all = "camelCase")]
     Volume {
         /// The volume's name, unique in the pod: letters, digits, `_`, `.`, `-`.
         name: String,
+        /// Whether all of the file system is the volume, and not that directory of it.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        whole: bool,
+        /// Whether the host refuses writes.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        read_only: bool,
     },
 }
 
@@ -115,6 +122,9 @@ pub struct ShareSpec {
     /// Whether the host refuses writes.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub read_only: bool,
+    /// The named volume that it is, if it is one; unique in the pod as those of disks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub volume: Option<String>,
 }
 
 /// The name of a single file in the file system in which it is shared.
@@ -348,7 +358,7 @@ pub enum MountSource {
     /// A named volume. While it is empty it is filled with what the image has at the path, as Docker does.
     #[serde(rename_all = "camelCase")]
     Volume {
-        /// That of a [`DiskSpec::Volume`].
+        /// That of a [`DiskSpec::Volume`], or of a [`ShareSpec`].
         name: String,
         /// What of the volume is mounted: an existing path in it. Nothing is copied then.
         #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -25,7 +25,7 @@ use crate::devices::rng::Rng;
 use crate::devices::vsock::{Vsock, VsockConfig};
 use crate::disposal::Disposal;
 use crate::early_console::EarlyConsole;
-use crate::event_loop::EventLoop;
+use crate::event_loop::{DeviceHandle, EventLoop};
 use crate::exit::End;
 use crate::host::{self, HostError};
 use crate::kvm::{self, KvmError};
@@ -186,10 +186,10 @@ impl Vm {
         let ports = Ports::new(EarlyConsole::new(config.early_console), Arc::clone(&timeline));
         let end = Arc::new(End::default());
         let disposal = Disposal::new().map_err(BuildError::Disposal)?;
-        let Devices { bus, loops, .. } = devices;
+        let Devices { bus, loops, disks, .. } = devices;
         let machine = Arc::new(Machine { bus, ports, end: Arc::clone(&end) });
         timeline.phase(Phase::Built);
-        Ok(Self { vcpus, loops, machine, end, timeline, filters, vm, disposal, memory })
+        Ok(Self { vcpus, loops, disks: disks.into(), machine, end, timeline, filters, vm, disposal, memory })
     }
 }
 
@@ -205,11 +205,13 @@ struct Devices<'a> {
     bus: MmioBus,
     slots: Vec<Slot>,
     loops: Vec<LoopThread>,
+    /// The ways to the disks, in their order.
+    disks: Vec<DeviceHandle>,
 }
 
 impl<'a> Devices<'a> {
     fn new(vm: &'a VmFd, memory: &'a GuestMemory) -> Self {
-        Self { vm, memory, bus: MmioBus::default(), slots: Vec::new(), loops: Vec::new() }
+        Self { vm, memory, bus: MmioBus::default(), slots: Vec::new(), loops: Vec::new(), disks: Vec::new() }
     }
 
     /// Each disk blocks in its requests, so each has a thread.
@@ -217,7 +219,8 @@ impl<'a> Devices<'a> {
         for (index, disk) in disks.into_iter().enumerate() {
             let mut events = EventLoop::new().map_err(BuildError::Events)?;
             let device = Block::new(disk).map_err(BuildError::Events)?;
-            self.attach(Box::new(device), &mut events)?;
+            let handle = self.attach(Box::new(device), &mut events)?;
+            self.disks.push(handle);
             self.loops.push(LoopThread { name: format!("disk{index}"), role: Role::Disk, events });
         }
         Ok(())
@@ -283,14 +286,19 @@ impl<'a> Devices<'a> {
         Ok(())
     }
 
-    fn attach(&mut self, device: Box<dyn VirtioDevice>, events: &mut EventLoop) -> Result<(), BuildError> {
+    fn attach(
+        &mut self,
+        device: Box<dyn VirtioDevice>,
+        events: &mut EventLoop,
+    ) -> Result<DeviceHandle, BuildError> {
         let slot = self.bus.next_slot().ok_or(BuildError::TooManyDevices)?;
         let interrupt = EventFd::new(EFD_NONBLOCK).map_err(BuildError::Events)?;
         let line = interrupt.try_clone().map_err(BuildError::Events)?;
         let transport = MmioTransport::new(device, self.memory.clone(), line, events)?;
         kvm::connect(self.vm, slot, &interrupt, transport.queue_events())?;
+        let handle = transport.device().clone();
         self.bus.attach(Box::new(transport));
         self.slots.push(slot);
-        Ok(())
+        Ok(handle)
     }
 }

@@ -9,11 +9,13 @@ use std::io;
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, Sender};
+use std::time::Duration;
 
 use vmm_sys_util::epoll::{ControlOperation, Epoll, EpollEvent, EventSet};
 use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
 
 use crate::memory::GuestMemory;
+use crate::virtio::config_space::ConfigSpace;
 use crate::virtio::{ActivationContext, DeviceError, Interrupt, VirtioDevice, Virtqueue};
 
 /// Events taken from the kernel at once.
@@ -35,12 +37,14 @@ struct Slot {
     device: Box<dyn VirtioDevice>,
     kicks: Vec<EventFd>,
     interrupt: Interrupt,
+    config: ConfigSpace,
     active: bool,
 }
 
 enum Command {
     Activate { device: usize, memory: GuestMemory, queues: Vec<Virtqueue>, features: u64 },
     Reset { device: usize, done: Sender<()> },
+    Measure { device: usize, done: Sender<io::Result<u64>> },
     Stop,
 }
 
@@ -73,8 +77,9 @@ impl EventLoop {
         for (queue, kick) in (0u32..).zip(&kicks) {
             sources.control(ControlOperation::Add, kick, EventSet::IN, KICK | queue)?;
         }
-        self.slots.push(Slot { device, kicks, interrupt, active: false });
-        Ok(DeviceHandle { device: index, remote: self.remote.clone() })
+        let config = ConfigSpace::new(device.config());
+        self.slots.push(Slot { device, kicks, interrupt, config: config.clone(), active: false });
+        Ok(DeviceHandle { device: index, remote: self.remote.clone(), config })
     }
 
     /// A handle that ends [`Self::run`] from another thread.
@@ -130,6 +135,11 @@ impl EventLoop {
                     }
                     let _ = done.send(());
                 }
+                Command::Measure { device, done } => {
+                    let slot = self.slots.get_mut(device);
+                    let measured = slot.map_or_else(|| Err(io::ErrorKind::NotFound.into()), Slot::measure);
+                    let _ = done.send(measured);
+                }
                 Command::Stop => return false,
             }
         }
@@ -168,6 +178,15 @@ impl EventLoop {
 }
 
 impl Slot {
+    /// Has the device measure itself, and tells its driver where that came to something else.
+    fn measure(&mut self) -> io::Result<u64> {
+        let bytes = self.device.measure()?;
+        if self.config.replace(self.device.config()) && self.active {
+            self.interrupt.config_changed()?;
+        }
+        Ok(bytes)
+    }
+
     /// Calls an active device; one that fails waits for the driver's reset.
     fn handle(&mut self, call: impl FnOnce(&mut dyn VirtioDevice) -> Result<(), DeviceError>) {
         if !self.active {
@@ -257,16 +276,33 @@ impl Stopper {
     }
 }
 
-/// A transport's way to its device.
+/// A way to a device: a transport's, and that of whoever changes what is behind it.
+#[derive(Clone)]
 pub struct DeviceHandle {
     device: usize,
     remote: Remote,
+    config: ConfigSpace,
 }
 
 impl DeviceHandle {
     /// Hands the queues to the device, which starts soon after.
     pub fn activate(&self, memory: GuestMemory, queues: Vec<Virtqueue>, features: u64) {
         self.remote.send(Command::Activate { device: self.device, memory, queues, features });
+    }
+
+    /// The device's configuration space.
+    pub(crate) fn config(&self) -> &ConfigSpace {
+        &self.config
+    }
+
+    /// Has the device look at its disk's length, tells the driver where it changed, and answers it in bytes.
+    ///
+    /// # Errors
+    /// `TimedOut` where the device is busy for longer than `patience`: it is done afterwards. What the device says.
+    pub fn measure(&self, patience: Duration) -> io::Result<u64> {
+        let (done, wait) = mpsc::channel();
+        self.remote.send(Command::Measure { device: self.device, done });
+        wait.recv_timeout(patience).unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
     }
 
     /// Resets the device and returns when it has let go of the queues.

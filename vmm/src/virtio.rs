@@ -4,6 +4,7 @@
 //! driver talks to lives on the bus and hands over the queues when the driver is ready.
 
 mod chain;
+pub(crate) mod config_space;
 mod device;
 #[cfg(test)]
 pub(crate) mod harness;

@@ -2,6 +2,7 @@
 //!
 //! `kcradle run` builds one and calls [`Vm::run`], which returns when the guest has ended.
 
+use std::io;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
@@ -10,7 +11,7 @@ use kvm_ioctls::VmFd;
 use vmm_sys_util::signal::Killable;
 
 use crate::disposal::Disposal;
-use crate::event_loop::{EventLoop, Stopper};
+use crate::event_loop::{DeviceHandle, EventLoop, Stopper};
 use crate::exit::{End, RunError, VmExit};
 use crate::memory::GuestMemory;
 use crate::program_pages::ProgramPages;
@@ -22,10 +23,14 @@ use crate::vcpu::{self, Machine, Vcpu};
 /// A machine that has run for so long has started, and the pages that starting took are given back.
 const STARTED: Duration = Duration::from_secs(1);
 
+/// The longest that a disk's requests are waited for.
+const PATIENCE: Duration = Duration::from_secs(2);
+
 /// A built virtual machine. Fields drop in this order, where it never runs: vCPUs and the machine before its memory.
 pub struct Vm {
     pub(crate) vcpus: Vec<Vcpu>,
     pub(crate) loops: Vec<LoopThread>,
+    pub(crate) disks: Arc<[DeviceHandle]>,
     pub(crate) machine: Arc<Machine>,
     pub(crate) end: Arc<End>,
     pub(crate) timeline: Arc<Timeline>,
@@ -47,6 +52,7 @@ pub(crate) struct LoopThread {
 pub struct VmHandle {
     end: Arc<End>,
     timeline: Arc<Timeline>,
+    disks: Arc<[DeviceHandle]>,
 }
 
 impl VmHandle {
@@ -54,6 +60,15 @@ impl VmHandle {
     /// called at any time from any thread but not from a signal handler.
     pub fn kill(&self) {
         self.end.reach(Ok(VmExit::Killed));
+    }
+
+    /// Looks whether the file of the disk with that index has become longer, and has the guest told; answers its bytes. A disk
+    /// never gets shorter.
+    ///
+    /// # Errors
+    /// There is no such writable disk, its file cannot be measured, or it is busy for seconds.
+    pub fn measure_disk(&self, index: usize) -> io::Result<u64> {
+        self.disks.get(index).ok_or(io::ErrorKind::NotFound)?.measure(PATIENCE)
     }
 
     /// The marks of the boot so far.
@@ -67,7 +82,11 @@ impl Vm {
     /// A handle for other threads.
     #[must_use]
     pub fn handle(&self) -> VmHandle {
-        VmHandle { end: Arc::clone(&self.end), timeline: Arc::clone(&self.timeline) }
+        VmHandle {
+            end: Arc::clone(&self.end),
+            timeline: Arc::clone(&self.timeline),
+            disks: Arc::clone(&self.disks),
+        }
     }
 
     /// Runs the guest to its end.
@@ -79,7 +98,7 @@ impl Vm {
     /// # Errors
     /// Where the guest did not end by itself or by [`VmHandle::kill`]; see [`RunError`].
     pub fn run(self) -> Result<VmExit, RunError> {
-        let Self { vcpus, loops, machine, end, timeline, filters, vm, disposal, memory } = self;
+        let Self { vcpus, loops, machine, end, timeline, filters, vm, disposal, memory, .. } = self;
         vcpu::install_stop_handler().map_err(RunError::SignalHandler)?;
         sandbox::drop_privileges()
             .map_err(|source| RunError::Sandbox { thread: "main".to_owned(), source })?;

@@ -1,7 +1,6 @@
 //! `POST /containers/create`: a container's record, and the directory of its pod.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::SystemTime;
 
@@ -288,13 +287,7 @@ async fn write_pod(
     mounts: &Mounts,
     handle: ImageHandle,
 ) -> Result<(), EngineError> {
-    let volumes: BTreeMap<String, PathBuf> = mounts
-        .points
-        .iter()
-        .filter_map(|point| point.name.clone())
-        .map(|name| (name.clone(), daemon.volumes.disk(&name)))
-        .collect();
-    let shares = mounts.shares.clone();
+    let (volumes, shares) = (mounts.disks.clone(), mounts.shares.clone());
     let resources = Resources { cpu: process::cpus(host)?, mem: process::memory(host) };
     let disk_size = disk_size(host)?;
     let (id, dir) = (id.to_owned(), daemon.pods.root().join(id));
@@ -307,7 +300,7 @@ async fn write_pod(
             disk_size,
             images: vec![&handle],
             containers: vec![container],
-            volumes: volumes.into_iter().collect(),
+            volumes,
             shares,
             labels: BTreeMap::new(),
             restart: pod::RestartPolicy::No,

@@ -2,11 +2,11 @@
 //! share one, and it stays for a moment after the last.
 
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
 use std::time::Duration;
 
-use pod::{PodDir, Starting};
+use pod::{PodDir, Starting, Volume};
 use vdocker::EngineError;
 
 use super::process::{Process, shutdown};
@@ -88,30 +88,54 @@ async fn hold(daemon: &Rc<Daemon>, container: &Rc<Container>, dir: PodDir) -> Re
     Ok(Reached { dir, guard: Some(guard) })
 }
 
-/// Sees to it that nobody else has the volumes of a container whose pod is about to boot: a disk has one machine at a time.
+/// Sees to it that nobody else has the volumes of a container whose pod is about to boot, where one of both writes: a disk has
+/// one machine at a time then, and a directory one that writes, unless it was made for many.
 ///
 /// # Errors
 /// [`EngineError::Conflict`] where another container runs with one of them.
 pub(crate) async fn free_volumes(daemon: &Rc<Daemon>, container: &Container) -> Result<(), EngineError> {
-    let names = |container: &Container| -> Vec<String> {
-        container.record.borrow().mounts.iter().filter_map(|mount| mount.name.clone()).collect()
-    };
-    let own = names(container);
+    let own = volumes(container);
     if own.is_empty() {
         return Ok(());
     }
     for other in daemon.containers.all() {
-        let shared = names(&other).into_iter().find(|name| own.contains(name) && other.id != container.id);
-        let Some(volume) = shared else { continue };
+        if other.id == container.id {
+            continue;
+        }
+        let clash = volumes(&other).into_iter().find(|(name, writes)| {
+            let ours = own.get(name);
+            ours.is_some_and(|ours| clashes(daemon.volumes.get(name), *ours, *writes))
+        });
+        let Some((volume, _)) = clash else { continue };
         if other.is_reachable.get() {
             return Err(EngineError::Conflict(format!(
-                "volume {volume} is in use by container {}, which runs: a volume is a disk, and has one machine at a time",
+                "volume {volume} is in use by container {}, which runs: while one machine writes to a volume, no other has it",
                 other.name()
             )));
         }
         daemon.held.release(&other.id).await;
     }
     Ok(())
+}
+
+/// The volumes of a container, and whether it writes to them.
+fn volumes(container: &Container) -> BTreeMap<String, bool> {
+    let mut volumes = BTreeMap::new();
+    for mount in &container.record.borrow().mounts {
+        if let Some(name) = &mount.name {
+            *volumes.entry(name.clone()).or_default() |= mount.rw != Some(false);
+        }
+    }
+    volumes
+}
+
+/// Whether two containers cannot have a volume at the same time.
+fn clashes(volume: Option<Volume>, one_writes: bool, other_writes: bool) -> bool {
+    match volume {
+        Some(volume) if volume.is_disk() => one_writes || other_writes,
+        Some(volume) => volume.has_one_writer() && one_writes && other_writes,
+        None => false,
+    }
 }
 
 async fn boot(daemon: &Rc<Daemon>, id: &str, dir: &PodDir) -> Result<Rc<Held>, EngineError> {

@@ -35,7 +35,7 @@ pub(super) async fn df(context: Context) -> Result<Response, EngineError> {
         usage.insert("Containers".into(), json!(containers(daemon).await?));
     }
     if is_wanted("volume") {
-        usage.insert("Volumes".into(), json!(volumes(daemon)));
+        usage.insert("Volumes".into(), json!(volumes(daemon).await?));
     }
     if is_wanted("build-cache") {
         usage.insert("BuildCache".into(), json!([]));
@@ -66,16 +66,20 @@ async fn containers(daemon: &Daemon) -> Result<Vec<ContainerSummary>, EngineErro
     Ok(all.iter().zip(written).zip(sizes.await?).map(show).collect())
 }
 
-fn volumes(daemon: &Daemon) -> Vec<Volume> {
-    let show = |one: volume::Volume| {
+/// All volumes with what they take: files of a directory are counted, a disk is asked.
+async fn volumes(daemon: &Daemon) -> Result<Vec<Volume>, EngineError> {
+    let (all, store) = (daemon.volumes.all(), daemon.volumes.store().clone());
+    let used =
+        daemon.blocking(move || all.into_iter().map(|one| (store.used(&one), one)).collect::<Vec<_>>());
+    let show = |(used, one): (u64, pod::Volume)| {
         let users = volume::users(daemon, &one.name).len();
         let used = VolumeUsageData {
-            size: i64::try_from(daemon.volumes.used(&one.name)).unwrap_or(i64::MAX),
+            size: i64::try_from(used).unwrap_or(i64::MAX),
             ref_count: i64::try_from(users).unwrap_or(i64::MAX),
         };
         Volume { usage_data: Some(used), ..volume::routes::show(daemon, &one) }
     };
-    daemon.volumes.all().into_iter().map(show).collect()
+    Ok(used.await?.into_iter().map(show).collect())
 }
 
 /// Bytes that a file takes; 0 where there is none, as before the first start.

@@ -2,22 +2,26 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
+use std::time::{Duration, UNIX_EPOCH};
 
 use bollard_stubs::models;
 use hyper::{Method, StatusCode};
+use pod::volume::users::Users;
+use pod::volume::{Volume, Wanted};
 use serde::Deserialize;
-use serde_json::json;
+use serde_json::{Value, json};
 use vdocker::EngineError;
 use vdocker::filters::Filters;
 use vdocker::response::{self, Response};
 use vdocker::time;
 
-use super::{Volume, Wanted, create, missing, remove, users};
+use super::{create, missing, remove, users};
 use crate::container::lifecycle::whole;
 use crate::context::Context;
 use crate::daemon::Daemon;
 use crate::db::Batch;
 use crate::events::Event;
+use crate::failure::failed;
 use crate::routes::{Route, route};
 
 /// All routes.
@@ -47,18 +51,15 @@ struct CreateBody {
 
 async fn post(mut context: Context) -> Result<Response, EngineError> {
     let body: CreateBody = context.json().await?;
-    if let Some(driver) = body.driver.filter(|driver| !matches!(driver.as_str(), "" | "local" | "default")) {
-        return Err(EngineError::NotFound(format!(
-            "error looking up volume plugin {driver}: plugin {driver:?} not found"
-        )));
-    }
     if body.cluster_volume_spec.is_some() {
         return Err(EngineError::Busy("This node is not a swarm manager: it has no cluster volumes.".into()));
     }
     let wanted = Wanted {
-        name: body.name.filter(|name| !name.is_empty()),
+        name: body.name.unwrap_or_default(),
+        driver: body.driver,
         labels: body.labels.unwrap_or_default(),
         options: body.driver_opts.unwrap_or_default(),
+        size: 0,
     };
     let daemon = Rc::clone(&context.daemon);
     let volume = whole(async move { create(&daemon, wanted).await }).await?;
@@ -67,7 +68,10 @@ async fn post(mut context: Context) -> Result<Response, EngineError> {
 
 async fn inspect(context: Context) -> Result<Response, EngineError> {
     let volume = context.daemon.volumes.get(&context.name).ok_or_else(|| missing(&context.name))?;
-    response::json(StatusCode::OK, &show(&context.daemon, &volume))
+    let shown = show(&context.daemon, &volume);
+    let mut shown = serde_json::to_value(shown).map_err(|error| failed(&error))?;
+    shown["Status"] = status(&context.daemon, volume).await?;
+    response::json(StatusCode::OK, &shown)
 }
 
 async fn delete(context: Context) -> Result<Response, EngineError> {
@@ -86,7 +90,7 @@ async fn list(context: Context) -> Result<Response, EngineError> {
     let names = filters.patterns("name")?;
     let is_wanted = |volume: &Volume| {
         dangling.is_none_or(|dangling| dangling == users(daemon, &volume.name).is_empty())
-            && filters.exact("driver", "local")
+            && filters.exact("driver", volume.driver())
             && filters.labels("label", &volume.labels)
             && (!filters.has("label!") || !filters.labels("label!", &volume.labels))
             && (names.is_empty() || names.iter().any(|name| name.matches(&volume.name)))
@@ -110,7 +114,8 @@ async fn prune(context: Context) -> Result<Response, EngineError> {
         if !is_wanted {
             continue;
         }
-        let used = daemon.volumes.used(&volume.name);
+        let (store, of_work) = (daemon.volumes.store().clone(), volume.clone());
+        let used = daemon.blocking(move || store.used(&of_work)).await?;
         match remove(daemon, &volume.name).await {
             Ok(()) => {
                 deleted.push(volume.name);
@@ -135,12 +140,26 @@ pub(crate) fn show(daemon: &Daemon, volume: &Volume) -> models::Volume {
     };
     models::Volume {
         name: volume.name.clone(),
-        driver: "local".into(),
-        mountpoint: daemon.volumes.disk(&volume.name).display().to_string(),
-        created_at: Some(time::trimmed(volume.created)),
+        driver: volume.driver().into(),
+        mountpoint: daemon.volumes.store().place(volume).display().to_string(),
+        created_at: Some(time::trimmed(UNIX_EPOCH + Duration::from_nanos(volume.created))),
         labels: map(&volume.labels),
         scope: Some(models::VolumeScopeEnum::LOCAL),
         options: map(&volume.options),
         ..models::Volume::default()
     }
+}
+
+/// What is known of a volume besides: bytes that it has and that it takes, and the pods that run with it, those of the command
+/// line among them.
+async fn status(daemon: &Daemon, volume: Volume) -> Result<Value, EngineError> {
+    let (store, images) = (daemon.volumes.store().clone(), daemon.images.clone());
+    let looked = daemon.blocking(move || {
+        let (users, place) = (Users::of(&images)?, store.place(&volume));
+        let running: Vec<_> = users.running_with(&place).map(|pod| pod.path().to_owned()).collect();
+        // As text: clients in Go would print large numbers with an exponent.
+        let size = store.size(&volume).map(|size| size.to_string());
+        Ok(json!({ "Size": size, "Allocated": store.used(&volume).to_string(), "InUseBy": running }))
+    });
+    looked.await?.map_err(|error: image::StoreError| failed(&error))
 }

@@ -47,6 +47,7 @@ impl Host {
             state: self.path("state"),
             images: self.path("images"),
             registries: image::Registries::default(),
+            volumes: self.path("state/volumes"),
             templates: self.path("templates"),
             home: Home::at(self.path("home")),
             package: self.package(),

@@ -197,6 +197,7 @@ fn requests() {
         state: at("home/serve"),
         images: at("home/store"),
         registries: image::Registries::default(),
+        volumes: at("home/volumes"),
         templates: at("home/templates"),
         home: Home::at(at("home")),
         package: Package::open(&at("package")).unwrap(),

@@ -2,7 +2,10 @@
 
 use crate::attributes;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
-use rustix::fs::{AtFlags, CWD, Dir, FileType, Gid, Mode, OFlags, RenameFlags, ResolveFlags, Stat, Uid};
+use rustix::fs::{
+    AtFlags, CWD, Dir, FileType, Gid, Mode, OFlags, RenameFlags, ResolveFlags, Stat, StatVfsMountFlags, Uid,
+};
+use rustix::io::Errno;
 use spec::launch::VOLUME_DATA;
 use std::collections::HashMap;
 use std::ffi::CStr;
@@ -30,7 +33,7 @@ pub(crate) fn open_or_fill(volumes: &Path, name: &str, image_dir: Option<OwnedFd
 
 /// Opens the named volume whose disk is mounted at `disk`, for the container of that name. Where it is missing or empty
 /// it gets a copy of `image_dir`, as above; one that was made before may keep a part of a copy that was cut short, as
-/// under Docker.
+/// under Docker. One that is read-only is taken as it is.
 ///
 /// # Errors
 /// The step that failed.
@@ -45,6 +48,7 @@ pub(crate) fn open_named(disk: &Path, container: &str, image_dir: Option<OwnedFd
     };
     if let Some(image_dir) = image_dir
         && is_empty(&existing)?
+        && !rustix::fs::fstatvfs(&existing)?.f_flag.contains(StatVfsMountFlags::RDONLY)
     {
         Copy::all(image_dir.as_fd(), existing.as_fd())?;
     }
@@ -83,7 +87,8 @@ fn make(path: &Path, unfinished: &Path, image_dir: Option<OwnedFd>) -> io::Resul
 
 fn is_empty(dir: &OwnedFd) -> io::Result<bool> {
     for entry in Dir::read_from(dir)? {
-        if !matches!(entry?.file_name().to_bytes(), b"." | b"..") {
+        // What a new file system has of its own.
+        if !matches!(entry?.file_name().to_bytes(), b"." | b".." | b"lost+found") {
             return Ok(false);
         }
     }
@@ -142,7 +147,8 @@ impl<'a> Copy<'a> {
         let kind = FileType::from_raw_mode(stat.st_mode);
         if kind != FileType::Directory && stat.st_nlink > 1 {
             if let Some(first) = self.links.get(&(stat.st_dev, stat.st_ino)) {
-                return Ok(rustix::fs::linkat(self.root, first, to, name, AtFlags::empty())?);
+                made(rustix::fs::linkat(self.root, first, to, name, AtFlags::empty()))?;
+                return Ok(());
             }
             self.links.insert((stat.st_dev, stat.st_ino), path.to_owned());
         }
@@ -150,7 +156,7 @@ impl<'a> Copy<'a> {
         let read = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         match kind {
             FileType::Directory => {
-                rustix::fs::mkdirat(to, name, private)?;
+                made(rustix::fs::mkdirat(to, name, private))?;
                 let flags = read | OFlags::DIRECTORY;
                 let source = rustix::fs::openat(from, name, flags, Mode::empty())?;
                 let target = rustix::fs::openat(to, name, flags, Mode::empty())?;
@@ -159,22 +165,40 @@ impl<'a> Copy<'a> {
             FileType::RegularFile => {
                 let mut source = File::from(rustix::fs::openat(from, name, read, Mode::empty())?);
                 let create = OFlags::CREATE | OFlags::EXCL | OFlags::RDWR | OFlags::CLOEXEC;
-                let mut target = File::from(rustix::fs::openat(to, name, create, private)?);
+                let Some(target) = made(rustix::fs::openat(to, name, create, private))? else {
+                    return Ok(());
+                };
+                let mut target = File::from(target);
                 io::copy(&mut source, &mut target)?;
                 attributes::copy(&source, &target)
             }
             FileType::Symlink => {
                 let link = rustix::fs::readlinkat(from, name, Vec::new())?;
-                rustix::fs::symlinkat(link, to, name)?;
-                own(to, name, &stat)
+                match made(rustix::fs::symlinkat(link, to, name))? {
+                    Some(()) => own(to, name, &stat),
+                    None => Ok(()),
+                }
             }
             _ => {
                 let mode = Mode::from_raw_mode(stat.st_mode);
-                rustix::fs::mknodat(to, name, kind, mode, stat.st_rdev)?;
+                match rustix::fs::mknodat(to, name, kind, mode, stat.st_rdev) {
+                    // On a directory of the host nobody makes devices.
+                    Err(Errno::PERM | Errno::EXIST) => return Ok(()),
+                    done => done?,
+                }
                 own(to, name, &stat)?;
                 Ok(rustix::fs::chmodat(to, name, mode, AtFlags::empty())?)
             }
         }
+    }
+}
+
+/// What was made; `None` where it is there already: another pod that has the volume fills it at this moment.
+fn made<T>(result: rustix::io::Result<T>) -> io::Result<Option<T>> {
+    match result {
+        Ok(made) => Ok(Some(made)),
+        Err(Errno::EXIST) => Ok(None),
+        Err(error) => Err(error.into()),
     }
 }
 

@@ -9,7 +9,7 @@ use std::time::Instant;
 use anyhow::Context as _;
 use spec::LaunchSpec;
 use spec::launch::DiskSpec;
-use vmm::devices::block::{self, DiskConfig, DiskError};
+use vmm::devices::block::{self, DiskConfig};
 use vmm::devices::vsock::VsockConfig;
 use vmm::{InitrdPart, VmConfig};
 
@@ -17,7 +17,7 @@ use crate::failure::{Failure, HintExt as _};
 use pod::Package;
 use pod::{DiskRecord, Extent, PodDir, PodRecord};
 
-use super::archive;
+use super::{archive, volumes};
 
 /// Kernel messages up to this severity are shown with `--console`: all but those for debugging.
 const CONSOLE_LOG_LEVEL: u8 = 7;
@@ -40,7 +40,7 @@ pub(crate) struct Parts {
 pub(crate) fn config(
     dir: &PodDir,
     record: &PodRecord,
-    launch: &LaunchSpec,
+    launch: &mut LaunchSpec,
     parts: Parts,
 ) -> Result<VmConfig, Failure> {
     let package = Package::open(&dir.package())
@@ -49,6 +49,8 @@ pub(crate) fn config(
     let open = |path: std::path::PathBuf| {
         File::open(&path).with_context(|| format!("cannot open {}", path.display()))
     };
+    // What they are like is told to the guest.
+    let disks = disks(dir, record, launch)?;
     let json = serde_json::to_vec(launch).context("cannot write the launch specification")?;
     let name = spec::LAUNCH_PATH.trim_start_matches('/');
     let archive = archive::with_file(name, &json).context("the launch specification is too large")?;
@@ -57,7 +59,7 @@ pub(crate) fn config(
     config.vcpus = u8::try_from(launch.resources.cpu).context("too many vCPUs")?;
     config.memory_mib = launch.resources.mem;
     config.initrd = vec![InitrdPart::File(open(package.initramfs())?), InitrdPart::Bytes(archive)];
-    config.disks = disks(dir, record, launch)?;
+    config.disks = disks;
     config.vsock = Some(
         VsockConfig::new(
             vec![(parts.docker, spec::vsock::VDOCKER_PORT)],
@@ -74,10 +76,13 @@ pub(crate) fn config(
 }
 
 /// The disks in the order of launch.json, which `pod.json` must have too.
-fn disks(dir: &PodDir, record: &PodRecord, launch: &LaunchSpec) -> Result<Vec<DiskConfig>, Failure> {
+fn disks(dir: &PodDir, record: &PodRecord, launch: &mut LaunchSpec) -> Result<Vec<DiskConfig>, Failure> {
     let same = |(spec, record): (&DiskSpec, &DiskRecord)| match (spec, record) {
         (DiskSpec::Image, DiskRecord::Image { .. }) | (DiskSpec::Scratch, DiskRecord::Scratch) => true,
-        (DiskSpec::Volume { name }, DiskRecord::Volume { name: recorded, .. }) => name == recorded,
+        (
+            DiskSpec::Volume { name, read_only, .. },
+            DiskRecord::Volume { name: recorded, read_only: same, .. },
+        ) => name == recorded && read_only == same,
         _ => false,
     };
     if launch.disks.len() != record.disks.len() || !launch.disks.iter().zip(&record.disks).all(same) {
@@ -85,16 +90,16 @@ fn disks(dir: &PodDir, record: &PodRecord, launch: &LaunchSpec) -> Result<Vec<Di
             Failure::new("launch.json and pod.json name different disks").hint("summon the pod again")
         );
     }
-    let disk = |(index, record): (usize, &DiskRecord)| match record {
+    let disk = |(index, (disk, spec)): (usize, (&DiskRecord, &mut DiskSpec))| match disk {
         DiskRecord::Image { extents } => image_disk(extents, &format!("image{index}")),
         DiskRecord::Scratch => {
             let path = dir.scratch();
             let wrong = || format!("cannot use the writable disk {}", path.display());
             Ok(writable_disk(&path, "scratch").with_context(wrong)?)
         }
-        DiskRecord::Volume { name, path } => volume_disk(name, path, &format!("volume{index}")),
+        DiskRecord::Volume { name, path, .. } => volumes::disk(dir, record, name, path, spec),
     };
-    record.disks.iter().enumerate().map(disk).collect()
+    record.disks.iter().zip(&mut launch.disks).enumerate().map(disk).collect()
 }
 
 fn image_disk(extents: &[Extent], serial: &str) -> Result<DiskConfig, Failure> {
@@ -114,17 +119,6 @@ fn image_disk(extents: &[Extent], serial: &str) -> Result<DiskConfig, Failure> {
     let extents: Result<Vec<_>, Failure> = extents.iter().map(open).collect();
     let extents = extents.hint("summon the pod again: the image store has changed under it")?;
     Ok(DiskConfig::image(extents, serial).context("cannot make the image's disk")?)
-}
-
-/// The disk of a named volume, which one pod can have at a time.
-fn volume_disk(name: &str, path: &Path, serial: &str) -> Result<DiskConfig, Failure> {
-    writable_disk(path, serial).map_err(|error| {
-        if matches!(error.downcast_ref(), Some(DiskError::InUse)) {
-            return Failure::new(format!("volume {name} is in use by another pod"))
-                .hint("a volume's disk has one user at a time: stop the other pod first");
-        }
-        Failure::from(error.context(format!("cannot use volume {name} at {}", path.display())))
-    })
 }
 
 fn writable_disk(path: &Path, serial: &str) -> anyhow::Result<DiskConfig> {

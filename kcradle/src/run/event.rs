@@ -28,6 +28,13 @@ pub(crate) enum Event {
     },
     /// A line of guest-init's own.
     Log(Vec<u8>),
+    /// The file system of the disk with that index has followed its disk, or why not.
+    Grown {
+        /// The disk's index as the guest has it.
+        disk: u32,
+        /// What failed; empty where nothing did.
+        why: String,
+    },
     /// The guest's last word.
     Final(ExitRecord),
     /// No more output comes, with the reason where the stream did not simply end.

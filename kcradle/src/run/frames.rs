@@ -76,6 +76,12 @@ impl Frame {
         Self { kind: Kind::StdinEof, container, payload: Vec::new() }
     }
 
+    /// A disk that has become larger, and its bytes.
+    pub(crate) fn grow(disk: u32, bytes: u64) -> Self {
+        let payload = [&disk.to_le_bytes()[..], &bytes.to_le_bytes()].concat();
+        Self { kind: Kind::Grow, container: 0, payload }
+    }
+
     /// The size of a container's terminal.
     pub(crate) fn resize(container: u8, rows: u16, columns: u16) -> Self {
         let payload = [rows.to_le_bytes(), columns.to_le_bytes()].concat();

@@ -25,6 +25,9 @@ const MAX_RECORD: usize = 1 << 20;
 /// The most frames of an exit record: each makes the host read from the beginning again.
 const MAX_RECORD_FRAMES: usize = MAX_RECORD / spec::frame::MAX_PAYLOAD;
 
+/// The longest reason for which a disk did not grow, in characters.
+const MAX_WHY: usize = 200;
+
 /// How long a request waits for the session.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -139,14 +142,23 @@ impl<O: Write, E: Write> Demultiplexer<O, E> {
             }
             Kind::Log => self.tell(Event::Log(payload.to_vec())),
             Kind::StdinTaken => self.window.release(number()? as usize),
+            Kind::Grown => {
+                let (disk, why) = payload.split_first_chunk().ok_or("a disk without a number")?;
+                let why = String::from_utf8_lossy(why).chars().take(MAX_WHY).collect();
+                self.tell(Event::Grown { disk: u32::from_le_bytes(*disk), why });
+            }
             Kind::Final => {
                 if let Some(record) = record.take(payload, self.containers)? {
                     self.tell(Event::Final(record));
                 }
             }
-            Kind::Stdin | Kind::StdinEof | Kind::Resize | Kind::Signal | Kind::Stop | Kind::FinalAck => {
-                return Err("a frame that only the host sends");
-            }
+            Kind::Stdin
+            | Kind::StdinEof
+            | Kind::Resize
+            | Kind::Signal
+            | Kind::Stop
+            | Kind::FinalAck
+            | Kind::Grow => return Err("a frame that only the host sends"),
         }
         Ok(())
     }

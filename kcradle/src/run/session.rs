@@ -14,6 +14,7 @@ use pod::{StateFile, Status, state};
 use super::console::Console;
 use super::event::Event;
 use super::frames::Frame;
+use super::grow::Growth;
 use super::outcome::Outcome;
 use super::signals::{Arrival, is_termination};
 use super::terminal::{self, RawTerminal};
@@ -26,6 +27,8 @@ pub(crate) struct Session {
     pub(crate) console: Console,
     /// How the pod stands, where that is kept.
     pub(crate) state: Option<StateFile>,
+    /// The disks of volumes, which may become larger.
+    pub(crate) growth: Growth,
     /// The user's terminal, raw; put back when the session ends.
     pub(crate) terminal: Option<RawTerminal>,
     /// The container whose terminal follows the size of the user's.
@@ -90,6 +93,7 @@ impl Session {
             Event::Exited { container } => self.pids[container] = None,
             Event::Log(line) => self.console.line(&line),
             // Each costs a write to the disk and an answer: a guest that repeats itself gets neither.
+            Event::Grown { disk, why } => self.growth.done(disk, why),
             Event::Final(_) if progress.record.is_some() => {}
             Event::Final(record) => {
                 // The guest powers off once this is on the disk.
@@ -158,6 +162,12 @@ impl Session {
             }
             Verb::Signal { number } if (1..=64).contains(number) => self.send(Frame::signal(0, *number)),
             Verb::Signal { number } => return Reply::Error(format!("{number} is no signal")),
+            Verb::Grow { volume } => {
+                let machine = &self.machine;
+                let (reply, frame) = self.growth.answer(volume, |disk| machine.measure_disk(disk));
+                frame.into_iter().for_each(|frame| self.send(frame));
+                return reply;
+            }
             Verb::State => {
                 return Reply::State { pid: std::process::id(), containers: self.pids.clone() };
             }

@@ -1,6 +1,7 @@
 //! What the user asks of a pod, from the command line or a pod file, before any image is looked at.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 
 use anyhow::Context as _;
 use image::container::{ContainerOverrides, EnvChange, env};
@@ -9,8 +10,9 @@ use spec::launch::{MAX_CONTAINERS, NetworkSpec};
 use crate::cli::SummonArgs;
 use crate::failure::Failure;
 use crate::network::addresses::Addresses;
-use pod::size::{Cpus, parse_bytes, parse_cpus};
-use pod::{Bind, Networking, RestartPolicy};
+use pod::mount::{Wish, text};
+use pod::size::{Cpus, parse_bytes, parse_cpus, parse_disk};
+use pod::{Networking, RestartPolicy};
 
 use super::pod_file;
 
@@ -37,6 +39,10 @@ pub(crate) struct Plan {
     pub(crate) memory: u64,
     /// Size of the writable disk in bytes, a multiple of 4 KiB.
     pub(crate) disk_size: u64,
+    /// Size of volumes that are made, in bytes; 0: the usual one.
+    pub(crate) volume_size: u64,
+    /// Devices and files that a pod file calls volumes.
+    pub(crate) devices: BTreeMap<String, PathBuf>,
     pub(crate) restart: RestartPolicy,
     pub(crate) labels: BTreeMap<String, String>,
     pub(crate) network: NetworkSpec,
@@ -53,8 +59,8 @@ pub(crate) struct ContainerPlan {
     pub(crate) image: String,
     /// What is to be otherwise than the image has it; the name is set and unique in the pod.
     pub(crate) overrides: ContainerOverrides,
-    /// What of the host is mounted into it.
-    pub(crate) binds: Vec<Bind>,
+    /// What is mounted into it, each place once.
+    pub(crate) mounts: Vec<(String, Wish)>,
 }
 
 impl Plan {
@@ -65,6 +71,8 @@ impl Plan {
             cpus: DEFAULT_CPUS,
             memory: DEFAULT_MEMORY,
             disk_size: DEFAULT_DISK,
+            volume_size: 0,
+            devices: BTreeMap::new(),
             restart: RestartPolicy::No,
             labels: BTreeMap::new(),
             network: NetworkSpec::default(),
@@ -75,11 +83,9 @@ impl Plan {
         match (&args.file, args.image.split_first()) {
             (Some(path), _) => pod_file::read(path, &mut plan)?,
             (None, Some((image, command))) => {
-                plan.containers.push(ContainerPlan {
-                    image: image.clone(),
-                    overrides: overrides(args, command)?,
-                    binds: binds(args)?,
-                });
+                let (mounts, mut overrides) = (mounts(args)?, overrides(args, command)?);
+                overrides.tmpfs.extend(tmpfs(&mounts));
+                plan.containers.push(ContainerPlan { image: image.clone(), overrides, mounts });
             }
             (None, None) => return Err(Failure::new("no image given")),
         }
@@ -92,6 +98,9 @@ impl Plan {
         if let Some(size) = &args.disk_size {
             plan.disk_size = parse_bytes(size).context("invalid value for --disk-size")?;
         }
+        if let Some(size) = &args.volume_size {
+            plan.volume_size = parse_disk(size).context("invalid value for --volume-size")?;
+        }
         plan.restart = args.restart.unwrap_or(plan.restart);
         for label in &args.label {
             let (name, value) = label.split_once('=').unwrap_or((label, ""));
@@ -101,6 +110,12 @@ impl Plan {
         plan.name_containers();
         plan.label_containers();
         Ok(plan)
+    }
+
+    /// Whether volumes of the store are mounted.
+    pub(crate) fn needs_volumes(&self) -> bool {
+        let is_of_store = |wish: &Wish| matches!(wish, Wish::Volume(wish) if wish.name.as_ref().is_some_and(|name| !self.devices.contains_key(name)));
+        self.containers.iter().flat_map(|container| &container.mounts).any(|(_, wish)| is_of_store(wish))
     }
 
     fn check(&mut self) -> Result<(), Failure> {
@@ -181,16 +196,30 @@ fn overrides(args: &SummonArgs, command: &[String]) -> Result<ContainerOverrides
     })
 }
 
-/// What of the host the command line mounts, each place once.
-fn binds(args: &SummonArgs) -> Result<Vec<Bind>, Failure> {
-    let volumes = args.volume.iter().map(|text| Bind::from_volume(text));
-    let binds = volumes.chain(args.mount.iter().map(|text| Bind::from_mount(text)));
-    let binds: Vec<_> = binds.collect::<Result<_, _>>().map_err(anyhow::Error::from)?;
+/// What the command line mounts, each place once.
+fn mounts(args: &SummonArgs) -> Result<Vec<(String, Wish)>, Failure> {
+    let volumes = args.volume.iter().map(|text| text::volume(text));
+    let mounts = volumes.chain(args.mount.iter().map(|text| text::mount(text)));
+    let mounts: Vec<_> = mounts.collect::<Result<_, _>>().map_err(anyhow::Error::from)?;
+    check_targets(&mounts)?;
+    Ok(mounts)
+}
+
+/// Refuses two mounts at one place.
+pub(super) fn check_targets(mounts: &[(String, Wish)]) -> Result<(), Failure> {
     let mut targets = BTreeSet::new();
-    match binds.iter().find(|bind| !targets.insert(&bind.target)) {
-        None => Ok(binds),
-        Some(twice) => Err(Failure::new(format!("Duplicate mount point: {}", twice.target))),
+    match mounts.iter().find(|(target, _)| !targets.insert(target)) {
+        None => Ok(()),
+        Some((twice, _)) => Err(Failure::new(format!("Duplicate mount point: {twice}"))),
     }
+}
+
+/// The memory file systems among mounts, as `--tmpfs` has them.
+fn tmpfs(mounts: &[(String, Wish)]) -> impl Iterator<Item = String> {
+    mounts.iter().filter_map(|(target, wish)| match wish {
+        Wish::Tmpfs(options) => Some(format!("{target}:{options}").trim_end_matches(':').to_owned()),
+        Wish::Volume(_) | Wish::Bind(_) => None,
+    })
 }
 
 /// The variables of the files, then those of the arguments.

@@ -1,6 +1,7 @@
 //! From a pod file to a [`Plan`]: each field is converted, ignored or refused as docs/pod-file.md lists.
 
-use std::path::Path;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use image::container::{ContainerOverrides, EnvChange};
@@ -8,13 +9,15 @@ use spec::PodFile;
 use spec::launch::{EnvFrom, EnvSpec, HealthSpec, LifecycleSpec};
 use spec::pod::{
     INTENT_API_VERSION, INTENT_KIND, LaunchIntent, PodContainer, PodEnv, PodHealthcheck, PodLifecycle,
-    PodNetwork,
+    PodNetwork, PodVolume, PodVolumeMount,
 };
 use thiserror::Error;
 
 use crate::duration::GoDuration;
 use crate::failure::Failure;
 use crate::network::addresses::Family;
+use pod::bind::clean_target;
+use pod::mount::{VolumeWish, Wish};
 use pod::read_bounded;
 use pod::size::{Cpus, parse_bytes};
 
@@ -96,13 +99,10 @@ fn field(field: impl Into<String>, why: impl Into<String>) -> PodFileError {
 }
 
 fn convert(pod: PodFile, plan: &mut Plan) -> Result<(), PodFileError> {
-    const NO_VOLUMES: &str = "block volumes are not supported yet";
-    for (name, given, why) in [
-        ("volumes", !pod.volumes.is_empty(), NO_VOLUMES),
-        ("volumeDevices", !pod.volume_devices.is_empty(), NO_VOLUMES),
-    ] {
-        if given {
-            return Err(field(name, why));
+    plan.devices = devices("volumes", pod.volumes)?;
+    for (name, path) in devices("volumeDevices", pod.volume_devices)? {
+        if plan.devices.insert(name.clone(), path).is_some() {
+            return Err(field("volumeDevices", format!("\"{name}\" is among volumes too")));
         }
     }
     plan.labels = pod.labels;
@@ -144,7 +144,6 @@ fn addresses(network: &PodNetwork) -> Result<Vec<Family>, PodFileError> {
 
 fn convert_container(path: &str, container: PodContainer) -> Result<ContainerPlan, PodFileError> {
     for (name, given, why) in [
-        ("volumeMounts", !container.volume_mounts.is_empty(), "block volumes are not supported yet"),
         (
             "kernelMounts",
             !container.kernel_mounts.is_empty(),
@@ -174,7 +173,7 @@ fn convert_container(path: &str, container: PodContainer) -> Result<ContainerPla
     let env = env.map(|(index, env)| convert_env(&format!("{path}.process.env[{index}]"), env));
     let some = |text: String| (!text.is_empty()).then_some(text);
     Ok(ContainerPlan {
-        binds: Vec::new(),
+        mounts: volume_mounts(path, container.volume_mounts)?,
         overrides: ContainerOverrides {
             name: container.name,
             // The original's `cmd` stands for entry point and command together.
@@ -196,6 +195,55 @@ fn convert_container(path: &str, container: PodContainer) -> Result<ContainerPla
         },
         image: container.image.reference,
     })
+}
+
+/// The devices and files of the host among the volumes; one without a path is a volume of the store.
+fn devices(list: &str, volumes: Vec<PodVolume>) -> Result<BTreeMap<String, PathBuf>, PodFileError> {
+    let mut devices = BTreeMap::new();
+    let mut names = BTreeSet::new();
+    for (index, volume) in volumes.into_iter().enumerate() {
+        let path = format!("{list}[{index}]");
+        if !pod::volume::is_name(&volume.name) || !names.insert(volume.name.clone()) {
+            return Err(field(
+                format!("{path}.name"),
+                format!("\"{}\" is no name of a volume, or comes twice", volume.name),
+            ));
+        }
+        match volume.device_path.as_str() {
+            "" => {}
+            device if device.starts_with('/') => {
+                devices.insert(volume.name, PathBuf::from(device));
+            }
+            device => {
+                return Err(field(format!("{path}.devicePath"), format!("\"{device}\" is no absolute path")));
+            }
+        }
+    }
+    Ok(devices)
+}
+
+fn volume_mounts(path: &str, mounts: Vec<PodVolumeMount>) -> Result<Vec<(String, Wish)>, PodFileError> {
+    let mut all: Vec<(String, Wish)> = Vec::new();
+    for (index, mount) in mounts.into_iter().enumerate() {
+        let path = format!("{path}.volumeMounts[{index}]");
+        if !pod::volume::is_name(&mount.volume_name) {
+            return Err(field(format!("{path}.volumeName"), "missing, or no name of a volume"));
+        }
+        let target = clean_target(&mount.guest_path);
+        let target = target.map_err(|error| field(format!("{path}.guestPath"), error.to_string()))?;
+        if all.iter().any(|(other, _)| *other == target) {
+            return Err(field(format!("{path}.guestPath"), "another volume is mounted there"));
+        }
+        let subpath = mount.volume_path.trim_matches('/').to_owned();
+        let wish = VolumeWish {
+            name: Some(mount.volume_name),
+            subpath: (!subpath.is_empty()).then_some(subpath),
+            read_only: mount.read_only,
+            ..VolumeWish::default()
+        };
+        all.push((target, Wish::Volume(wish)));
+    }
+    Ok(all)
 }
 
 fn convert_env(path: &str, env: PodEnv) -> Result<EnvChange, PodFileError> {

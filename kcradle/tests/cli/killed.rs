@@ -102,7 +102,9 @@ fn what_was_acknowledged_outlives_a_kill() {
         assert!(listed.iter().all(|name| known.contains_key(name)), "round {round}: {listed:?}");
         let disks: BTreeSet<_> = std::fs::read_dir(host.path("state/volumes"))
             .unwrap()
-            .map(|entry| format!("volumes/{}", entry.unwrap().file_name().into_string().unwrap()))
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .filter(|name| name != ".lock")
+            .map(|name| format!("volumes/{name}"))
             .collect();
         let volumes: BTreeSet<_> = listed.into_iter().filter(|name| name.starts_with("volumes/")).collect();
         assert_eq!(disks, volumes, "round {round}: a disk for each volume, and no other");

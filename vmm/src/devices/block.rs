@@ -110,6 +110,10 @@ impl VirtioDevice for Block {
         config
     }
 
+    fn measure(&mut self) -> io::Result<u64> {
+        self.disk.grow()
+    }
+
     fn queue_sizes(&self) -> &'static [u16] {
         &[256]
     }

@@ -43,7 +43,7 @@ const ALL: [i64; 21] = [
 const VCPU: [i64; 2] = [SYS_lseek, SYS_ftruncate];
 
 /// Requests, and only on descriptors that the device was given; the timer of the disk's limits.
-const DISK: [i64; 10] = [
+const DISK: [i64; 11] = [
     SYS_epoll_wait,
     SYS_epoll_pwait,
     SYS_epoll_ctl,
@@ -54,6 +54,8 @@ const DISK: [i64; 10] = [
     SYS_pwrite64,
     SYS_fdatasync,
     SYS_fallocate,
+    // How long its file has become.
+    SYS_lseek,
 ];
 
 /// Waiting for a tap, which is read and written as any file.

@@ -19,7 +19,7 @@ pub trait VirtioDevice: Send {
     /// The feature bits offered besides those of [`super::feature`] that the transport adds.
     fn features(&self) -> u64;
 
-    /// The device configuration space, constant for the device's life; no device here has a field that the
+    /// The device configuration space, which changes with [`Self::measure`] alone; no device here has a field that the
     /// driver may write.
     fn config(&self) -> Vec<u8>;
 
@@ -30,6 +30,14 @@ pub trait VirtioDevice: Send {
     /// for one [`Self::kicked`] a queue at the start.
     fn is_served_elsewhere(&self) -> bool {
         false
+    }
+
+    /// Looks again at what the configuration space is made of, and answers the bytes of its disk. May be called at any time.
+    ///
+    /// # Errors
+    /// It cannot, or this device has none.
+    fn measure(&mut self) -> io::Result<u64> {
+        Err(io::ErrorKind::Unsupported.into())
     }
 
     /// Takes the queues: the driver has set `DRIVER_OK`. Each queue's [`Self::kicked`] follows at once.

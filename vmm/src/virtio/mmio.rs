@@ -19,8 +19,8 @@ use crate::memory::GuestMemory;
 use queue_setup::QueueSetup;
 use register::{
     CONFIG, CONFIG_GENERATION, DEVICE_FEATURES, DEVICE_FEATURES_SEL, DEVICE_ID, DRIVER_FEATURES,
-    DRIVER_FEATURES_SEL, INTERRUPT_STATUS, MAGIC_VALUE, QUEUE_READY, QUEUE_SEL,
-    QUEUE_SIZE_MAX, SHM_BASE_HIGH, SHM_LEN_LOW, STATUS, VENDOR_ID, VERSION,
+    DRIVER_FEATURES_SEL, INTERRUPT_STATUS, MAGIC_VALUE, QUEUE_READY, QUEUE_SEL, QUEUE_SIZE_MAX,
+    SHM_BASE_HIGH, SHM_LEN_LOW, STATUS, VENDOR_ID, VERSION,
 };
 
 /// "virt", little-endian.
@@ -43,7 +43,6 @@ pub enum TransportError {
 pub struct MmioTransport {
     device_type: u32,
     offered: u64,
-    config: Vec<u8>,
     memory: GuestMemory,
     interrupt: Interrupt,
     queue_events: Vec<EventFd>,
@@ -86,7 +85,6 @@ impl MmioTransport {
         Ok(Self {
             device_type: device.device_type(),
             offered: device.features() | feature::VERSION_1 | feature::EVENT_IDX,
-            config: device.config(),
             memory,
             interrupt: interrupt.clone(),
             queue_events,
@@ -99,6 +97,11 @@ impl MmioTransport {
     #[must_use]
     pub fn queue_events(&self) -> &[EventFd] {
         &self.queue_events
+    }
+
+    /// The way to the device.
+    pub(crate) fn device(&self) -> &DeviceHandle {
+        &self.device
     }
 
     fn read_register(&self, offset: u64) -> u32 {
@@ -116,8 +119,7 @@ impl MmioTransport {
             STATUS => self.state.status,
             // No device has shared memory: every length and base is -1.
             SHM_LEN_LOW..=SHM_BASE_HIGH => u32::MAX,
-            // The configuration space never changes.
-            CONFIG_GENERATION => 0,
+            CONFIG_GENERATION => self.device.config().generation(),
             _ => 0,
         }
     }
@@ -201,10 +203,7 @@ impl MmioDevice for MmioTransport {
     fn read(&mut self, offset: u64, data: &mut [u8]) {
         data.fill(0);
         if let Some(start) = offset.checked_sub(CONFIG) {
-            let config = usize::try_from(start).ok().and_then(|start| self.config.get(start..));
-            for (to, from) in data.iter_mut().zip(config.unwrap_or_default()) {
-                *to = *from;
-            }
+            self.device.config().read(start, data);
         } else if data.len() == 4 && offset.is_multiple_of(4) {
             data.copy_from_slice(&self.read_register(offset).to_le_bytes());
         }

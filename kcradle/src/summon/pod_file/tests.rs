@@ -9,6 +9,8 @@ fn plan() -> Plan {
         cpus: Cpus { count: 1, millis: None },
         memory: 1,
         disk_size: 1,
+        volume_size: 0,
+        devices: BTreeMap::new(),
         restart: RestartPolicy::No,
         labels: std::collections::BTreeMap::new(),
         network: spec::launch::NetworkSpec::default(),
@@ -78,17 +80,39 @@ fn our_own_fields_are_converted() {
 }
 
 #[test]
+fn volumes_are_devices_or_of_the_store() {
+    let plan = read(include_bytes!("../../../tests/fixtures/volumes.yaml")).unwrap();
+    assert_eq!(plan.devices["data"], PathBuf::from("/dev/volumes/data"));
+    assert!(!plan.needs_volumes());
+    let [(target, wish)] = &plan.containers[0].mounts[..] else { panic!("{:?}", plan.containers) };
+    assert_eq!(target, "/var/lib/postgresql/data");
+    let expected =
+        VolumeWish { name: Some("data".into()), subpath: Some("db".into()), ..VolumeWish::default() };
+    assert_eq!(*wish, Wish::Volume(expected));
+    let text = r#"{"volumes": [{"name": "data"}], "containers": [
+        {"image": {"ref": "a"}, "volumeMounts": [{"volumeName": "data", "guestPath": "/x/", "readOnly": true}]}]}"#;
+    let plan = read(text.as_bytes()).unwrap();
+    assert!(plan.devices.is_empty() && plan.needs_volumes());
+    assert!(
+        matches!(&plan.containers[0].mounts[0], (target, Wish::Volume(wish)) if target == "/x" && wish.read_only)
+    );
+}
+
+#[test]
 fn what_cannot_be_obeyed_is_refused_by_name() {
-    let volumes = include_str!("../../../tests/fixtures/volumes.yaml");
     for (text, message) in [
-        (volumes, "volumeDevices: block volumes are not supported yet"),
-        ("volumes: [{name: a}]", "volumes: block volumes"),
+        ("volumes: [{name: a}]", "volumes[0].name: \"a\" is no name of a volume"),
+        (
+            "volumes: [{name: ab}, {name: ab}]",
+            "volumes[1].name: \"ab\" is no name of a volume, or comes twice",
+        ),
+        ("volumes: [{name: ab, devicePath: sda}]", "volumes[0].devicePath: \"sda\" is no absolute path"),
         ("network: {tip4: [10.0.0.2, 10.0.0.3]}", "network.tip4: a pod has one address of a family"),
         ("network: {fgw6: 'fd00::1'}", "network.fgw6: a gateway needs an address"),
         ("network: {tip4: [x]}", "network.tip4: \"x\" is no IPv4 address"),
         (
             "containers: [{image: {ref: a}, volumeMounts: [{guestPath: /x}]}]",
-            "containers[0].volumeMounts: block",
+            "containers[0].volumeMounts[0].volumeName: missing",
         ),
         (
             "containers: [{image: {ref: a}, kernelMounts: [{guestPath: /x}]}]",

@@ -103,13 +103,19 @@ impl DiskConfig {
     /// # Errors
     /// [`DiskError`].
     pub fn writable(file: File, serial: &str) -> Result<Self, DiskError> {
-        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => {}
-            Err(Errno::WOULDBLOCK) => return Err(DiskError::InUse),
-            Err(error) => return Err(DiskError::Lock(error.into())),
-        }
+        lock(&file, FlockOperation::NonBlockingLockExclusive)?;
         let len = file_len(&file, 0)?;
         Self::new(vec![Extent { file, offset: 0, len }], serial, false, 1)
+    }
+
+    /// The same disk for reading: locked against writers for as long as it lives, not against others that read.
+    ///
+    /// # Errors
+    /// [`DiskError`].
+    pub fn readable(file: File, serial: &str) -> Result<Self, DiskError> {
+        lock(&file, FlockOperation::NonBlockingLockShared)?;
+        let len = file_len(&file, 0)?;
+        Self::new(vec![Extent { file, offset: 0, len }], serial, true, 1)
     }
 
     fn new(extents: Vec<Extent>, serial: &str, read_only: bool, padding: u64) -> Result<Self, DiskError> {
@@ -139,6 +145,21 @@ impl DiskConfig {
             disk.len = end;
         }
         Ok(disk)
+    }
+
+    /// Takes in what its file has become longer by, in whole sectors; answers its bytes. An image stays as it is.
+    ///
+    /// # Errors
+    /// The file cannot be measured.
+    pub(super) fn grow(&mut self) -> io::Result<u64> {
+        if !self.read_only
+            && let [part] = &mut self.parts[..]
+        {
+            let len = io::Seek::seek(&mut &part.file, io::SeekFrom::End(0))?;
+            self.len = self.len.max(len - len % SECTOR);
+            (part.len, part.data_len) = (self.len, self.len);
+        }
+        Ok(self.len)
     }
 
     /// Bytes on the disk.
@@ -281,6 +302,14 @@ fn chosen_sync() -> fn(&File) -> io::Result<()> {
         return |_| Ok(());
     }
     File::sync_data
+}
+
+fn lock(file: &File, operation: FlockOperation) -> Result<(), DiskError> {
+    match flock(file, operation) {
+        Ok(()) => Ok(()),
+        Err(Errno::WOULDBLOCK) => Err(DiskError::InUse),
+        Err(error) => Err(DiskError::Lock(error.into())),
+    }
 }
 
 fn file_len(file: &File, index: usize) -> Result<u64, DiskError> {
