@@ -7,8 +7,8 @@
 
 use crate::attributes;
 use crate::container::etc;
-use crate::grow;
 use crate::files::Layers;
+use crate::grow;
 use crate::launch;
 use rustix::fd::OwnedFd;
 use rustix::fs::{Mode, OFlags, XattrFlags};

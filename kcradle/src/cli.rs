@@ -2,6 +2,7 @@
 
 pub(crate) mod containers;
 pub(crate) mod health;
+pub(crate) mod limits;
 pub(crate) mod network;
 pub(crate) mod serve;
 pub(crate) mod volume;
@@ -15,6 +16,7 @@ use pod::RestartPolicy;
 
 use containers::{AttachArgs, CpArgs, ExecArgs, InspectArgs, LogsArgs, PsArgs, StatsArgs, TopArgs};
 use health::HealthArgs;
+use limits::{LimitArgs, ThrottleArgs};
 use network::{NetworkArgs, NetworkCommand};
 use serve::ServeArgs;
 use volume::VolumeCommand;
@@ -76,6 +78,8 @@ pub(crate) enum Command {
     Stats(StatsArgs),
     /// Describe containers
     Inspect(InspectArgs),
+    /// Change how fast a pod's disks may be, also while it runs
+    Throttle(ThrottleArgs),
     /// Stop running pods
     Stop(StopArgs),
     /// Remove pods
@@ -198,6 +202,8 @@ pub(crate) struct SummonArgs {
     pub(crate) health: HealthArgs,
     #[command(flatten)]
     pub(crate) networks: NetworkArgs,
+    #[command(flatten)]
+    pub(crate) limits: LimitArgs,
     /// Print nothing but errors
     #[arg(long, short)]
     pub(crate) quiet: bool,
@@ -252,6 +258,8 @@ pub(crate) struct RunArgs {
     pub(crate) restart: Option<RestartPolicy>,
     #[command(flatten)]
     pub(crate) networks: NetworkArgs,
+    #[command(flatten)]
+    pub(crate) limits: LimitArgs,
     /// How often the parent process, which holds the pod's lock, has started the pod again.
     #[arg(long, hide = true)]
     pub(crate) supervised: Option<u32>,

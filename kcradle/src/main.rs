@@ -29,6 +29,7 @@ mod stdout;
 mod stop;
 mod summon;
 mod table;
+mod throttle;
 mod top;
 mod volume;
 
@@ -102,6 +103,7 @@ fn dispatch(command: Command, origin: Instant) -> Result<u8, Failure> {
         Command::Top(args) => top::run(&args),
         Command::Stats(args) => stats::run(&args),
         Command::Inspect(args) => inspect::run(&args),
+        Command::Throttle(args) => throttle::run(&args),
         Command::Stop(args) => stop::run(&args),
         Command::Rm(args) => rm::run(&args),
         Command::Image(command) => image_commands::run(&command),

@@ -17,6 +17,7 @@ pub(crate) mod shares;
 pub(crate) mod signals;
 mod supervise;
 pub(crate) mod terminal;
+mod throttles;
 mod timeline;
 mod volumes;
 mod warnings;
@@ -53,6 +54,7 @@ use pump::Demultiplexer;
 use session::Session;
 use signals::Signals;
 use terminal::RawTerminal;
+use throttles::Throttles;
 
 /// Descriptors that a run may have before the kernel must lengthen its table of them: 8 KiB of host memory.
 const DESCRIPTORS: i32 = 1024;
@@ -157,6 +159,8 @@ fn boot_and_attach(
     let parts =
         boot::Parts { stdio: guest_stream, docker, console: early_console, verbose: args.console, origin };
     let mut config = boot::config(dir, record, &mut launch, parts)?;
+    let throttles = Throttles::new(record, &launch, &args.limits.wishes()?)?;
+    config.disks = throttles.hold(config.disks, record);
     config.shares = shares.take_configs();
     config.nets = networks.take_configs();
     let machine = Vm::build(config).map_err(|error| shares.explain(error))?;
@@ -200,6 +204,7 @@ fn boot_and_attach(
         frames: frames.clone(),
         console: console.try_clone().context("cannot keep console.log open")?,
         state,
+        throttles,
         growth: Growth::of(&launch),
         terminal,
         tty: attached.tty,

@@ -91,6 +91,7 @@ fn summon(args: &SummonArgs, home: &Home) -> Result<Summoned, Failure> {
         labels: plan.labels.clone(),
         restart: plan.restart,
         network: plan.network.clone(),
+        limits: args.limits.wishes()?,
         networking: plan.networking.clone(),
         id: id.clone(),
     };

@@ -11,6 +11,7 @@ pub mod control;
 pub mod dir;
 pub mod end;
 pub mod home;
+pub mod limits;
 pub mod lock;
 pub mod make;
 pub mod mount;

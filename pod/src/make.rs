@@ -14,6 +14,7 @@ use spec::{ContainerSpec, LaunchSpec};
 use thiserror::Error;
 
 use crate::home::Home;
+use crate::limits::{LimitError, LimitWish, Limits};
 use crate::network::Networking;
 use crate::package::Package;
 use crate::record::{self, DiskRecord, Extent, ImageRecord, PodRecord, RestartPolicy};
@@ -46,6 +47,9 @@ pub enum MakeError {
     /// The writable disk.
     #[error("cannot make the pod's writable disk")]
     Scratch(#[source] image::ext4::Ext4Error),
+    /// A limit of a disk.
+    #[error("cannot limit a disk")]
+    Limit(#[source] LimitError),
     /// The directory.
     #[error(transparent)]
     Staging(#[from] StagingError),
@@ -80,6 +84,8 @@ pub struct Blueprint<'a> {
     pub network: NetworkSpec,
     /// The networks that it is on while it runs.
     pub networking: Networking,
+    /// How fast the disks may be.
+    pub limits: Vec<LimitWish>,
 }
 
 /// 64 random hexadecimal digits.
@@ -126,6 +132,10 @@ impl<'a> Blueprint<'a> {
     /// The blueprint makes no sense, or a file cannot be written. Nothing is left of the pod then.
     pub fn write(self, staging: Staging, home: &Home, package: &Package) -> Result<Written<'a>, MakeError> {
         let launch = self.launch()?;
+        let mut limits = Limits::new();
+        for wish in &self.limits {
+            wish.apply(&launch, &mut limits).map_err(MakeError::Limit)?;
+        }
         let record = PodRecord {
             version: record::VERSION,
             id: self.id,
@@ -137,6 +147,7 @@ impl<'a> Blueprint<'a> {
             disks: disk_records(&self.images, &launch.disks, &self.volumes),
             shares: self.shares.into_records(),
             networking: self.networking,
+            limits,
         };
         if launch.disks.contains(&DiskSpec::Scratch) {
             image::ext4::create_scratch(&home.templates(), &staging.dir().scratch(), self.disk_size)

@@ -7,6 +7,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::limits::Limits;
 use crate::share::ShareRecord;
 
 use crate::network::Networking;
@@ -41,6 +42,9 @@ pub struct PodRecord {
     /// The networks that it is on while it runs, and what it asks of them.
     #[serde(default, skip_serializing_if = "Networking::is_none")]
     pub networking: Networking,
+    /// How fast the disks may be.
+    #[serde(default, skip_serializing_if = "Limits::is_empty")]
+    pub limits: Limits,
 }
 
 /// The image of a container.
@@ -209,13 +213,14 @@ mod tests {
                 volume: None,
             }],
             networking: Networking::default(),
+            limits: Limits::from([("/".into(), spec::DiskLimits { write_bps: 512, ..Default::default() })]),
         };
         let golden = concat!(
             r#"{"version":1,"id":"ab","created":1,"home":"/var/lib/cradle","labels":{"a":"b"},"#,
             r#""restart":"on-failure:3","images":[{"reference":"busybox","digest":""}],"#,
             r#""disks":[{"kind":"image","extents":[{"path":"/x","length":4096}]},{"kind":"scratch"},"#,
             r#"{"kind":"volume","name":"db","path":"/volumes/db.ext4"}],"#,
-            r#""shares":[{"tag":"share0","path":"/srv","readOnly":true}]}"#,
+            r#""shares":[{"tag":"share0","path":"/srv","readOnly":true}],"limits":{"/":{"writeBps":512}}}"#,
         );
         assert_eq!(serde_json::to_string(&record).unwrap(), golden);
         assert_eq!(serde_json::from_str::<PodRecord>(golden).unwrap(), record);

@@ -5,6 +5,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::DiskLimits;
+
 /// The version of these messages; another is refused.
 pub const VERSION: u32 = 1;
 
@@ -43,6 +45,13 @@ pub enum Verb {
     Grow {
         /// The volume's name in launch.json.
         volume: String,
+    },
+    /// Other limits for a disk, at once and as long as it runs.
+    Throttle {
+        /// `/` for the pod's own disks, or a volume's name in launch.json.
+        disk: String,
+        /// All its limits: what is 0 is lifted.
+        limits: DiskLimits,
     },
     /// Describe the running pod.
     State,

@@ -8,6 +8,7 @@ pub mod daemon;
 pub mod docker;
 pub mod host;
 pub mod images;
+pub mod log_writes;
 pub mod pod;
 pub mod registry;
 pub mod terminal;

@@ -289,7 +289,7 @@ async fn write_pod(
 ) -> Result<(), EngineError> {
     let (volumes, shares) = (mounts.disks.clone(), mounts.shares.clone());
     let resources = Resources { cpu: process::cpus(host)?, mem: process::memory(host) };
-    let disk_size = disk_size(host)?;
+    let (disk_size, limits) = (disk_size(host)?, options::limits(host)?);
     let (id, dir) = (id.to_owned(), daemon.pods.root().join(id));
     let (home, package, images) =
         (daemon.config.home.clone(), daemon.config.package.clone(), daemon.images.clone());
@@ -306,10 +306,14 @@ async fn write_pod(
             restart: pod::RestartPolicy::No,
             network,
             networking: pod::Networking::default(),
+            limits,
         };
         put(blueprint, &dir, &home, &package, &images)
     });
-    made.await?.map_err(|error| failed(&error))
+    made.await?.map_err(|error| match error {
+        MakeError::Limit(error) => EngineError::BadRequest(error.to_string()),
+        error => failed(&error),
+    })
 }
 
 fn put(

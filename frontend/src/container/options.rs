@@ -1,7 +1,8 @@
 //! What of a creation's `HostConfig` a pod can do: each field is honoured, ignored with a warning, or refused
 //! (docs/docker-api.md, "Containers", has the table).
 
-use bollard_stubs::models::{HostConfig, MountTypeEnum, RestartPolicyNameEnum};
+use bollard_stubs::models::{HostConfig, MountTypeEnum, RestartPolicyNameEnum, ThrottleDevice};
+use pod::limits::{LimitKind, LimitWish};
 use vdocker::EngineError;
 
 /// The least memory of a container in bytes, as Docker has it.
@@ -33,6 +34,7 @@ pub(super) fn check(host: &HostConfig) -> Result<Vec<String>, EngineError> {
         return Err(bad("SHM size can not be less than 0"));
     }
     cpu_millis(host)?;
+    limits(host)?;
     Ok(warnings(host))
 }
 
@@ -177,18 +179,36 @@ pub(super) fn cpu_millis(host: &HostConfig) -> Result<Option<u64>, EngineError> 
     Ok(positive(quota).map(|quota| quota.saturating_mul(1000).div_ceil(period.unsigned_abs())))
 }
 
+/// The limits of disks.
+///
+/// # Errors
+/// [`EngineError::BadRequest`] for a rate below 0 and for one without a path. What the paths mean is known when the pod is
+/// made.
+pub(super) fn limits(host: &HostConfig) -> Result<Vec<LimitWish>, EngineError> {
+    let lists = [
+        (LimitKind::ReadBps, &host.blkio_device_read_bps),
+        (LimitKind::WriteBps, &host.blkio_device_write_bps),
+        (LimitKind::ReadIops, &host.blkio_device_read_iops),
+        (LimitKind::WriteIops, &host.blkio_device_write_iops),
+    ];
+    let all = lists.iter().flat_map(|(kind, list)| list.iter().flatten().map(|wish| (*kind, wish)));
+    let wish = |(kind, wish): (LimitKind, &ThrottleDevice)| {
+        let path = wish.path.clone().filter(|path| !path.is_empty());
+        let rate = u64::try_from(wish.rate.unwrap_or_default());
+        match (path, rate) {
+            (Some(path), Ok(rate)) => Ok(LimitWish { kind, path, rate }),
+            _ => Err(bad("a limit of a device needs a path, and a rate that is not below 0")),
+        }
+    };
+    all.map(wish).collect()
+}
+
 /// What is asked for and not missed: limits of a host that a microVM has otherwise.
 fn warnings(host: &HostConfig) -> Vec<String> {
     let set = |number: Option<i64>| number.is_some_and(|number| number != 0);
     let text = |text: &Option<String>| text.as_deref().is_some_and(|text| !text.is_empty());
     let is_host = |mode: &Option<String>| mode.as_deref() == Some("host");
     let any = |length: Option<usize>| length.is_some_and(|length| length > 0);
-    let throttles = [
-        &host.blkio_device_read_bps,
-        &host.blkio_device_write_bps,
-        &host.blkio_device_read_iops,
-        &host.blkio_device_write_iops,
-    ];
     let ignored = [
         ("CpuShares", set(host.cpu_shares)),
         ("CpuRealtimePeriod", set(host.cpu_realtime_period)),
@@ -201,7 +221,6 @@ fn warnings(host: &HostConfig) -> Vec<String> {
         ("IOMaximumBandwidth", set(host.io_maximum_bandwidth)),
         ("BlkioWeight", host.blkio_weight.is_some_and(|weight| weight != 0)),
         ("BlkioWeightDevice", any(host.blkio_weight_device.as_ref().map(Vec::len))),
-        ("BlkioDevice…", throttles.iter().any(|list| any(list.as_ref().map(Vec::len)))),
         ("KernelMemoryTCP", set(host.kernel_memory_tcp)),
         ("MemoryReservation", set(host.memory_reservation)),
         ("MemorySwappiness", host.memory_swappiness.is_some_and(|value| value >= 0)),
@@ -273,6 +292,8 @@ mod tests {
             (r#"{"RestartPolicy":{"Name":"always","MaximumRetryCount":2}}"#, "maximum retry count"),
             (r#"{"SecurityOpt":["bogus"]}"#, "invalid --security-opt 2"),
             (r#"{"Mounts":[{"Type":"npipe"}]}"#, "npipe"),
+            (r#"{"BlkioDeviceReadBps":[{"Path":"/dev/root","Rate":-1}]}"#, "below 0"),
+            (r#"{"BlkioDeviceWriteIOps":[{"Rate":1}]}"#, "needs a path"),
         ] {
             let error = check(&host(json)).unwrap_err().to_string();
             assert!(error.contains(words), "{json}: {error}");
@@ -287,6 +308,10 @@ mod tests {
         assert_eq!(cpu_millis(&host(r#"{"CpuQuota":50000}"#)), Ok(Some(500)));
         assert_eq!(cpu_millis(&host(r#"{"NanoCpus":500000000}"#)), Ok(Some(500)));
         assert_eq!(cpu_millis(&host("{}")), Ok(None));
+        let limited =
+            r#"{"BlkioDeviceWriteBps":[{"Path":"/dev/root","Rate":1024}],"BlkioDeviceReadIOps":[]}"#;
+        let wish = LimitWish { kind: LimitKind::WriteBps, path: "/dev/root".to_owned(), rate: 1024 };
+        assert_eq!((limits(&host(limited)), check(&host(limited))), (Ok(vec![wish]), Ok(Vec::new())));
         assert!(no_new_privileges(&host(r#"{"SecurityOpt":["no-new-privileges"]}"#)));
     }
 

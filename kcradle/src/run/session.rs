@@ -18,6 +18,7 @@ use super::grow::Growth;
 use super::outcome::Outcome;
 use super::signals::{Arrival, is_termination};
 use super::terminal::{self, RawTerminal};
+use super::throttles::Throttles;
 
 /// What a session works with.
 pub(crate) struct Session {
@@ -27,6 +28,8 @@ pub(crate) struct Session {
     pub(crate) console: Console,
     /// How the pod stands, where that is kept.
     pub(crate) state: Option<StateFile>,
+    /// The limits of the disks.
+    pub(crate) throttles: Throttles,
     /// The disks of volumes, which may become larger.
     pub(crate) growth: Growth,
     /// The user's terminal, raw; put back when the session ends.
@@ -90,7 +93,12 @@ impl Session {
                 progress.started = true;
                 self.pids[container] = Some(pid);
             }
-            Event::Exited { container } => self.pids[container] = None,
+            Event::Exited { container } => {
+                self.pids[container] = None;
+                if self.pids.iter().all(Option::is_none) {
+                    self.throttles.pardon_once();
+                }
+            }
             Event::Log(line) => self.console.line(&line),
             // Each costs a write to the disk and an answer: a guest that repeats itself gets neither.
             Event::Grown { disk, why } => self.growth.done(disk, why),
@@ -113,6 +121,7 @@ impl Session {
             }
             Event::OutputClosed => {
                 progress.stopped = true;
+                self.throttles.pardon();
                 self.send(Frame::stop(None));
             }
             Event::Signal(Arrival::Resized) => self.send_size(),
@@ -137,6 +146,7 @@ impl Session {
             self.send(Frame::signal(0, number));
             return true;
         }
+        self.throttles.pardon();
         let waited_for = if self.held { !progress.stopped } else { progress.started };
         progress.stopped = true;
         if !waited_for {
@@ -154,6 +164,7 @@ impl Session {
         match verb {
             Verb::Stop { grace_seconds } => {
                 progress.stopped = true;
+                self.throttles.pardon();
                 self.send(Frame::stop(*grace_seconds));
             }
             Verb::Kill => {
@@ -168,6 +179,8 @@ impl Session {
                 frame.into_iter().for_each(|frame| self.send(frame));
                 return reply;
             }
+            Verb::Throttle { disk, limits } if self.throttles.set(disk, *limits) => {}
+            Verb::Throttle { disk, .. } => return Reply::Error(format!("it has no disk {disk}")),
             Verb::State => {
                 return Reply::State { pid: std::process::id(), containers: self.pids.clone() };
             }

@@ -119,7 +119,11 @@ impl Supervisor<'_> {
             ("--console", self.args.console),
         ];
         command.args(flags.iter().filter(|(_, given)| *given).map(|(flag, _)| flag));
-        command.args(self.args.networks.arguments()).arg("--").arg(self.dir.path());
+        command
+            .args(self.args.networks.arguments())
+            .args(self.args.limits.arguments())
+            .arg("--")
+            .arg(self.dir.path());
         let mut child = command.spawn().context("cannot start the pod's process")?;
         let pid = child.id();
         let handle = open_pidfd(pid);
