@@ -1,5 +1,6 @@
 //! A container of the daemon: what is kept of it, how it stands, and its pod while that runs.
 
+mod allowance;
 pub(crate) mod attach;
 pub(crate) mod create;
 pub(crate) mod endpoints;

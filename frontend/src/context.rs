@@ -4,6 +4,7 @@ use std::rc::Rc;
 
 use hyper::header::HeaderMap;
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 use vdocker::query::Query;
 use vdocker::server::Wire;
 use vdocker::version::ApiVersion;
@@ -34,12 +35,15 @@ pub(crate) struct Context {
 }
 
 impl Context {
-    /// The body as JSON.
+    /// The body as JSON; an empty one is the type's default.
     ///
     /// # Errors
-    /// Those of [`RequestBody::json`].
+    /// Those of [`RequestBody::json`] and of [`crate::json::read`].
     pub(crate) async fn json<T: DeserializeOwned + Default>(&mut self) -> Result<T, EngineError> {
-        self.body.json(&self.headers).await
+        match self.body.json(&self.headers).await? {
+            Value::Null => Ok(T::default()),
+            value => crate::json::read(value).map_err(|error| wrong(&error)),
+        }
     }
 
     /// The query as it came.
@@ -54,4 +58,9 @@ impl Context {
     pub(crate) async fn follow(&mut self) -> Result<(), EngineError> {
         self.wire.follow(&mut self.body).await
     }
+}
+
+/// JSON that is not of the form it is to have.
+pub(crate) fn wrong(error: &serde_json::Error) -> EngineError {
+    EngineError::BadRequest(format!("invalid JSON: {error}"))
 }

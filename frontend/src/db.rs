@@ -88,7 +88,7 @@ enum Change {
     Delete(Table, String),
     PutEvent(u64, Vec<u8>),
     /// Those with a lower number go.
-    DropEventsBefore(u64),
+    DropEvent(u64),
 }
 
 /// What is done once a batch is on the disk.
@@ -119,9 +119,9 @@ impl Batch {
         self.changes.push(Change::PutEvent(number, json));
     }
 
-    /// Forgets the events before that one.
-    pub(crate) fn drop_events_before(&mut self, number: u64) {
-        self.changes.push(Change::DropEventsBefore(number));
+    /// Forgets an event.
+    pub(crate) fn drop_event(&mut self, number: u64) {
+        self.changes.push(Change::DropEvent(number));
     }
 
     /// Does something once all of it is on the disk, in the order of the commits and before whoever waits for this one
@@ -260,8 +260,8 @@ fn write<'b>(database: &Database, group: impl Iterator<Item = &'b Batch>) -> Res
             Change::PutEvent(number, event) => {
                 write.open_table(EVENTS)?.insert(number, event.as_slice())?;
             }
-            Change::DropEventsBefore(number) => {
-                write.open_table(EVENTS)?.retain_in::<u64, _>(..*number, |_, _| false)?;
+            Change::DropEvent(number) => {
+                write.open_table(EVENTS)?.remove(*number)?;
             }
         }
     }
@@ -305,7 +305,7 @@ mod tests {
         let mut batch = Batch::default();
         batch.delete(Table::Volumes, "a");
         batch.delete(Table::Volumes, "absent");
-        batch.drop_events_before(8);
+        batch.drop_event(7);
         db.commit(batch).await.unwrap();
         assert_eq!(db.all::<i32>(Table::Volumes).unwrap(), [2]);
         assert_eq!(db.events::<String>().unwrap(), [(8, "die".to_owned())]);

@@ -14,6 +14,9 @@ use crate::db::{Batch, Db, DbError};
 /// Events that are kept for `since`.
 const KEPT: usize = 2048;
 
+/// Of them, those of one object: who is talkative takes nobody else's place.
+const SHARE: usize = 512;
+
 /// The actions that are counted: not what a guest may call its own.
 const COUNTED: [&str; 19] = [
     "create",
@@ -120,9 +123,14 @@ fn bounded(attributes: BTreeMap<String, String>) -> BTreeMap<String, String> {
     all.into_iter().take_while(fits).collect()
 }
 
+/// An event with its number.
+type Numbered = (u64, Arc<Event>);
+
 /// All events of the host.
 pub(crate) struct EventLog {
     told: Arc<Told>,
+    /// What will be kept once all that was added is on the disk, oldest first.
+    added: RefCell<VecDeque<Numbered>>,
     /// The next event's number.
     next: Cell<u64>,
     /// How often each kind of object has had each of [`COUNTED`], since the daemon began.
@@ -131,25 +139,42 @@ pub(crate) struct EventLog {
 
 /// What is on the disk, and told. The store's thread adds to it.
 struct Told {
-    kept: Mutex<VecDeque<Arc<Event>>>,
+    kept: Mutex<VecDeque<Numbered>>,
     followers: broadcast::Sender<Arc<Event>>,
 }
 
 impl Told {
-    fn kept(&self) -> MutexGuard<'_, VecDeque<Arc<Event>>> {
+    fn kept(&self) -> MutexGuard<'_, VecDeque<Numbered>> {
         // It is whole between any two of its changes.
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn add(&self, event: Arc<Event>) {
+    /// Adds an event, and forgets those of these numbers.
+    fn add(&self, number: u64, event: Arc<Event>, forgotten: &[u64]) {
         let mut kept = self.kept();
-        kept.push_back(Arc::clone(&event));
-        if kept.len() > KEPT {
-            kept.pop_front();
+        kept.push_back((number, Arc::clone(&event)));
+        for number in forgotten {
+            if let Ok(place) = kept.binary_search_by_key(number, |(number, _)| *number) {
+                kept.remove(place);
+            }
         }
         // Nobody may be following.
         let _none = self.followers.send(event);
     }
+}
+
+/// Takes away what there is no room for after an event of that object, and answers its numbers.
+fn forget(events: &mut VecDeque<Numbered>, id: &str) -> Vec<u64> {
+    let mut forgotten = Vec::new();
+    let own = |(_, event): &Numbered| event.actor.id == id;
+    if events.iter().filter(|event| own(event)).count() > SHARE {
+        let first = events.iter().position(own);
+        forgotten.extend(first.and_then(|place| events.remove(place)).map(|(number, _)| number));
+    }
+    while events.len() > KEPT {
+        forgotten.extend(events.pop_front().map(|(number, _)| number));
+    }
+    forgotten
 }
 
 impl EventLog {
@@ -157,9 +182,10 @@ impl EventLog {
     pub(crate) fn load(db: &Db) -> Result<Self, DbError> {
         let events = db.events::<Event>()?;
         let next = events.last().map_or(0, |(number, _)| number + 1);
-        let kept = events.into_iter().map(|(_, event)| Arc::new(event)).collect();
+        let kept: VecDeque<_> = events.into_iter().map(|(number, event)| (number, Arc::new(event))).collect();
+        let added = RefCell::new(kept.clone());
         let told = Told { kept: Mutex::new(kept), followers: broadcast::Sender::new(BEHIND) };
-        Ok(Self { told: Arc::new(told), next: Cell::new(next), counts: RefCell::default() })
+        Ok(Self { told: Arc::new(told), added, next: Cell::new(next), counts: RefCell::default() })
     }
 
     /// Adds an event to a batch. It is told when the batch is committed: an event and the change that it tells of are kept
@@ -170,11 +196,15 @@ impl EventLog {
         if let Ok(json) = serde_json::to_vec(&event) {
             batch.put_event(number, json);
         }
-        if let Some(first) = (number + 1).checked_sub(KEPT as u64).filter(|first| *first > 0) {
-            batch.drop_events_before(first);
+        let event = Arc::new(event);
+        let mut added = self.added.borrow_mut();
+        added.push_back((number, Arc::clone(&event)));
+        let forgotten = forget(&mut added, &event.actor.id);
+        for number in &forgotten {
+            batch.drop_event(*number);
         }
         let told = Arc::clone(&self.told);
-        batch.then(move || told.add(Arc::new(event)));
+        batch.then(move || told.add(number, event, &forgotten));
     }
 
     fn count(&self, event: &Event) {
@@ -196,19 +226,24 @@ impl EventLog {
 
     /// The times of what is kept of an object, in nanoseconds since 1970.
     pub(crate) fn times_of(&self, id: &str) -> BTreeSet<i64> {
-        self.told.kept().iter().filter(|event| event.actor.id == id).map(|event| event.time_nano).collect()
+        let kept = self.told.kept();
+        kept.iter().filter(|(_, event)| event.actor.id == id).map(|(_, event)| event.time_nano).collect()
     }
 
-    /// The time before which events have been forgotten, in nanoseconds since 1970; `None` where none has.
-    pub(crate) fn horizon(&self) -> Option<i64> {
+    /// The time before which events of an object have been forgotten, in nanoseconds since 1970; `None` where none has.
+    pub(crate) fn horizon(&self, id: &str) -> Option<i64> {
         let kept = self.told.kept();
-        kept.front().filter(|_| kept.len() >= KEPT).map(|event| event.time_nano)
+        let time = |(_, event): &Numbered| event.time_nano;
+        let of_all = kept.front().filter(|_| kept.len() >= KEPT).map(time);
+        let mut own = kept.iter().filter(|(_, event)| event.actor.id == id);
+        let first = own.next().map(time);
+        of_all.max(first.filter(|_| own.count() + 1 >= SHARE))
     }
 
     /// The events that are kept, oldest first, and those to come: none is missing between them, and none comes twice.
     pub(crate) fn subscribe(&self) -> (Vec<Arc<Event>>, broadcast::Receiver<Arc<Event>>) {
         let kept = self.told.kept();
-        (kept.iter().cloned().collect(), self.told.followers.subscribe())
+        (kept.iter().map(|(_, event)| Arc::clone(event)).collect(), self.told.followers.subscribe())
     }
 }
 
@@ -227,7 +262,8 @@ mod tests {
         let mut heard = Vec::new();
         let mut batch = Batch::default();
         for number in 0..KEPT + 10 {
-            log.push(&mut batch, Event::now("container", &number.to_string(), "ab", BTreeMap::new()));
+            let id = (number % 8).to_string();
+            log.push(&mut batch, Event::now("container", &number.to_string(), &id, BTreeMap::new()));
             if number % 100 == 0 {
                 assert!(next.try_recv().is_err(), "what is not on the disk is not told");
                 db.commit(std::mem::take(&mut batch)).await.unwrap();
@@ -245,7 +281,29 @@ mod tests {
         let (after, _) = log.subscribe();
         assert_eq!((before.len(), &before), (KEPT, &after));
         assert_eq!(after[0].action, "10");
-        assert_eq!(log.horizon(), Some(after[0].time_nano));
+        assert_eq!(log.horizon("2"), Some(after[0].time_nano));
+    }
+
+    #[tokio::test]
+    async fn a_talkative_object_takes_nobody_elses_place() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("state.redb");
+        let db = Db::open(&path).unwrap();
+        let log = EventLog::load(&db).unwrap();
+        let mut batch = Batch::default();
+        log.push(&mut batch, Event::now("container", "create", "quiet", BTreeMap::new()));
+        for number in 0..3 * KEPT {
+            log.push(&mut batch, Event::now("container", &number.to_string(), "loud", BTreeMap::new()));
+        }
+        log.push(&mut batch, Event::now("container", "start", "quiet", BTreeMap::new()));
+        db.commit(batch).await.unwrap();
+        let (kept, _) = log.subscribe();
+        assert_eq!((kept.len(), kept[0].action.as_str()), (SHARE + 2, "create"));
+        assert_eq!(kept[1].action, (3 * KEPT - SHARE).to_string());
+        assert_eq!((log.horizon("quiet"), log.horizon("loud")), (None, Some(kept[1].time_nano)));
+        drop((db, log));
+        let (after, _) = EventLog::load(&Db::open(&path).unwrap()).unwrap().subscribe();
+        assert_eq!(kept, after);
     }
 
     #[test]

@@ -39,11 +39,12 @@ pub(crate) async fn to_running(
 ) -> Result<Response, EngineError> {
     must_run(container)?;
     let daemon = Rc::clone(&context.daemon);
+    let exits = container.life.borrow().exits;
     let reached = held::reach(&daemon, container).await?;
     if reached.is_held() {
         return Err(not_running(container));
     }
-    hand_on(context, container, path, reached).await
+    hand_on(context, container, path, reached, exits).await
 }
 
 /// Hands a request on to a container's pod, which is booted for it where the container does not run.
@@ -59,7 +60,8 @@ pub(crate) async fn to_any(
     let exits = container.life.borrow().exits;
     let mut reached = held::reach(&daemon, container).await?;
     if !matches!(context.method, Method::GET | Method::HEAD) {
-        return hand_on(context, container, path, reached).await;
+        // What of the body has gone does not come again.
+        return hand_on(context, container, path, reached, exits).await;
     }
     let target = target(&context, container, path);
     let answer = match read(&context, &target, &reached).await {
@@ -83,6 +85,20 @@ async fn read(
 ) -> Result<hyper::Response<Incoming>, PodError> {
     let stream = client::connect(&reached.dir)?;
     client::send(stream, context.method.clone(), target, &context.headers, Upload::None).await
+}
+
+/// What it means that the pod of a container that runs breaks off: that the container does not run any more, where it ends
+/// this very moment. `exits` is how often it had ended before the pod was asked.
+pub(crate) async fn broken(container: &Container, exits: u64, error: PodError) -> EngineError {
+    let broke_off = matches!(error, PodError::Connect(_) | PodError::Http(_) | PodError::Stream(_));
+    if !broke_off || timeout(ENDING, container.is_over(exits)).await.is_err() {
+        return error.into();
+    }
+    if container.life.borrow().removed {
+        return EngineError::NotFound(format!("No such container: {}", container.id));
+    }
+    // By its policy it may run again by now: not with what was asked for.
+    must_run(container).err().unwrap_or_else(|| not_running(container))
 }
 
 /// Refuses a container without a process.
@@ -110,9 +126,10 @@ async fn hand_on(
     container: &Container,
     path: &str,
     reached: Reached,
+    exits: u64,
 ) -> Result<Response, EngineError> {
     let target = target(&context, container, path);
-    request(context, &target, reached).await
+    request(context, container, &target, reached, exits).await
 }
 
 /// The path in the pod, and the client's query.
@@ -120,21 +137,27 @@ fn target(context: &Context, container: &Container, path: &str) -> String {
     format!("/v{}/containers/{}/{path}?{}", context.version, container.id, context.query_text())
 }
 
-/// Hands a request on under another path.
+/// Hands a request on under another path. `exits` is how often the container had ended before its pod was reached.
 ///
 /// # Errors
 /// Those of the pod.
 pub(crate) async fn request(
     context: Context,
+    container: &Container,
     target: &str,
     reached: Reached,
+    exits: u64,
 ) -> Result<Response, EngineError> {
     let Context { method, headers, body, .. } = context;
     let is_head = method == Method::HEAD;
     let upload =
         if matches!(method, Method::GET | Method::HEAD) { Upload::None } else { Upload::Client(body) };
-    let answer = client::send(client::connect(&reached.dir)?, method, target, &headers, upload).await?;
-    answered(answer, is_head, reached).await
+    let sent = async { client::send(client::connect(&reached.dir)?, method, target, &headers, upload).await };
+    match sent.await {
+        Ok(answer) => answered(answer, is_head, reached).await,
+        Err(error) if reached.is_held() => Err(error.into()),
+        Err(error) => Err(broken(container, exits, error).await),
+    }
 }
 
 /// A pod's answer as the daemon's own.

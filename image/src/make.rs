@@ -134,6 +134,9 @@ fn config(base: Option<&StoredImage>, new: &NewImage, layer: Option<Digest>) -> 
     if !new.author.is_empty() {
         config["author"] = json!(new.author);
     }
+    if let Some(base) = base {
+        config["parent"] = json!(base.id);
+    }
     config.to_string().into_bytes()
 }
 

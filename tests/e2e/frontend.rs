@@ -10,3 +10,4 @@ mod networks;
 mod run;
 mod sdk;
 mod shared;
+mod words;

@@ -20,6 +20,7 @@ use crate::context::Context;
 use crate::daemon::Daemon;
 use crate::pods::client::{self, Asked, PodError, Protocol, Upgraded};
 use crate::pods::held;
+use crate::proxy;
 
 /// Bytes that are handed on at a time.
 const PIECE: usize = 64 << 10;
@@ -108,14 +109,23 @@ struct Serving {
 impl Serving {
     async fn new(context: Context, container: Rc<Container>, wish: Wish) -> Result<Self, EngineError> {
         let daemon = context.daemon;
+        let follows = context.query.flag("stream");
         let upgraded = if container.status() == Status::Running && container.is_reachable.get() {
+            let exits = container.life.borrow().exits;
             let dir = daemon.pods.of(&container.id).map_err(|error| crate::failure::failed(&error))?;
-            Some(wish.ask(&dir, "").await?.answer().await?)
+            let asked = async { wish.ask(&dir, "").await?.answer().await };
+            match asked.await {
+                Ok(upgraded) => Some(upgraded),
+                Err(error) => match proxy::broken(&container, exits, error).await {
+                    // It has ended this moment: what it has written is read of its disk.
+                    EngineError::Conflict(_) if !follows && !container.is_reachable.get() => None,
+                    error => return Err(error),
+                },
+            }
         } else {
             None
         };
         container.tell(&daemon, "attach", &[]).await;
-        let follows = context.query.flag("stream");
         // A WebSocket that has been replayed is closed.
         let replays = context.query.flag("logs") && !(follows && wish.protocol == Protocol::WebSocket);
         Ok(Self { daemon, container, wish, upgraded, replays, follows })

@@ -10,6 +10,7 @@ use image::{CatalogError, ImageHandle, StoredImage};
 use pod::make::{self, Blueprint};
 use pod::size::parse_disk;
 use pod::{Home, MakeError, Package, Staging};
+use serde::Deserialize;
 use serde_json::Value;
 use spec::ContainerSpec;
 use spec::launch::{NetworkSpec, Resources};
@@ -20,10 +21,11 @@ use vdocker::version::ApiVersion;
 use super::mounts::{self, Mounts};
 use super::record::{Record, State, Stored, VERSION};
 use super::{Container, endpoints, lifecycle, merge, names, networking, options, ports, process};
-use crate::context::Context;
+use crate::context::{Context, wrong};
 use crate::daemon::Daemon;
 use crate::db::Batch;
 use crate::failure::{failed, report};
+use crate::json;
 
 /// Bytes of the writable disk where nothing is said; the file is sparse.
 const DISK: u64 = 10 << 30;
@@ -35,6 +37,14 @@ struct Wish {
     host: HostConfig,
     networks: NetworkingConfig,
     version: ApiVersion,
+}
+
+/// What is not of the container alone.
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Parts {
+    host_config: Option<HostConfig>,
+    networking_config: Option<NetworkingConfig>,
 }
 
 /// `POST /containers/create`.
@@ -92,25 +102,20 @@ impl Wish {
             )));
         }
         let mut body: Value = context.json().await?;
-        for words in ["Cmd", "Entrypoint"] {
+        let fields = body.as_object_mut().ok_or_else(|| {
+            EngineError::BadRequest("config cannot be empty in order to create a container".into())
+        })?;
+        for (name, value) in fields {
             // Docker takes one word for a list of it.
-            if let Some(word) = body.get(words).and_then(Value::as_str).map(str::to_owned) {
-                body[words] = Value::from(vec![word]);
+            if ["Cmd", "Entrypoint"].iter().any(|words| words.eq_ignore_ascii_case(name)) && value.is_string()
+            {
+                *value = Value::from(vec![value.take()]);
             }
         }
-        let part = |name: &str| body.get(name).filter(|part| !part.is_null()).cloned();
-        let wrong = |error: serde_json::Error| EngineError::BadRequest(format!("invalid JSON: {error}"));
-        let host = part("HostConfig").map(serde_json::from_value).transpose().map_err(wrong)?;
-        let networks = part("NetworkingConfig").map(serde_json::from_value).transpose().map_err(wrong)?;
-        let config: ContainerConfig = match body {
-            Value::Null => {
-                return Err(EngineError::BadRequest(
-                    "config cannot be empty in order to create a container".into(),
-                ));
-            }
-            body => serde_json::from_value(body).map_err(wrong)?,
-        };
-        let (host, networks) = (host.unwrap_or_default(), networks.unwrap_or_default());
+        let wrong = |error| wrong(&error);
+        let Parts { host_config, networking_config } = json::read(body.clone()).map_err(wrong)?;
+        let config = json::read(body).map_err(wrong)?;
+        let (host, networks) = (host_config.unwrap_or_default(), networking_config.unwrap_or_default());
         Ok(Self { name, config, host, networks, version: context.version })
     }
 }

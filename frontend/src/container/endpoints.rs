@@ -271,7 +271,9 @@ fn fill(settings: &mut EndpointSettings, place: Option<&net::Answer>) {
     settings.ipv6_gateway = Some(gateway6.unwrap_or_default());
     settings.global_ipv6_address = Some(address(true));
     settings.global_ipv6_prefix_len = Some(length(true));
-    settings.mac_address = Some(place.map(|place| place.mac.to_string()).unwrap_or_default());
+    // What it wants is shown while it does not run.
+    let wish = settings.mac_address.take().unwrap_or_default();
+    settings.mac_address = Some(place.map_or(wish, |place| place.mac.to_string()));
     settings.gw_priority.get_or_insert_default();
 }
 

@@ -3,7 +3,9 @@
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
+use std::time::Duration;
 
+use bollard_stubs::models::{ExecConfig, ExecInspectResponse, ExecStartConfig};
 use bytes::Bytes;
 use hyper::{Method, StatusCode};
 use serde::Deserialize;
@@ -16,8 +18,9 @@ use super::record::Status;
 use super::{Container, attach};
 use crate::context::Context;
 use crate::daemon::Daemon;
-use crate::failure::failed;
+use crate::failure::{failed, report};
 use crate::pods::client::{self, Protocol, Upload};
+use crate::pods::feed::PodEvent;
 use crate::pods::held;
 use crate::proxy;
 
@@ -27,6 +30,12 @@ const KEPT: usize = 256;
 
 /// The exit code of what ended with its machine.
 const KILLED: i64 = 137;
+
+/// What a pod tells of an exec, once each.
+const TOLD: [&str; 3] = ["exec_create", "exec_start", "exec_die"];
+
+/// How long a pod may take to describe an exec: a guest that does not answer holds nobody up.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// All execs that are known.
 #[derive(Default)]
@@ -45,6 +54,8 @@ struct Known {
     code: Option<i64>,
     /// Counts up: the oldest is forgotten first.
     number: u64,
+    /// Which of [`TOLD`] its pod has told of it.
+    told: [bool; TOLD.len()],
 }
 
 #[derive(Deserialize)]
@@ -53,18 +64,12 @@ struct Created {
     id: String,
 }
 
-#[derive(Debug, Default, Deserialize)]
-#[serde(default, rename_all = "PascalCase")]
-struct Start {
-    detach: bool,
-    tty: bool,
-}
-
 impl Execs {
     fn add(&self, id: String, container: &str, wish: Value) {
         let mut known = self.known.borrow_mut();
         let number = self.made.replace(self.made.get() + 1);
-        known.insert(id, Known { container: container.to_owned(), wish, code: None, number });
+        let (container, told) = (container.to_owned(), [false; TOLD.len()]);
+        known.insert(id, Known { container: container.clone(), wish, code: None, number, told });
         let of_container = || known.iter().filter(|(_, exec)| exec.container == container);
         if of_container().count() > KEPT {
             let oldest = of_container().min_by_key(|(_, exec)| (exec.code.is_none(), exec.number));
@@ -113,14 +118,22 @@ pub(super) async fn create(mut context: Context) -> Result<Response, EngineError
         )));
     }
     proxy::must_run(&container)?;
-    let wish: Value = context.json().await?;
-    let daemon = Rc::clone(&context.daemon);
+    let wish: ExecConfig = context.json().await?;
+    let wish = serde_json::to_value(wish).map_err(|error| failed(&error))?;
+    let (daemon, exits) = (Rc::clone(&context.daemon), container.life.borrow().exits);
     let dir = daemon.pods.of(&container.id).map_err(|error| failed(&error))?;
     let target = format!("/v{}/containers/{}/exec", context.version, container.id);
     let body = Bytes::from(wish.to_string());
-    let stream = client::connect(&dir)?;
-    let answer = client::send(stream, Method::POST, &target, &context.headers, Upload::Bytes(body)).await?;
-    let bytes = client::whole(client::good(answer).await?.into_body()).await?;
+    let asked = async {
+        let stream = client::connect(&dir)?;
+        let answer =
+            client::send(stream, Method::POST, &target, &context.headers, Upload::Bytes(body)).await?;
+        client::whole(client::good(answer).await?.into_body()).await
+    };
+    let bytes = match asked.await {
+        Ok(bytes) => bytes,
+        Err(error) => return Err(proxy::broken(&container, exits, error).await),
+    };
     let created: Created = serde_json::from_slice(&bytes).map_err(|error| failed(&error))?;
     if !crate::id::is_id(&created.id) || daemon.execs.known.borrow().contains_key(&created.id) {
         return Err(client::PodError::Answer.into());
@@ -137,24 +150,30 @@ pub(super) async fn start(mut context: Context) -> Result<Response, EngineError>
         return Err(EngineError::Conflict(format!("Error: Exec command {id} has already run")));
     }
     proxy::must_run(&container)?;
-    let wish: Value = context.json().await?;
-    let Start { detach, tty } = serde_json::from_value(without_nulls(&wish))
-        .map_err(|error| EngineError::BadRequest(format!("invalid JSON: {error}")))?;
-    let daemon = Rc::clone(&context.daemon);
+    let wish: ExecStartConfig = context.json().await?;
+    let (detach, tty) = (wish.detach.unwrap_or_default(), wish.tty.unwrap_or_default());
+    let json = serde_json::to_vec(&wish).map_err(|error| failed(&error))?;
+    let (daemon, exits) = (Rc::clone(&context.daemon), container.life.borrow().exits);
     let dir = daemon.pods.of(&container.id).map_err(|error| failed(&error))?;
     let target = format!("/v{}/exec/{id}/start", context.version);
-    let json = if wish.is_null() { b"{}".to_vec() } else { wish.to_string().into_bytes() };
     if detach {
-        let headers = std::mem::take(&mut context.headers);
-        let stream = client::connect(&dir)?;
-        let answer =
-            client::send(stream, Method::POST, &target, &headers, Upload::Bytes(json.into())).await?;
-        client::good(answer).await?;
-        return Ok(response::status(StatusCode::OK));
+        let started = async {
+            let (stream, body) = (client::connect(&dir)?, Upload::Bytes(json.into()));
+            client::good(client::send(stream, Method::POST, &target, &context.headers, body).await?).await
+        };
+        return match started.await {
+            Ok(_) => Ok(response::status(StatusCode::OK)),
+            Err(error) => Err(proxy::broken(&container, exits, error).await),
+        };
     }
     context.wire.can_stream()?;
-    let asked = client::ask_stream(client::connect(&dir)?, Protocol::Tcp, &target, Some(&json)).await?;
-    let upgraded = asked.answer().await?;
+    let asked = async {
+        client::ask_stream(client::connect(&dir)?, Protocol::Tcp, &target, Some(&json)).await?.answer().await
+    };
+    let upgraded = match asked.await {
+        Ok(upgraded) => upgraded,
+        Err(error) => return Err(proxy::broken(&container, exits, error).await),
+    };
     let encoding = if tty { Encoding::Raw } else { Encoding::Multiplexed };
     let run = async move |stream| attach::splice(stream, upgraded).await;
     context.wire.hijack_as(context.version, &context.headers, encoding, run).await
@@ -165,9 +184,10 @@ pub(super) async fn resize(context: Context) -> Result<Response, EngineError> {
     let (id, exec) = context.daemon.execs.find(&context.name)?;
     let container = context.daemon.containers.find(&exec.container)?;
     proxy::must_run(&container)?;
+    let exits = container.life.borrow().exits;
     let reached = held::reach(&Rc::clone(&context.daemon), &container).await?;
     let target = format!("/v{}/exec/{id}/resize?{}", context.version, context.query_text());
-    proxy::request(context, &target, reached).await
+    proxy::request(context, &container, &target, reached, exits).await
 }
 
 /// `GET /exec/{id}/json`.
@@ -214,16 +234,6 @@ fn describe(id: &str, exec: &Known, code: i64) -> Value {
     })
 }
 
-fn without_nulls(value: &Value) -> Value {
-    match value {
-        Value::Object(map) => {
-            let kept = map.iter().filter(|(_, value)| !value.is_null());
-            Value::Object(kept.map(|(name, value)| (name.clone(), value.clone())).collect())
-        }
-        _ => json!({}),
-    }
-}
-
 /// Keeps the exit code of an exec.
 pub(super) fn died(daemon: &Rc<Daemon>, container: &Container, attributes: &BTreeMap<String, String>) {
     let code = attributes.get("exitCode").and_then(|code| code.parse().ok());
@@ -234,6 +244,70 @@ pub(super) fn died(daemon: &Rc<Daemon>, container: &Container, attributes: &BTre
     {
         exec.code = code.or(Some(KILLED));
     }
+}
+
+/// Whether an event is one of those that an exec of a client has, and had not yet.
+pub(super) fn is_awaited(daemon: &Daemon, container: &Container, event: &PodEvent) -> bool {
+    let kind = event.action.split(':').next().unwrap_or_default();
+    let mut known = daemon.execs.known.borrow_mut();
+    let exec = event.attributes().get("execID").and_then(|id| known.get_mut(id));
+    let place = TOLD.iter().position(|told| *told == kind);
+    match (exec.filter(|exec| exec.container == container.id), place) {
+        (Some(exec), Some(place)) => !std::mem::replace(&mut exec.told[place], true),
+        _ => false,
+    }
+}
+
+/// Learns of an exec that has ended before this daemon began, of what an earlier one has told.
+pub(super) fn recall(daemon: &Rc<Daemon>, container: &Container, event: &PodEvent) {
+    let id = event.attributes().get("execID").filter(|id| crate::id::is_id(id));
+    if let Some(id) = id.filter(|_| event.action == "exec_die") {
+        if !daemon.execs.known.borrow().contains_key(id) {
+            daemon.execs.add(id.clone(), &container.id, json!({}));
+        }
+        died(daemon, container, event.attributes());
+    }
+}
+
+#[derive(Deserialize)]
+struct Inspected {
+    #[serde(rename = "ExecIDs")]
+    execs: Option<Vec<String>>,
+}
+
+/// Learns which execs run in a pod that an earlier daemon has started.
+pub(super) async fn learn(daemon: &Rc<Daemon>, container: &Container) {
+    let Ok(dir) = daemon.pods.of(&container.id) else { return };
+    let asked = async {
+        let inspected: Inspected = client::get(&dir, &format!("/containers/{}/json", container.id)).await?;
+        let ids = inspected.execs.unwrap_or_default();
+        for id in ids.into_iter().filter(|id| crate::id::is_id(id)).take(KEPT) {
+            let exec: ExecInspectResponse = client::get(&dir, &format!("/exec/{id}/json")).await?;
+            if !daemon.execs.known.borrow().contains_key(&id) {
+                daemon.execs.add(id, &container.id, wish(exec));
+            }
+        }
+        Ok::<_, client::PodError>(())
+    };
+    // Those that it has described until its time is over are known.
+    if let Ok(Err(error)) = tokio::time::timeout(PATIENCE, asked).await {
+        report("cannot learn what runs beside a container's program", &error);
+    }
+}
+
+/// What a client asked for, of what a pod shows of it.
+fn wish(exec: ExecInspectResponse) -> Value {
+    let config = exec.process_config.unwrap_or_default();
+    let words: Vec<String> =
+        config.entrypoint.into_iter().chain(config.arguments.into_iter().flatten()).collect();
+    json!({
+        "Cmd": words,
+        "Tty": config.tty,
+        "Privileged": config.privileged,
+        "AttachStdin": exec.open_stdin,
+        "AttachStdout": exec.open_stdout,
+        "AttachStderr": exec.open_stderr,
+    })
 }
 
 /// The execs of a container that has ended have ended too.

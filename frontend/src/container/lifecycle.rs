@@ -10,6 +10,7 @@ use super::record::Status;
 use super::{Container, remove, start, stop};
 use crate::context::Context;
 use crate::pods::client;
+use crate::proxy;
 
 fn found(context: &Context) -> Result<Rc<Container>, EngineError> {
     context.daemon.containers.find(&context.name)
@@ -98,7 +99,9 @@ async fn freeze(context: Context, verb: &'static str, after: Status) -> Result<R
     whole(async move {
         let dir = daemon.pods.of(&id).map_err(|error| crate::failure::failed(&error))?;
         let exits = container.life.borrow().exits;
-        client::ask(&dir, Method::POST, &format!("/containers/{id}/{verb}")).await?;
+        if let Err(error) = client::ask(&dir, Method::POST, &format!("/containers/{id}/{verb}")).await {
+            return Err(proxy::broken(&container, exits, error).await);
+        }
         let change = |life: &mut super::Life| {
             // Not that of a run that is over.
             if life.exits == exits && matches!(life.state.status, Status::Running | Status::Paused) {

@@ -1,5 +1,6 @@
 //! `GET /containers/json`: the containers, newest first, narrowed by filters.
 
+use std::ops::RangeInclusive;
 use std::rc::Rc;
 use std::time::SystemTime;
 
@@ -11,7 +12,6 @@ use hyper::StatusCode;
 use vdocker::EngineError;
 use vdocker::api::list::{FILTERS, HEALTHS, STATUSES, duration};
 use vdocker::filters::Filters;
-use vdocker::pattern::Pattern;
 use vdocker::response::{self, Response};
 use vdocker::time;
 
@@ -20,12 +20,15 @@ use super::sizes::{self, Sizes};
 use super::{Container, Life, ports};
 use crate::context::Context;
 use crate::daemon::Daemon;
+use crate::patterns::Patterns;
 
 /// What is listed.
 struct Selection {
+    exposed: Vec<PortRange>,
+    published: Vec<PortRange>,
     filters: Filters,
-    names: Vec<Pattern>,
-    ids: Vec<Pattern>,
+    names: Patterns,
+    ids: Patterns,
     exited: Vec<i64>,
     /// The ids of the images that are asked for, and what was asked.
     ancestors: Option<(Vec<String>, Vec<String>)>,
@@ -154,9 +157,13 @@ impl Selection {
         let networks = filters.values("network").map(|wanted| {
             daemon.networks.find(wanted).map_or_else(|_| wanted.to_owned(), |network| network.name)
         });
+        let ports =
+            |key| filters.values(key).map(|value| PortRange::parse(key, value)).collect::<Result<_, _>>();
         Ok(Self {
-            names: filters.patterns("name")?,
-            ids: filters.patterns("id")?,
+            exposed: ports("expose")?,
+            published: ports("publish")?,
+            names: Patterns::read(&filters, "name")?,
+            ids: Patterns::read(&filters, "id")?,
             exited: exited.collect::<Result<_, _>>()?,
             ancestors: ancestors(daemon, &filters).await?,
             before: created("before")?,
@@ -177,10 +184,9 @@ impl Selection {
     fn has_identity(&self, container: &Container) -> bool {
         let record = container.record.borrow();
         let slashed = format!("/{}", record.name);
-        let named = |pattern: &Pattern| pattern.matches(&record.name) || pattern.matches(&slashed);
         let labels = record.config.labels.iter().flatten().map(|(name, value)| (name.clone(), value.clone()));
-        (self.names.is_empty() || self.names.iter().any(named))
-            && (self.ids.is_empty() || self.ids.iter().any(|pattern| pattern.matches(&record.id)))
+        self.names.pass(&[&record.name, &slashed])
+            && self.ids.pass(&[&record.id])
             && self.before.is_none_or(|other| record.created < other)
             && self.since.is_none_or(|other| record.created > other)
             && self
@@ -202,12 +208,13 @@ impl Selection {
         let endpoints = record.networks.endpoints_config.iter().flatten();
         let mut on: Vec<_> = endpoints.map(|(name, _)| name).collect();
         on.retain(|name| self.networks.contains(name));
-        let exposed = || record.config.exposed_ports.iter().flatten().map(|(port, _)| port.as_str());
-        let published = || record.host_config.port_bindings.iter().flatten().map(|(port, _)| port.as_str());
+        let has = |ranges: &[PortRange], port: &String| ranges.iter().any(|range| range.has(port));
+        let mut exposed = record.config.exposed_ports.iter().flatten();
+        let mut published = record.host_config.port_bindings.iter().flatten();
         (self.networks.is_empty() || !on.is_empty())
             && self.filters.truth("is-task") != Ok(Some(true))
-            && self.filters.any("expose", |wanted| exposed().any(|port| is_port(wanted, port)))
-            && self.filters.any("publish", |wanted| published().any(|port| is_port(wanted, port)))
+            && (self.exposed.is_empty() || exposed.any(|(port, _)| has(&self.exposed, port)))
+            && (self.published.is_empty() || published.any(|(port, _)| has(&self.published, port)))
             && self.filters.any("volume", |wanted| {
                 record.mounts.iter().any(|mount| {
                     mount.name.as_deref() == Some(wanted) || mount.destination.as_deref() == Some(wanted)
@@ -216,14 +223,26 @@ impl Selection {
     }
 }
 
-/// Whether `80`, `80/tcp` or `8000-8080/tcp` means a port.
-fn is_port(wanted: &str, port: &str) -> bool {
-    let (wanted, kind) = wanted.split_once('/').unwrap_or((wanted, "tcp"));
-    let (number, own) = port.split_once('/').unwrap_or((port, "tcp"));
-    let (first, last) = wanted.split_once('-').unwrap_or((wanted, wanted));
-    let number = number.parse::<u16>().ok();
-    let range = first.parse::<u16>().ok().zip(last.parse::<u16>().ok());
-    kind == own && range.zip(number).is_some_and(|((first, last), number)| (first..=last).contains(&number))
+/// `80`, `80/tcp` or `8000-8080/tcp`, among the filters.
+struct PortRange {
+    numbers: RangeInclusive<u16>,
+    kind: String,
+}
+
+impl PortRange {
+    fn parse(key: &str, text: &str) -> Result<Self, EngineError> {
+        let (range, kind) = text.split_once('/').unwrap_or((text, "tcp"));
+        let (first, last) = range.split_once('-').unwrap_or((range, range));
+        let numbers = first.parse().ok().zip(last.parse().ok()).filter(|(first, last)| first <= last);
+        let (first, last) = numbers.ok_or_else(|| invalid(key, text))?;
+        Ok(Self { numbers: first..=last, kind: kind.to_ascii_lowercase() })
+    }
+
+    /// Whether a container's port, `80/tcp`, is in it.
+    fn has(&self, port: &str) -> bool {
+        let (number, kind) = port.split_once('/').unwrap_or((port, "tcp"));
+        kind == self.kind && number.parse().is_ok_and(|number| self.numbers.contains(&number))
+    }
 }
 
 /// The images that are asked for, and those that are made of them: theirs begin with the same layers.
@@ -256,11 +275,15 @@ fn invalid(key: &str, value: &str) -> EngineError {
 
 #[cfg(test)]
 mod tests {
-    use super::is_port;
+    use super::*;
 
     #[test]
     fn ports_are_found_by_number_range_and_protocol() {
-        assert!(is_port("80", "80/tcp") && is_port("80/tcp", "80/tcp") && is_port("70-90", "80/tcp"));
-        assert!(!is_port("80/udp", "80/tcp") && !is_port("81", "80/tcp") && !is_port("x", "80/tcp"));
+        let has = |text: &str, port| PortRange::parse("publish", text).unwrap().has(port);
+        assert!(has("80", "80/tcp") && has("80/tcp", "80/tcp") && has("70-90/TCP", "80/tcp"));
+        assert!(!has("80/udp", "80/tcp") && !has("81", "80/tcp") && !has("80", "x"));
+        for text in ["x", "", "90-70", "80-", "65536", "-1"] {
+            assert!(PortRange::parse("publish", text).is_err(), "{text}");
+        }
     }
 }

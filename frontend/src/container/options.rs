@@ -8,6 +8,9 @@ use vdocker::EngineError;
 /// The least memory of a container in bytes, as Docker has it.
 const MIN_MEMORY: i64 = 6 << 20;
 
+/// The least share of a CPU in billionths: the kernel takes no quota below a millisecond.
+const LEAST_NANO_CPUS: u64 = 10_000_000;
+
 /// The period of CPU limits in microseconds where the client names none.
 const DEFAULT_PERIOD: i64 = 100_000;
 
@@ -160,7 +163,7 @@ pub(super) fn cpu_millis(host: &HostConfig) -> Result<Option<u64>, EngineError> 
             return Err(bad("Conflicting options: Nano CPUs and CPU Period or Quota cannot both be set"));
         }
         let most = u64::try_from(cpus).unwrap_or(1).saturating_mul(1_000_000_000);
-        return match positive(nanos).filter(|nanos| *nanos <= most) {
+        return match positive(nanos).filter(|nanos| (LEAST_NANO_CPUS..=most).contains(nanos)) {
             Some(nanos) => Ok(Some(nanos.div_ceil(1_000_000))),
             None => Err(bad(format!(
                 "range of CPUs is from 0.01 to {cpus}.00, as there are only {cpus} CPUs available"

@@ -7,7 +7,7 @@ use pod::process;
 use tokio::sync::{Semaphore, oneshot};
 
 use super::record::Status;
-use super::{Container, health, networking, remove, restart, run, start};
+use super::{Container, exec, health, networking, remove, restart, run, start};
 use crate::daemon::Daemon;
 use crate::failure::report;
 use crate::pods::client;
@@ -97,6 +97,7 @@ async fn adopt(daemon: &Rc<Daemon>, container: &Rc<Container>, process: Process)
     let process = Rc::new(process);
     container.is_reachable.set(true);
     networking::learn(daemon, container).await;
+    exec::learn(daemon, container).await;
     container.process.replace(Some(Rc::clone(&process)));
     let events = start::follow(async move { Feed::open(client::connect(&dir)?).await });
     let (daemon, container) = (Rc::clone(daemon), Rc::clone(container));

@@ -2,12 +2,13 @@
 //! is kept.
 
 use std::rc::Rc;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use pod::end::{self, End};
 use tokio::sync::{mpsc, oneshot};
 use vdocker::EngineError;
 
+use super::allowance::Allowance;
 use super::record::Status;
 use super::{Container, exec, health, networking, remove, restart, start};
 use crate::daemon::Daemon;
@@ -81,8 +82,9 @@ pub(super) async fn attend(
 ) {
     let told = daemon.events.times_of(&container.id);
     // A pod begins with all that it remembers, some of which may be forgotten here: that was told too.
-    let horizon = daemon.events.horizon().filter(|_| matches!(beginning, Beginning::Recorded));
+    let horizon = daemon.events.horizon(&container.id).filter(|_| matches!(beginning, Beginning::Recorded));
     let is_told = |time: &i64| told.contains(time) || horizon.is_some_and(|horizon| *time < horizon);
+    let (mut allowance, mut is_cut_short) = (Allowance::new(Instant::now()), false);
     // Ends when the pod does.
     while let Some(event) = events.recv().await {
         if event.action == "start" {
@@ -94,8 +96,12 @@ pub(super) async fn attend(
                 }
                 Beginning::Recorded => {}
             }
-        } else if !is_told(&event.time_nano) {
+        } else if is_told(&event.time_nano) {
+            exec::recall(daemon, container, &event);
+        } else if exec::is_awaited(daemon, container, &event) || allowance.takes(Instant::now()) {
             forward(daemon, container, &event).await;
+        } else if !std::mem::replace(&mut is_cut_short, true) {
+            log::warn!(container = container.id.as_str(); "a pod has too many events: not all are told");
         }
     }
     process.ended().await;

@@ -21,9 +21,7 @@ use crate::pods::client::{self, Upload};
 pub(super) async fn update(mut context: Context) -> Result<Response, EngineError> {
     let container = context.daemon.containers.find(&context.name)?;
     let daemon = Rc::clone(&context.daemon);
-    let body: Value = context.json().await?;
-    let wish: ContainerUpdateBody = serde_json::from_value(body)
-        .map_err(|error| EngineError::BadRequest(format!("invalid JSON: {error}")))?;
+    let wish: ContainerUpdateBody = context.json().await?;
     let headers = context.headers;
     let warnings = lifecycle::whole(async move {
         let _operation = container.operation.lock().await;
@@ -111,7 +109,7 @@ async fn tell_pod(
     }
     let mut body = json!({});
     let mut set = |name: &str, before: Option<i64>, wish: Option<i64>| {
-        if before != wish {
+        if let Some(wish) = wish.filter(|_| before != wish) {
             body[name] = Value::from(wish);
         }
     };

@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use hyper::StatusCode;
-use image::{Reference, Store, StoredImage};
+use image::{Digest, Reference, Store, StoredImage};
 use serde_json::{Map, Value, json};
 use vdocker::EngineError;
 use vdocker::response::{self, Response};
@@ -51,7 +51,7 @@ fn show(store: &Store, image: &StoredImage) -> Result<Value, EngineError> {
         "Id": image.id,
         "RepoTags": tags(image),
         "RepoDigests": digests(image),
-        "Parent": "",
+        "Parent": text("parent").parse::<Digest>().map(|parent| parent.to_string()).unwrap_or_default(),
         "Comment": if text("comment").is_empty() { comment } else { text("comment") },
         "Created": if image.config.created.is_empty() { NEVER } else { &image.config.created },
         "DockerVersion": text("docker_version"),

@@ -40,9 +40,9 @@ pub(super) async fn list(context: Context) -> Result<Response, EngineError> {
         let sizes = if shared { shared_sizes(&store, &images)? } else { HashMap::new() };
         let chosen = wanted.choose(&store, &images)?;
         let mut list = Vec::with_capacity(chosen.len());
-        for (image, tags) in chosen {
+        for Chosen { image, tags, digests } in chosen {
             let users = containers.get(&image.id.to_string());
-            let mut line = summary(image, &tags);
+            let mut line = summary(image, &tags, &digests);
             line["SharedSize"] =
                 json!(sizes.get(&image.id).map_or(-1, |size| i64::try_from(*size).unwrap_or(-1)));
             if shared {
@@ -82,7 +82,7 @@ pub(crate) async fn usage(daemon: &Daemon) -> Result<(Vec<Value>, u64), EngineEr
         let mut list = Vec::with_capacity(images.len());
         for image in &images {
             layers.extend(store.layer_sizes(&image.config).map_err(|error| failed(&error))?);
-            let mut line = summary(image, &tags(image));
+            let mut line = summary(image, &tags(image), &digests(image));
             line["SharedSize"] = json!(shared.get(&image.id).copied().unwrap_or_default());
             line["Containers"] = json!(users.get(&image.id.to_string()).map_or(0, Vec::len));
             list.push(line);
@@ -92,12 +92,12 @@ pub(crate) async fn usage(daemon: &Daemon) -> Result<(Vec<Value>, u64), EngineEr
     .await
 }
 
-fn summary(image: &StoredImage, tags: &[String]) -> Value {
+fn summary(image: &StoredImage, tags: &[String], digests: &[String]) -> Value {
     json!({
         "Id": image.id,
         "ParentId": "",
         "RepoTags": tags,
-        "RepoDigests": digests(image),
+        "RepoDigests": digests,
         "Created": created(&image.config),
         "Size": image.size,
         "SharedSize": -1,
@@ -119,13 +119,16 @@ struct Wanted {
     old: Option<String>,
 }
 
+/// An image that passes, and those of its names that do.
+struct Chosen<'a> {
+    image: &'a StoredImage,
+    tags: Vec<String>,
+    digests: Vec<String>,
+}
+
 impl Wanted {
     /// The images that pass, each with those of its names that do.
-    fn choose<'a>(
-        &self,
-        store: &Store,
-        images: &'a [StoredImage],
-    ) -> Result<Vec<(&'a StoredImage, Vec<String>)>, EngineError> {
+    fn choose<'a>(&self, store: &Store, images: &'a [StoredImage]) -> Result<Vec<Chosen<'a>>, EngineError> {
         let moment_of = |key: &str| -> Result<Option<i64>, EngineError> {
             let Some(name) = self.filters.values(key).next() else { return Ok(None) };
             Ok(Some(created(&store.image(name).map_err(super::refusal)?.config)))
@@ -146,12 +149,12 @@ impl Wanted {
                 continue;
             }
             if patterns.is_empty() {
-                chosen.push((image, tags(image)));
+                chosen.push(Chosen { image, tags: tags(image), digests: digests(image) });
                 continue;
             }
-            let tags = matching(&image.tags, &patterns)?;
-            if !tags.is_empty() || !matching(&image.digests, &patterns)?.is_empty() {
-                chosen.push((image, tags));
+            let (tags, digests) = (matching(&image.tags, &patterns)?, matching(&image.digests, &patterns)?);
+            if !tags.is_empty() || !digests.is_empty() {
+                chosen.push(Chosen { image, tags, digests });
             }
         }
         Ok(chosen)

@@ -16,6 +16,7 @@ use crate::context::Context;
 use crate::daemon::Daemon;
 use crate::db::Batch;
 use crate::events::Event;
+use crate::patterns::Patterns;
 use crate::routes::{Route, route};
 
 const FILTERS: [&str; 8] = ["dangling", "driver", "id", "label", "label!", "name", "scope", "type"];
@@ -36,7 +37,7 @@ pub(crate) fn routes() -> Vec<Route> {
 async fn list(context: Context) -> Result<Response, EngineError> {
     let daemon = &context.daemon;
     let filters = Filters::from_query(&context.query, &FILTERS)?;
-    let names = filters.patterns("name")?;
+    let names = Patterns::read(&filters, "name")?;
     let dangling = filters.truth("dangling")?;
     if let Some(other) = filters.values("type").find(|kind| !["builtin", "custom"].contains(kind)) {
         return Err(EngineError::BadRequest(format!("invalid filter: 'type'='{other}'")));
@@ -47,7 +48,7 @@ async fn list(context: Context) -> Result<Response, EngineError> {
             && filters.any("id", |start| network.id.starts_with(start))
             && filters.labels("label", &network.labels)
             && (!filters.has("label!") || !filters.labels("label!", &network.labels))
-            && (names.is_empty() || names.iter().any(|name| name.matches(&network.name)))
+            && names.pass(&[&network.name])
             && filters.exact("scope", "local")
             && filters.exact("type", kind)
             && dangling.is_none_or(|dangling| {

@@ -164,7 +164,11 @@ pub(crate) async fn good(answer: hyper::Response<Incoming>) -> Result<hyper::Res
 /// All of a body.
 pub(crate) async fn whole(body: Incoming) -> Result<Bytes, PodError> {
     let all = Limited::new(body, MAX_ANSWER).collect().await;
-    Ok(all.map_err(|_| PodError::Answer)?.to_bytes())
+    let all = all.map_err(|error| match error.downcast::<hyper::Error>() {
+        Ok(error) => PodError::Http(*error),
+        Err(_) => PodError::Answer,
+    });
+    Ok(all?.to_bytes())
 }
 
 #[derive(Deserialize)]

@@ -22,6 +22,7 @@ use crate::daemon::Daemon;
 use crate::db::Batch;
 use crate::events::Event;
 use crate::failure::failed;
+use crate::patterns::Patterns;
 use crate::routes::{Route, route};
 
 /// All routes.
@@ -87,13 +88,13 @@ async fn list(context: Context) -> Result<Response, EngineError> {
     let daemon = &context.daemon;
     let filters = Filters::from_query(&context.query, &["dangling", "driver", "label", "label!", "name"])?;
     let dangling = filters.truth("dangling")?;
-    let names = filters.patterns("name")?;
+    let names = Patterns::read(&filters, "name")?;
     let is_wanted = |volume: &Volume| {
         dangling.is_none_or(|dangling| dangling == users(daemon, &volume.name).is_empty())
             && filters.exact("driver", volume.driver())
             && filters.labels("label", &volume.labels)
             && (!filters.has("label!") || !filters.labels("label!", &volume.labels))
-            && (names.is_empty() || names.iter().any(|name| name.matches(&volume.name)))
+            && names.pass(&[&volume.name])
     };
     let volumes: Vec<_> =
         daemon.volumes.all().iter().filter(|one| is_wanted(one)).map(|one| show(daemon, one)).collect();
