@@ -13,8 +13,8 @@ mod iovec;
 mod mmio;
 mod queue;
 
-pub(crate) use chain::walk;
 pub use chain::{Buffers, Chain, ChainError, KeptChain};
+pub(crate) use chain::{check, walk};
 pub use device::{ActivationContext, DeviceError, VirtioDevice};
 pub use interrupt::Interrupt;
 pub(crate) use interrupt::USED_BUFFER;

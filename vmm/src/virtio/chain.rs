@@ -119,6 +119,16 @@ pub(crate) fn walk(
     if open { Err(ChainError::Broken) } else { Ok(()) }
 }
 
+/// Whether all of a range is guest memory.
+///
+/// # Errors
+/// [`ChainError::Outside`].
+pub(crate) fn check(memory: &GuestMemory, address: GuestAddress, len: u32) -> Result<(), ChainError> {
+    let outside = ChainError::Outside { address: address.0, len };
+    let mut parts = memory.get_slices(address, len as usize, Permissions::ReadWrite).map_err(|_| outside)?;
+    parts.try_for_each(|slice| slice.map(|_| ())).map_err(|_| outside)
+}
+
 /// A sequence of bytes in guest memory, consumed from its front.
 #[derive(Default)]
 pub struct Buffers<'m> {
@@ -129,6 +139,11 @@ pub struct Buffers<'m> {
 }
 
 impl<'m> Buffers<'m> {
+    /// No bytes yet, and room for so many pieces.
+    pub(crate) fn with_capacity(pieces: usize) -> Self {
+        Self { slices: Vec::with_capacity(pieces), ..Self::default() }
+    }
+
     /// Adds a range of guest memory at the end.
     ///
     /// # Errors
@@ -182,20 +197,32 @@ impl<'m> Buffers<'m> {
     #[must_use]
     pub fn take_front(&mut self, count: usize) -> Self {
         let mut front = Self::default();
-        while front.len < count {
+        front.len = self.consume(count, |slice, _| front.slices.push(slice));
+        front
+    }
+
+    /// Takes the first `count` bytes off, or all where there are fewer; answers how many. `each` gets them piece by piece, with
+    /// the bytes before each.
+    fn consume(&mut self, count: usize, mut each: impl FnMut(VolatileSlice<'m>, usize)) -> usize {
+        let mut done = 0;
+        while done < count {
             let Some(slice) = self.slices.get_mut(self.first) else { break };
-            let wanted = count - front.len;
-            let Ok((head, tail)) = slice.split_at(wanted.min(slice.len())) else { break };
-            front.len += head.len();
-            self.len -= head.len();
-            front.slices.push(head);
+            let Ok((head, tail)) = slice.split_at((count - done).min(slice.len())) else { break };
             if tail.is_empty() {
                 self.first += 1;
             } else {
                 *slice = tail;
             }
+            self.len -= head.len();
+            each(head, done);
+            done += head.len();
         }
-        front
+        done
+    }
+
+    /// Takes the first `count` bytes off.
+    pub(crate) fn skip(&mut self, count: usize) {
+        self.consume(count, |_, _| {});
     }
 
     /// Splits the last `count` bytes off, or `None` where there are fewer.
@@ -208,11 +235,9 @@ impl<'m> Buffers<'m> {
 
     /// Consumes bytes into `out`; answers how many, fewer than asked only where no more are left.
     pub fn read(&mut self, out: &mut [u8]) -> usize {
-        let mut done = 0;
-        for slice in &self.take_front(out.len()).slices {
-            done += slice.copy_to(&mut out[done..]);
-        }
-        done
+        self.consume(out.len(), |slice, done| {
+            slice.copy_to(&mut out[done..]);
+        })
     }
 
     /// Consumes `N` bytes, or `None` where there are fewer.
@@ -223,12 +248,7 @@ impl<'m> Buffers<'m> {
 
     /// Writes `data` over the first bytes and consumes them; answers how many fitted.
     pub fn write(&mut self, data: &[u8]) -> usize {
-        let mut done = 0;
-        for slice in &self.take_front(data.len()).slices {
-            slice.copy_from(&data[done..]);
-            done += slice.len();
-        }
-        done
+        self.consume(data.len(), |slice, done| slice.copy_from(&data[done..]))
     }
 
     /// Writes `count` zeros over the first bytes and consumes them; answers how many fitted.
@@ -254,7 +274,7 @@ impl<'m> Buffers<'m> {
             if count == 0 {
                 return Err(io::ErrorKind::WriteZero.into());
             }
-            let _ = self.take_front(count);
+            self.skip(count);
             offset += count as u64;
         }
         Ok(())
@@ -270,7 +290,7 @@ impl<'m> Buffers<'m> {
             if count == 0 {
                 return Err(io::ErrorKind::UnexpectedEof.into());
             }
-            let _ = self.take_front(count);
+            self.skip(count);
             offset += count as u64;
         }
         Ok(())
@@ -282,7 +302,7 @@ impl<'m> Buffers<'m> {
     /// The write's.
     pub fn write_to_stream(&mut self, stream: BorrowedFd<'_>) -> io::Result<usize> {
         let count = iovec::writev(stream, self.pending())?;
-        let _ = self.take_front(count);
+        self.skip(count);
         Ok(count)
     }
 
@@ -292,7 +312,7 @@ impl<'m> Buffers<'m> {
     /// The read's.
     pub fn read_from_stream(&mut self, stream: BorrowedFd<'_>) -> io::Result<usize> {
         let count = iovec::readv(stream, self.pending())?;
-        let _ = self.take_front(count);
+        self.skip(count);
         Ok(count)
     }
 

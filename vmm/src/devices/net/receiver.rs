@@ -160,7 +160,7 @@ impl Receiver {
         }
         if spilled > 0 {
             let mut rest = self.window.all(memory, len);
-            let _ = rest.take_front(len - spilled);
+            rest.skip(len - spilled);
             rest.write(&self.spill[..spilled]);
         }
         self.hand_over(memory, len)?;
@@ -180,8 +180,8 @@ impl Receiver {
 
     /// Whether the driver has negotiated what the frame needs; the tap may have kept it from before a reset.
     fn fits_driver(&self, memory: &GuestMemory) -> bool {
-        let mut header = self.window.all(memory, HEADER_LEN);
-        self.segments || header.read_array::<2>().is_some_and(|[_, gso_type]| gso_type == 0)
+        let kind = || self.window.all(memory, HEADER_LEN).read_array::<2>();
+        self.segments || kind().is_some_and(|[_, gso_type]| gso_type == 0)
     }
 
     /// Gives the driver the frame that lies in its buffers.
@@ -190,10 +190,10 @@ impl Receiver {
         self.window.fill(len, &mut self.used);
         if !self.checksums {
             // Such a driver finds no flags (virtio 1.3, section 5.1.6.4.1).
-            header.take_front(1).write(&[0]);
-            let _ = header.take_front(NUM_BUFFERS - 1);
+            header.write(&[0]);
+            header.skip(NUM_BUFFERS - 1);
         } else {
-            let _ = header.take_front(NUM_BUFFERS);
+            header.skip(NUM_BUFFERS);
         }
         header.write(&u16::try_from(self.used.len()).unwrap_or(u16::MAX).to_le_bytes());
         self.queue.push_all_used(memory, &self.used)?;

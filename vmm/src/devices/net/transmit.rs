@@ -68,7 +68,7 @@ impl Rules<'_> {
         };
         let mut rest = rest;
         let mut copy = Vec::new();
-        let mut whole = Buffers::default();
+        let mut whole = Buffers::with_capacity(rest.pieces().min(MAX_SLICES) + 1);
         whole.append_slice(VolatileSlice::from(head));
         if rest.pieces() < MAX_SLICES {
             whole.extend(rest);

@@ -8,7 +8,7 @@ use vm_memory::GuestAddress;
 
 use super::header::HEADER_LEN;
 use crate::memory::GuestMemory;
-use crate::virtio::{Buffers, ChainError, MAX_SLICES, UsedChain, walk};
+use crate::virtio::{Buffers, ChainError, MAX_SLICES, UsedChain, check, walk};
 
 /// Descriptor chains to be filled.
 #[derive(Debug, Default)]
@@ -50,7 +50,7 @@ impl Window {
             if !writable {
                 return Err(ChainError::Order);
             }
-            Buffers::default().append(memory, address, part_len)?;
+            check(memory, address, part_len)?;
             len += part_len as usize;
             self.parts.push_back(Part { address, len: part_len });
             Ok(())
@@ -77,17 +77,18 @@ impl Window {
     }
 
     fn buffers<'m>(&self, memory: &'m GuestMemory, room: usize, pieces: usize) -> Buffers<'m> {
-        let mut buffers = Buffers::default();
+        let mut buffers = Buffers::with_capacity(self.parts.len().min(MAX_SLICES).min(room));
         for part in &self.parts {
-            if buffers.len() >= room || buffers.pieces() >= pieces {
+            let left = room.saturating_sub(buffers.len());
+            if left == 0 || buffers.pieces() >= pieces {
                 break;
             }
-            if buffers.append(memory, part.address, part.len).is_err() {
+            let len = part.len.min(u32::try_from(left).unwrap_or(u32::MAX));
+            if buffers.append(memory, part.address, len).is_err() {
                 break;
             }
         }
-        let room = room.min(buffers.len());
-        buffers.take_front(room)
+        buffers
     }
 
     /// Takes the chains off that a frame of `len` bytes fills and writes what the driver is told of them to `used`.
