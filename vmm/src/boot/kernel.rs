@@ -98,9 +98,7 @@ fn put(memory: &GuestMemory, file: &File, segment: Segment) -> Result<Placed, Pl
     if writable {
         // Nearly all of its pages are written while booting: one copy is less than a fault and a copy a page.
         huge_pages::allow_at(memory, address..address + memory_len);
-        let copied = file_pages::copy(memory, address, file, offset, file_len);
-        huge_pages::map_shared(memory, address..address + memory_len);
-        return copied;
+        return file_pages::copy(memory, address, file, offset, file_len);
     }
     file_pages::place(memory, address, file, offset, file_len, code)
 }

@@ -13,9 +13,6 @@ use vm_memory::{Address as _, GuestAddress, GuestMemoryBackend as _, GuestMemory
 
 use super::GuestMemory;
 
-/// Bytes in a page.
-const PAGE: u64 = 4096;
-
 /// Bytes in a huge page.
 const HUGE: u64 = 2 << 20;
 
@@ -52,21 +49,6 @@ pub(crate) fn allow_at(memory: &GuestMemory, range: Range<u64>) {
     advise(memory, range.start - range.start % HUGE..range.end.next_multiple_of(HUGE));
 }
 
-/// Has the host map the pages of `range` in one go where other processes have the memory too, whose pages are small as a rule:
-/// for what the guest touches all of. Errors make no difference: Linux before 5.14 maps them one by one.
-pub(crate) fn map_shared(memory: &GuestMemory, range: Range<u64>) {
-    let region = memory.find_region(GuestAddress(range.start));
-    if region.is_none_or(|region| region.file_offset().is_none()) {
-        return;
-    }
-    let (start, end) = (range.start - range.start % PAGE, range.end.next_multiple_of(PAGE));
-    let Ok(len) = usize::try_from(end - start) else { return };
-    let Ok(slice) = memory.get_slice(GuestAddress(start), len) else { return };
-    let host = slice.ptr_guard_mut().as_ptr();
-    // SAFETY: whole pages of guest memory, which keep their bytes.
-    let _ = unsafe { libc::madvise(host.cast(), slice.len(), libc::MADV_POPULATE_WRITE) };
-}
-
 /// The kernel that has no huge pages, or no such range, has nothing to gain: errors make no difference.
 fn advise(memory: &GuestMemory, range: Range<u64>) {
     let Ok(len) = usize::try_from(range.end - range.start) else { return };
@@ -78,8 +60,6 @@ fn advise(memory: &GuestMemory, range: Range<u64>) {
 
 #[cfg(test)]
 mod tests {
-    use vm_memory::Bytes as _;
-
     use super::*;
     use crate::memory::allocate;
 
@@ -136,26 +116,9 @@ mod tests {
     }
 
     #[test]
-    fn shared_memory_is_mapped_at_once_and_keeps_its_bytes() {
-        let memory = crate::memory::allocate_shared(64).unwrap();
-        let address = GuestAddress(32 << 20);
-        memory.write_obj(7_u8, address).unwrap();
-        map_shared(&memory, address.0..address.0 + 5 * PAGE - 1);
-        assert_eq!(memory.read_obj::<u8>(address).unwrap(), 7);
-        let start = memory.get_slice(address, 1).unwrap().ptr_guard_mut().as_ptr() as u64 / PAGE;
-        let mut entries = [0; 6 * 8];
-        let map = std::fs::File::open("/proc/self/pagemap").unwrap();
-        std::os::unix::fs::FileExt::read_exact_at(&map, &mut entries, start * 8).unwrap();
-        let present: Vec<_> = entries.chunks_exact(8).map(|entry| entry[7] >> 7).collect();
-        assert_eq!(present, [1, 1, 1, 1, 1, 0]);
-    }
-
-    #[test]
     fn no_memory_is_no_harm() {
         let memory = allocate(64).unwrap();
         allow_at(&memory, 62 << 20..66 << 20);
-        map_shared(&memory, 62 << 20..66 << 20);
-        map_shared(&crate::memory::allocate_shared(64).unwrap(), 62 << 20..66 << 20);
         allow(&memory, 0);
         allow(&memory, u64::MAX);
     }
