@@ -1,5 +1,9 @@
 //! Named volumes: disks that outlive their pods.
 
+mod devices;
+mod directories;
+mod growth;
+
 use std::fs;
 use std::path::Path;
 
@@ -60,7 +64,7 @@ fn pods_share_a_volume_one_after_the_other() {
     let script = "cat /data/one; ls -d /data/lost+found; (echo x >/data/x) || /data/busybox echo refused";
     let reader = pod("reader", "/data", json!({"readOnly": true}), script);
     let error = host.refuse(&["run", reader.name()]);
-    assert!(error.contains("volume db is in use by another pod"), "{error}");
+    assert!(error.contains(&format!("volume db is in use by pod {}", filled.name())), "{error}");
     host.succeed(&["stop", "--time", "0", filled.name()]);
     running.end();
     let seen = reader.run();

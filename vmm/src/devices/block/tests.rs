@@ -1,5 +1,7 @@
 //! The block device under a fake driver.
 
+mod growth;
+
 use std::cell::Cell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
