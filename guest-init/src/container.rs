@@ -6,6 +6,7 @@ mod environment;
 pub(crate) mod etc;
 pub(crate) mod failure;
 pub(crate) mod filesystems;
+pub(crate) mod init;
 mod join;
 pub(crate) mod privileges;
 pub(crate) mod process;

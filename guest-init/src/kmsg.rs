@@ -65,6 +65,7 @@ fn specification() -> ContainerSpec {
         },
         process: ProcessSpec {
             cmd: vec!["/init".to_owned()],
+            init: false,
             env: Vec::new(),
             workdir: "/".to_owned(),
             tty: false,

@@ -15,6 +15,7 @@ pub(crate) fn container(name: &str) -> ContainerSpec {
         },
         process: ProcessSpec {
             cmd: vec!["true".into()],
+            init: false,
             env: Vec::new(),
             workdir: "/".into(),
             tty: false,

@@ -48,6 +48,7 @@ use std::sync::OnceLock;
 static KERNEL_LOG: OnceLock<File> = OnceLock::new();
 
 fn main() {
+    container::init::run_if_asked();
     if std::process::id() != 1 {
         eprintln!("guest-init is PID 1 of a pod's virtual machine and has nothing to do elsewhere");
         std::process::exit(2);

@@ -61,6 +61,31 @@ pub(crate) fn send(pid: Pid, signal: u32) {
     unsafe { libc::kill(pid.as_raw_nonzero().get(), signal) };
 }
 
+/// All signals there are, as the kernel counts them: bit 0 is signal 1.
+static ALL: u64 = u64::MAX;
+
+/// Blocks all signals, those too that the C library keeps for itself.
+pub(crate) fn block_all() {
+    let (how, old) = (libc::SIG_SETMASK, std::ptr::null_mut::<u64>());
+    // SAFETY: the set has the size given; no old one is asked for.
+    unsafe { libc::syscall(libc::SYS_rt_sigprocmask, how, &raw const ALL, old, size_of_val(&ALL)) };
+}
+
+/// Waits for a signal of those that are blocked, and takes it.
+pub(crate) fn next() -> u32 {
+    let (info, time) = (std::ptr::null_mut::<libc::siginfo_t>(), std::ptr::null::<libc::timespec>());
+    loop {
+        // SAFETY: the set has the size given; neither details nor a time limit are asked for.
+        let number = unsafe {
+            libc::syscall(libc::SYS_rt_sigtimedwait, &raw const ALL, info, time, size_of_val(&ALL))
+        };
+        // Else interrupted: by a debugger, or stopped and continued.
+        if let Ok(number) = u32::try_from(number) {
+            return number;
+        }
+    }
+}
+
 /// Sets all signals to their default actions and blocks none: the state a container's process starts in.
 pub(crate) fn reset() {
     for signal in 1..=64 {

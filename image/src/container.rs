@@ -50,6 +50,8 @@ pub struct ContainerOverrides {
     pub workdir: Option<String>,
     /// The host name inside the container.
     pub hostname: String,
+    /// Whether an init is the container's PID 1, and the program its child.
+    pub init: bool,
     /// Whether the process gets a terminal.
     pub tty: bool,
     /// Whether standard input is kept open.
@@ -179,6 +181,7 @@ fn process(
     let stop_signal = overrides.stop_signal.as_ref().unwrap_or(&config.stop_signal);
     Ok(ProcessSpec {
         cmd,
+        init: overrides.init,
         env: env::merge(&config.env, &overrides.env, hostname, overrides.tty)?,
         workdir: workdir(config, overrides)?,
         tty: overrides.tty,

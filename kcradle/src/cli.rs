@@ -174,6 +174,9 @@ pub(crate) struct SummonArgs {
     /// The host name inside
     #[arg(long, value_name = "NAME")]
     pub(crate) hostname: Option<String>,
+    /// Run an init inside, which passes signals on to the command and reaps orphans
+    #[arg(long)]
+    pub(crate) init: bool,
     /// Give the container a terminal
     #[arg(long, short)]
     pub(crate) tty: bool,
@@ -213,7 +216,7 @@ pub(crate) struct SummonArgs {
 }
 
 /// The arguments of `summon` that speak of one container.
-const CONTAINER_ARGS: [&str; 14] = [
+const CONTAINER_ARGS: [&str; 15] = [
     "name",
     "env",
     "env_file",
@@ -221,6 +224,7 @@ const CONTAINER_ARGS: [&str; 14] = [
     "user",
     "workdir",
     "hostname",
+    "init",
     "tty",
     "interactive",
     "read_only",

@@ -221,6 +221,10 @@ pub enum Writable {
 pub struct ProcessSpec {
     /// Entry point, command and arguments; at least one. The first is looked up in the container's PATH.
     pub cmd: Vec<String>,
+    /// Whether the container's PID 1 is a small init, whose child the program is: it passes signals on, reaps orphans
+    /// and ends with the program's exit code.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub init: bool,
     /// The environment, in order; a later entry of the same name wins.
     #[serde(default)]
     pub env: Vec<EnvSpec>,

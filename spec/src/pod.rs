@@ -209,6 +209,9 @@ pub struct PodProcess {
     /// Whether standard input is kept open (ours).
     #[serde(deserialize_with = "or_default")]
     pub stdin: bool,
+    /// Whether an init is the container's PID 1, and the program its child (ours).
+    #[serde(deserialize_with = "or_default")]
+    pub init: bool,
     /// Seconds from the stop signal to SIGKILL (ours).
     pub stop_timeout: Option<u32>,
 }

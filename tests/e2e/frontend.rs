@@ -5,6 +5,7 @@ mod faults;
 mod files;
 mod housekeeping;
 mod images;
+mod init;
 mod lifecycle;
 mod networks;
 mod run;

@@ -231,7 +231,6 @@ fn warnings(host: &HostConfig) -> Vec<String> {
         ("OomScoreAdj", set(host.oom_score_adj)),
         ("CgroupParent", text(&host.cgroup_parent)),
         ("CgroupnsMode", host.cgroupns_mode.is_some_and(|mode| mode.to_string() == "host")),
-        ("Init", host.init.unwrap_or_default()),
         ("PidMode", is_host(&host.pid_mode)),
         ("IpcMode", is_host(&host.ipc_mode)),
         ("UTSMode", is_host(&host.uts_mode)),
@@ -305,9 +304,8 @@ mod tests {
 
     #[test]
     fn what_is_not_missed_is_ignored_with_a_warning() {
-        let warnings =
-            check(&host(r#"{"CpuShares":2,"CpusetCpus":"0","PublishAllPorts":true,"Init":true}"#)).unwrap();
-        assert_eq!(warnings.len(), 3, "{warnings:?}");
+        let warnings = check(&host(r#"{"CpuShares":2,"CpusetCpus":"0","PublishAllPorts":true}"#)).unwrap();
+        assert_eq!(warnings.len(), 2, "{warnings:?}");
         assert_eq!(cpu_millis(&host(r#"{"CpuQuota":50000}"#)), Ok(Some(500)));
         assert_eq!(cpu_millis(&host(r#"{"NanoCpus":500000000}"#)), Ok(Some(500)));
         assert_eq!(cpu_millis(&host("{}")), Ok(None));

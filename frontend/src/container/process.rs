@@ -67,6 +67,7 @@ pub(super) fn spec(
         user: config.user.clone(),
         workdir: config.working_dir.clone().filter(|path| !path.is_empty()),
         hostname: config.hostname.clone().unwrap_or_default(),
+        init: host.init.unwrap_or_default(),
         tty: config.tty.unwrap_or_default(),
         stdin: config.open_stdin.unwrap_or_default(),
         read_only: host.readonly_rootfs.unwrap_or_default(),

@@ -8,10 +8,10 @@ use crate::container::filesystems::{self, GUARDED};
 use crate::container::root::{Missing, Root};
 use crate::container::stdio::Stdio;
 use crate::container::user::User;
-use crate::container::{privileges, program, spawn, volume};
+use crate::container::{init, privileges, program, spawn, volume};
 use crate::mountfd::{self, MountFd};
 use crate::{disks, signals, stage};
-use rustix::fd::{AsFd, OwnedFd};
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{CWD, FileType, Mode, OFlags};
 use rustix::mount::MountAttrFlags as Attr;
 use spec::launch::{MountSource, MountSpec, Writable};
@@ -32,6 +32,8 @@ pub(crate) struct Entry<'a> {
     pub(crate) volumes: &'a Path,
     /// Its devpts, not attached yet.
     pub(crate) devpts: &'a MountFd,
+    /// What goes before the program as the container's PID 1, where anything does.
+    pub(crate) init: Option<&'a MountFd>,
     /// Standard input, output and error.
     pub(crate) stdio: Stdio<'a>,
     /// Whether to report [`Stage::Exec`].
@@ -39,11 +41,11 @@ pub(crate) struct Entry<'a> {
 }
 
 impl Entry<'_> {
-    /// Becomes the container's program.
+    /// Becomes the container's program, or the init that starts it and tells `report` where it cannot.
     ///
     /// # Errors
     /// The step that failed.
-    pub(crate) fn run(&self) -> Result<Infallible, Failure> {
+    pub(crate) fn run(&self, report: BorrowedFd<'_>) -> Result<Infallible, Failure> {
         let spec = self.spec;
         let step = |what: &'static str| move |error: rustix::io::Errno| Failure::new(what, &error.into());
         signals::reset();
@@ -89,7 +91,10 @@ impl Entry<'_> {
         let kept = privileges::of_container(&spec.process);
         privileges::drop_to(&user, kept, spec.process.no_new_privileges)?;
         rustix::process::umask(Mode::from_raw_mode(0o022));
-        program::execute(&spec.process.cmd, &environment)
+        match self.init {
+            Some(init) => init::execute(init, report, &spec.process.cmd, &environment),
+            None => program::execute(&spec.process.cmd, Some(&environment), None),
+        }
     }
 
     fn mount(&self, root: &Root, mount: &MountSpec) -> Result<(), Failure> {

@@ -72,6 +72,6 @@ impl Join<'_> {
             false => privileges::of_container(process),
         };
         privileges::drop_to(&user, kept, process.no_new_privileges)?;
-        program::execute(&exec.cmd, &environment)
+        program::execute(&exec.cmd, Some(&environment), None)
     }
 }

@@ -3,6 +3,7 @@
 use crate::container::cgroup::Cgroup;
 use crate::container::enter::Entry;
 use crate::container::failure::Failure;
+use crate::container::init;
 use crate::container::join::Join;
 use crate::container::spawn;
 use crate::container::stdio::Stdio;
@@ -73,17 +74,21 @@ impl Process {
         let terminal = if spec.process.tty { Some(Terminal::open(&devpts, size)?) } else { None };
         let streams = Streams::open(spec.process.stdin, terminal.as_ref())?;
         let stdio = Stdio { fds: streams.inner.each_ref().map(AsFd::as_fd), terminal: terminal.as_ref() };
+        let init = if spec.process.init { Some(init::file()?) } else { None };
         let entry = Entry {
             spec,
             root: &place.tree.root,
             etc: &place.tree.etc,
             volumes: place.volumes,
             devpts: &devpts,
+            init: init.as_ref(),
             stdio,
             first,
         };
-        let kept: Vec<_> = stdio.descriptors().chain([devpts.as_fd()]).collect();
-        let (pid, starting) = Self::clone(place.cgroup, spawn::NEW_NAMESPACES, &kept, || entry.run())?;
+        let mut kept: Vec<_> = stdio.descriptors().chain([devpts.as_fd()]).collect();
+        kept.extend(init.as_ref().map(AsFd::as_fd));
+        let (pid, starting) =
+            Self::clone(place.cgroup, spawn::NEW_NAMESPACES, &kept, |report| entry.run(report))?;
         Ok((streams.of(pid, starting, terminal), devpts))
     }
 
@@ -101,7 +106,7 @@ impl Process {
         let join = Join { spec, exec, first: first.as_fd(), stdio };
         let (pid, starting) = spawn::in_pid_namespace(first.as_fd(), own.as_fd(), || {
             let kept: Vec<_> = stdio.descriptors().chain([first.as_fd()]).collect();
-            Self::clone(target.cgroup, 0, &kept, || join.run())
+            Self::clone(target.cgroup, 0, &kept, |_| join.run())
         })?;
         Ok(streams.of(pid, starting, terminal))
     }
@@ -112,14 +117,14 @@ impl Process {
         cgroup: &Cgroup,
         namespaces: libc::c_int,
         kept: &[BorrowedFd<'_>],
-        body: impl FnOnce() -> Result<Infallible, Failure>,
+        body: impl FnOnce(BorrowedFd<'_>) -> Result<Infallible, Failure>,
     ) -> io::Result<(Pid, OwnedFd)> {
         let (starting, report) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC)?;
         rustix::io::ioctl_fionbio(&starting, true)?;
         let kept: Vec<_> = kept.iter().copied().chain([report.as_fd()]).collect();
         let body = || {
             spawn::close_others(&kept).map_err(|error| Failure::new("cannot close descriptors", &error))?;
-            body()
+            body(report.as_fd())
         };
         let pid = spawn::clone(Some(cgroup.as_fd()), namespaces, || {
             let failure = match std::panic::catch_unwind(std::panic::AssertUnwindSafe(body)) {

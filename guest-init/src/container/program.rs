@@ -3,6 +3,7 @@
 use crate::container::environment::Environment;
 use crate::container::failure::{Failure, plain};
 use crate::container::spawn;
+use rustix::fd::BorrowedFd;
 use rustix::fs::{Access, AtFlags, CWD};
 use std::convert::Infallible;
 use std::ffi::CString;
@@ -36,20 +37,44 @@ fn look_up(name: &str, path: &str) -> Result<String, Failure> {
     Err(Failure { code: 127, message: format!("exec: {name:?}: executable file not found in $PATH") })
 }
 
-/// Replaces the process by a command's program. No string of the command holds NUL.
+/// A container's init that is executed in the place of a program.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Init<'a> {
+    /// Its file.
+    pub(crate) file: BorrowedFd<'a>,
+    /// Where it tells why the program cannot be executed.
+    pub(crate) report: BorrowedFd<'a>,
+}
+
+/// Replaces the process by a command's program, with those variables or its own; or by an init with these words. No
+/// string of the command holds NUL.
 ///
 /// # Errors
 /// Those of [`look_up`] and of execve(2).
-pub(crate) fn execute(command: &[String], environment: &Environment) -> Result<Infallible, Failure> {
+pub(crate) fn execute(
+    command: &[String],
+    environment: Option<&Environment>,
+    init: Option<Init<'_>>,
+) -> Result<Infallible, Failure> {
     let name = command.first().map_or("", String::as_str);
-    let path = look_up(name, environment.get("PATH").unwrap_or_default())?;
+    let (dir, path) = match init {
+        Some(init) => (init.file, String::new()),
+        None => {
+            let own = std::env::var("PATH");
+            let path = environment.map_or_else(|| own.as_deref().ok(), |environment| environment.get("PATH"));
+            (CWD, look_up(name, path.unwrap_or_default())?)
+        }
+    };
     // Whoever gave the command has refused NUL bytes.
     let string = |text: String| CString::new(text).unwrap_or_default();
-    let path = string(path);
     let arguments: Vec<CString> = command.iter().cloned().map(string).collect();
-    let variables: Vec<CString> = environment.strings().map(string).collect();
-    spawn::close_all_on_exec().map_err(|error| Failure::new("cannot close descriptors", &error))?;
-    spawn::execute(&path, &arguments, &variables).map_err(|error| refused(name, &error))
+    let variables: Option<Vec<CString>> =
+        environment.map(|environment| environment.strings().map(string).collect());
+    let closed =
+        spawn::close_all_on_exec().and_then(|()| init.map_or(Ok(()), |init| spawn::leave(init.report)));
+    closed.map_err(|error| Failure::new("cannot close descriptors", &error))?;
+    spawn::execute(dir, &string(path), &arguments, variables.as_deref())
+        .map_err(|error| refused(name, &error))
 }
 
 /// The failure of an exec that got as far as the system call.

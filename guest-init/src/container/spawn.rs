@@ -1,15 +1,20 @@
 //! Making and replacing a process: clone3 into new namespaces and a control group, execve, _exit.
 #![expect(unsafe_code, reason = "clone3, execve, close_range and _exit have no safe wrapper")]
 
-use rustix::fd::{AsRawFd, BorrowedFd};
+use rustix::fd::{AsRawFd, BorrowedFd, RawFd};
 use rustix::process::Pid;
 use std::convert::Infallible;
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// The flag of clone3(2) that does not fit the C library's type for flags.
 const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
+
+unsafe extern "C" {
+    /// The process's own variables, as the C library keeps them.
+    static environ: *const *const libc::c_char;
+}
 
 /// Whether this process is a clone of PID 1 that has not executed its program yet: its panics are not PID 1's.
 static IN_CHILD: AtomicBool = AtomicBool::new(false);
@@ -145,23 +150,66 @@ pub(crate) fn close_all_on_exec() -> io::Result<()> {
     Ok(())
 }
 
-/// Replaces the process by the program.
+/// Replaces the process by the program at the path from `dir`, or by `dir` itself where the path is empty; with those
+/// variables, or the process's own.
 ///
 /// # Errors
-/// What execve(2) says.
+/// What execveat(2) says.
 pub(crate) fn execute(
-    program: &CString,
+    dir: BorrowedFd<'_>,
+    path: &CString,
     arguments: &[CString],
-    environment: &[CString],
+    environment: Option<&[CString]>,
 ) -> io::Result<Infallible> {
     let pointers = |strings: &[CString]| -> Vec<*const libc::c_char> {
         strings.iter().map(|s| s.as_ptr()).chain([std::ptr::null()]).collect()
     };
-    let (argv, envp) = (pointers(arguments), pointers(environment));
-    // SAFETY: program and every string are NUL-terminated, both arrays end in a null pointer, all outlive
-    // the call.
-    unsafe { libc::execve(program.as_ptr(), argv.as_ptr(), envp.as_ptr()) };
+    let (argv, envp) = (pointers(arguments), environment.map(pointers));
+    // SAFETY: this program never changes its own variables, neither the list nor what it points to.
+    let own = unsafe { environ };
+    let envp = envp.as_ref().map_or(own, Vec::as_ptr);
+    let (dir, argv) = (dir.as_raw_fd(), argv.as_ptr());
+    // SAFETY: the path and every string are NUL-terminated, both arrays end in a null pointer, all outlive the call.
+    unsafe { libc::syscall(libc::SYS_execveat, dir, path.as_ptr(), argv, envp, libc::AT_EMPTY_PATH) };
     Err(io::Error::last_os_error())
+}
+
+/// The words that this program was executed with.
+pub(crate) fn own_arguments() -> Vec<String> {
+    let mut words = Vec::new();
+    // Their number, they, a null pointer, the variables: that is how a process finds its stack (System V ABI for
+    // AMD64, 3.4.1). std's way to them has a kilobyte.
+    // SAFETY: as the first use of the variables.
+    let mut last = unsafe { environ.sub(2) };
+    loop {
+        // SAFETY: within the words or, below them, at their number.
+        let word = unsafe { *last };
+        if word.addr() == words.len() {
+            break;
+        }
+        // SAFETY: not the number, so it is a word, which ends in NUL.
+        let word = unsafe { CStr::from_ptr(word) };
+        words.push(word.to_str().unwrap_or_default().to_owned());
+        // SAFETY: below each word is another or their number.
+        last = unsafe { last.sub(1) };
+    }
+    words.reverse();
+    words
+}
+
+/// The descriptor that [`leave`] leaves.
+pub(crate) const REPORT: RawFd = 3;
+
+/// Leaves `report` to the program that is executed next, as [`REPORT`] beside the standard streams.
+///
+/// # Errors
+/// What dup2(2) says.
+pub(crate) fn leave(report: BorrowedFd<'_>) -> io::Result<()> {
+    // SAFETY: this is the clone's own table, and whoever owned the number (the kernel's log) does not run in it.
+    if unsafe { libc::dup2(report.as_raw_fd(), REPORT) } < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -188,5 +236,10 @@ mod tests {
         let (_, status) = rustix::process::waitpid(Some(pid), WaitOptions::empty()).unwrap().unwrap();
         assert_eq!(status.exit_status(), Some(7), "{status:?}");
         assert!(open(other_fd), "the parent has its own");
+    }
+
+    #[test]
+    fn own_arguments_are_those_of_the_process() {
+        assert_eq!(own_arguments(), std::env::args().collect::<Vec<_>>());
     }
 }

@@ -186,6 +186,7 @@ fn overrides(args: &SummonArgs, command: &[String]) -> Result<ContainerOverrides
         user: args.user.clone(),
         workdir: args.workdir.clone(),
         hostname: args.hostname.clone().unwrap_or_default(),
+        init: args.init,
         tty: args.tty,
         stdin: args.interactive,
         read_only: args.read_only,

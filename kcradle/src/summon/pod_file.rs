@@ -183,6 +183,7 @@ fn convert_container(path: &str, container: PodContainer) -> Result<ContainerPla
             user: some(process.user),
             workdir: some(process.workdir),
             hostname: container.hostname,
+            init: process.init,
             tty: process.tty,
             stdin: process.stdin,
             read_only: container.read_only,

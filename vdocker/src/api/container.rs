@@ -348,6 +348,7 @@ fn host_config(spec: &ContainerSpec, limits: &LimitsSpec) -> HostConfig {
         cap_add,
         cap_drop,
         cgroupns_mode: "private",
+        init: spec.process.init,
         ipc_mode: "private",
         readonly_rootfs: spec.image.writable == Writable::ReadOnly,
         security_opt: spec.process.no_new_privileges.then(|| vec!["no-new-privileges"]),

@@ -30,6 +30,8 @@ pub struct HostConfig {
     pub dns_search: NoItems,
     pub extra_hosts: Null,
     pub group_add: Null,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub init: bool,
     pub ipc_mode: &'static str,
     pub cgroup: &'static str,
     pub links: Null,

@@ -70,7 +70,7 @@ fn our_own_fields_are_converted() {
     assert_eq!(plan.labels["team"], "shop");
     let web = &plan.containers[0].overrides;
     assert_eq!(web.hostname, "shop");
-    assert!(web.read_only && web.stdin);
+    assert!(web.read_only && web.stdin && web.init);
     assert_eq!(web.tmpfs, ["/run", "/var/cache/nginx:size=16m"]);
     assert_eq!(web.stop_timeout, Some(3));
     assert_eq!(web.labels["tier"], "front");
