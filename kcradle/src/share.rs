@@ -20,7 +20,9 @@ use rustix::mount::{
     MountFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags, mount, mount_change, mount_remount,
     move_mount, open_tree,
 };
-use rustix::process::{Signal, getegid, geteuid, set_parent_process_death_signal, setsid};
+use rustix::process::{
+    Resource, Signal, getegid, geteuid, getrlimit, set_parent_process_death_signal, setsid,
+};
 use rustix::thread::set_no_new_privs;
 use spec::launch::SHARE_FILE;
 
@@ -36,6 +38,10 @@ const SERVED: &str = "share";
 
 /// Extended attributes of users only: capabilities of files and trusted attributes mean something to the host.
 const ATTRIBUTES: &str = "/ok/all/user./user.//unsupported/all///";
+
+/// Files that virtiofsd has open at most: one for each that the guest remembers, whether it has it open or not. Of an ordinary
+/// user no more than that user may have.
+const MOST_FILES: u64 = 1 << 18;
 
 /// A guest's root can make no nodes of the host's devices, and give no programs of the host capabilities.
 const CAPABILITIES: &str = "-mknod:-setfcap";
@@ -158,6 +164,8 @@ fn prepare(work: &Work) -> io::Result<()> {
 fn virtiofsd(work: &Work, is_user: bool) -> Command {
     let mut command = Command::new(&work.program);
     command.env_clear().stdin(Stdio::inherit()).arg("--fd=0");
+    let most = getrlimit(Resource::Nofile).maximum.filter(|_| is_user).unwrap_or(MOST_FILES).min(MOST_FILES);
+    command.arg(format!("--rlimit-nofile={most}"));
     let never = work.cache == Cache::Never;
     if is_of_qemu(&work.program) {
         command.arg("-f");

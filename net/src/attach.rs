@@ -76,7 +76,7 @@ pub fn attach(dir: &NetworkDir, request: &Request, program: &Path) -> Result<End
                 return Ok(Endpoint { answer: *answer, queues, lease });
             }
             Ok((Reply::Refused(why), ..)) => return Err(AttachError::Refused(why)),
-            Ok((Reply::Found(_), ..)) => io::Error::other("it answers another question"),
+            Ok(_) => io::Error::other("it answers another question"),
             Err(error) => error,
         };
         if !dir.lock().exists() {
@@ -90,6 +90,20 @@ pub fn attach(dir: &NetworkDir, request: &Request, program: &Path) -> Result<End
             Started::Ready => {}
             Started::Held => std::thread::sleep(INTERVAL),
         }
+    }
+}
+
+/// Has a pod that is on the network found by other names from now on.
+///
+/// # Errors
+/// [`AttachError::Ask`], [`AttachError::Silent`], and [`AttachError::Refused`] where it is not on the network.
+pub fn rename(dir: &NetworkDir, pod: &str, names: &[String]) -> Result<(), AttachError> {
+    let question = Question::Rename { pod: pod.to_owned(), names: names.to_vec() };
+    let question = wire::encode(&question).map_err(AttachError::Ask)?;
+    match socket::connect(dir).and_then(|stream| ask(stream, &question)).map_err(AttachError::Silent)? {
+        (Reply::Done, ..) => Ok(()),
+        (Reply::Refused(why), ..) => Err(AttachError::Refused(why)),
+        _ => Err(AttachError::Silent(io::Error::other("it answers another question"))),
     }
 }
 

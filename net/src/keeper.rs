@@ -7,6 +7,7 @@
 mod addresses;
 mod bridge;
 mod close;
+mod conntrack;
 mod lease;
 mod place;
 mod pods;
@@ -34,7 +35,7 @@ use crate::subnet::Subnet;
 pub use addresses::AddressError;
 pub use bridge::{BridgeError, OpenTap};
 pub use rules::RulesError;
-pub use uplink::{CODE_MISSING, UplinkError, become_pasta};
+pub use uplink::{CODE_MISSING, UplinkError, become_pasta, keep_pasta};
 
 use place::Place;
 

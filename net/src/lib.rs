@@ -16,7 +16,7 @@ mod socket;
 mod subnet;
 mod wire;
 
-pub use attach::{AttachError, attach, check};
+pub use attach::{AttachError, attach, check, rename};
 pub use definition::{Definition, DefinitionError, Pool};
 pub use dir::{NetworkDir, NetworkDirError};
 pub use host_routes::host_routes;

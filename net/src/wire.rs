@@ -19,6 +19,13 @@ pub(crate) enum Question {
     Attach(Box<Request>),
     /// Which addresses, or which names of an address, the pods of the network have.
     Lookup(String),
+    /// A pod is called otherwise from now on.
+    Rename {
+        /// The pod's id.
+        pod: String,
+        /// What others find it by now.
+        names: Vec<String>,
+    },
 }
 
 /// The answer.
@@ -29,6 +36,8 @@ pub(crate) enum Reply {
     Attached(Box<Answer>),
     /// Addresses of the name, or names of the address; `None`: no pod has it.
     Found(Option<Vec<String>>),
+    /// So it is.
+    Done,
     /// Why not.
     Refused(String),
 }

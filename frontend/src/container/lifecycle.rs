@@ -7,7 +7,7 @@ use vdocker::response::{self, Response};
 use vdocker::{EngineError, signal};
 
 use super::record::Status;
-use super::{Container, remove, start, stop};
+use super::{Container, networking, remove, start, stop};
 use crate::context::Context;
 use crate::pods::client;
 use crate::proxy;
@@ -142,6 +142,9 @@ pub(super) async fn rename(context: Context) -> Result<Response, EngineError> {
         let free =
             if kept.is_ok() { old } else { std::mem::replace(&mut container.record.borrow_mut().name, old) };
         daemon.containers.free_name(&free);
+        if kept.is_ok() && container.has_pod() {
+            networking::rename(&daemon, &container).await;
+        }
         Ok(kept?)
     });
     renamed.await?;

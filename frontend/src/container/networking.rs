@@ -5,6 +5,7 @@ use std::path::Path;
 use std::rc::Rc;
 
 use bollard_stubs::models::{EndpointSettings, HostConfig, NetworkingConfig};
+use net::NetworkDir;
 use pod::{Attachment, Networking, PodDir};
 use vdocker::EngineError;
 
@@ -117,6 +118,28 @@ fn networking(root: &Path, record: &Record, wanted: &[Wanted]) -> Result<Network
         host_gateway: process::wants_host_gateway(&record.host_config),
         dns: record.host_config.dns.iter().flatten().filter_map(|text| text.parse().ok()).collect(),
     })
+}
+
+/// Has the networks of a pod that runs find it by its container's new name. One whose process does not answer knows it at
+/// the pod's next start.
+pub(super) async fn rename(daemon: &Rc<Daemon>, container: &Container) {
+    let root = daemon.networks.root().to_owned();
+    let told = {
+        let record = container.record.borrow();
+        wanted(daemon, &record).and_then(|networks| networking(&root, &record, &networks))
+    };
+    let networks = told.map(|networking| networking.networks).unwrap_or_default();
+    let id = container.id.clone();
+    let tell = move || {
+        for network in networks.iter().filter(|network| !network.names.is_empty()) {
+            if let Err(error) = net::rename(&NetworkDir::at(&network.dir), &id, &network.names) {
+                report("a network does not learn the new name of a container", &error);
+            }
+        }
+    };
+    if let Err(error) = daemon.blocking(tell).await {
+        report("networks do not learn the new name of a container", &error);
+    }
 }
 
 /// Learns what a pod that has been started got of its networks.

@@ -3,11 +3,12 @@
 use std::ffi::OsString;
 use std::path::Path;
 
+use anyhow::Context as _;
 use net::keeper;
 
 use crate::failure::{CODE_FAILED, Failure};
 
-/// `network-keeper -- DIR`, `--check`, or `--uplink`, which is pasta behind it.
+/// `network-keeper -- DIR`, `--check`, or `--uplink`, the process behind it that keeps one more, `--pasta`, at work.
 pub(crate) fn keep() -> Result<u8, Failure> {
     // Not one of the commands: its arguments come from this program alone.
     let arguments: Vec<OsString> = std::env::args_os().skip(2).collect();
@@ -22,7 +23,8 @@ pub(crate) fn keep() -> Result<u8, Failure> {
             keeper::check().map_err(anyhow::Error::from)?;
             Ok(0)
         }
-        [uplink] if *uplink == "--uplink" => {
+        [uplink] if *uplink == "--uplink" => Ok(keeper::keep_pasta().context("cannot start pasta")?),
+        [pasta] if *pasta == "--pasta" => {
             let error = keeper::become_pasta();
             eprintln!("kcradle: cannot start pasta: {error}");
             let missing = error.kind() == std::io::ErrorKind::NotFound;

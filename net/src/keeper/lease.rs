@@ -10,6 +10,7 @@ use spec::launch::InterfaceAddress;
 
 use super::addresses::Addresses;
 use super::bridge::{self, OpenTap};
+use super::conntrack;
 use super::place::Place;
 use super::pods::{Pod, Pods};
 use super::publish::{Published, Publisher};
@@ -73,6 +74,12 @@ impl Network {
         &self.pods
     }
 
+    /// Calls a pod otherwise, or says why not.
+    pub(super) fn rename(&self, pod: &str, wished: &[String]) -> Result<(), String> {
+        let found = self.pods.rename(pod, &names(wished));
+        if found { Ok(()) } else { Err(format!("pod {pod} is not on network {}", self.definition.name)) }
+    }
+
     /// Whether it had pods and has none any more.
     pub(super) fn is_left(&self) -> bool {
         self.used.get() && self.pods.count() == 0
@@ -110,6 +117,7 @@ impl Network {
         let taps = bridge::add_tap(&self.place, &self.definition, self.open_tap, queues, mac);
         let taps = taps.map_err(|error| says(&error))?;
         lease.number = Some(self.pods.add(Pod {
+            id: request.pod.clone(),
             names: names(&request.names),
             addresses: lease.addresses.clone(),
             mac,
@@ -199,8 +207,20 @@ impl Drop for Lease {
                 told(rules::publish(&network.place, &network.definition, &redirected, false));
             }
         }
+        if !network.place.is_own() && !redirected.is_empty() {
+            forget(&self.addresses);
+        }
         for (pool, address) in network.addresses.borrow_mut().iter_mut().zip(&self.addresses) {
             pool.free_again(*address);
+        }
+    }
+}
+
+/// What other hosts still send to the ports of a pod that has gone is for no pod that gets its addresses.
+fn forget(addresses: &[IpAddr]) {
+    for address in addresses {
+        if let Err(error) = conntrack::forget(*address) {
+            eprintln!("cannot forget the connections to {address}: {error}");
         }
     }
 }

@@ -10,6 +10,7 @@ use spec::MacAddress;
 /// A pod on the network.
 #[derive(Clone, Debug)]
 pub(super) struct Pod {
+    pub(super) id: String,
     /// Lower-case names without a dot at the end.
     pub(super) names: Vec<String>,
     pub(super) addresses: Vec<IpAddr>,
@@ -40,6 +41,13 @@ impl Pods {
         let number = pods.keys().next_back().map_or(0, |last| last + 1);
         pods.insert(number, pod);
         number
+    }
+
+    /// Gives a pod other names; false where it is not here.
+    pub(super) fn rename(&self, id: &str, names: &[String]) -> bool {
+        let mut pods = self.pods.borrow_mut();
+        let found = pods.values_mut().find(|pod| pod.id == id);
+        found.map(|pod| pod.names = names.to_vec()).is_some()
     }
 
     /// Removes the one with that number.
@@ -97,6 +105,7 @@ mod tests {
 
     fn pod(names: &[&str], address: &str) -> Pod {
         Pod {
+            id: address.to_owned(),
             names: names.iter().map(ToString::to_string).collect(),
             addresses: vec![address.parse().unwrap()],
             mac: "02:42:ac:11:00:02".parse().unwrap(),
@@ -114,6 +123,8 @@ mod tests {
         assert_eq!(pods.lookup("one.shop").unwrap(), ["10.0.0.2"]);
         assert_eq!(pods.lookup("one.shop.shop"), None);
         assert_eq!(pods.lookup("10.0.0.2").unwrap(), ["db.shop", "one.shop"]);
+        assert!(pods.rename("10.0.0.2", &["db".to_owned(), "first".to_owned()]) && !pods.rename("x", &[]));
+        assert_eq!((pods.lookup("one"), pods.lookup("first").unwrap().len()), (None, 1));
         pods.remove(second);
         assert_eq!(pods.lookup("db").unwrap(), ["10.0.0.2"]);
         assert_eq!((pods.lookup("10.0.0.3"), pods.count()), (None, 1));

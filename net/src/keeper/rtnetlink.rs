@@ -5,7 +5,7 @@ use std::io;
 use std::net::IpAddr;
 use std::os::fd::OwnedFd;
 
-use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, netlink};
+use rustix::net::{AddressFamily, Protocol, RecvFlags, SendFlags, SocketFlags, SocketType, netlink};
 use spec::MacAddress;
 
 const NEW_LINK: u16 = 16;
@@ -23,8 +23,8 @@ const CREATE: u16 = 0x400;
 const NLMSG_ERROR: u16 = 2;
 const NESTED: u16 = 0x8000;
 const UP: u32 = 1;
-const FAMILY_IPV4: u8 = 2;
-const FAMILY_IPV6: u8 = 10;
+pub(super) const FAMILY_IPV4: u8 = 2;
+pub(super) const FAMILY_IPV6: u8 = 10;
 const FAMILY_BRIDGE: u8 = 7;
 
 /// How a port of a bridge behaves.
@@ -41,12 +41,12 @@ pub(super) struct Rtnetlink {
 }
 
 /// A request that is being written.
-struct Message {
+pub(super) struct Message {
     bytes: Vec<u8>,
 }
 
 impl Message {
-    fn new(kind: u16, flags: u16, header: &[u8]) -> Self {
+    pub(super) fn new(kind: u16, flags: u16, header: &[u8]) -> Self {
         let mut bytes = vec![0; 4];
         bytes.extend(kind.to_ne_bytes());
         bytes.extend((REQUEST | ACK | flags).to_ne_bytes());
@@ -64,7 +64,7 @@ impl Message {
         Self::new(kind, flags, &header)
     }
 
-    fn attribute(mut self, kind: u16, value: &[u8]) -> Self {
+    pub(super) fn attribute(mut self, kind: u16, value: &[u8]) -> Self {
         let length = u16::try_from(4 + value.len()).unwrap_or(u16::MAX);
         self.bytes.extend(length.to_ne_bytes());
         self.bytes.extend(kind.to_ne_bytes());
@@ -80,7 +80,7 @@ impl Message {
     }
 
     /// An attribute made of attributes.
-    fn nest(self, kind: u16, inner: impl FnOnce(Self) -> Self) -> Self {
+    pub(super) fn nest(self, kind: u16, inner: impl FnOnce(Self) -> Self) -> Self {
         let inner = inner(Self { bytes: Vec::new() });
         self.attribute(kind | NESTED, &inner.bytes)
     }
@@ -89,8 +89,13 @@ impl Message {
 impl Rtnetlink {
     /// Connects to the kernel of the caller's network namespace.
     pub(super) fn open() -> io::Result<Self> {
-        let socket =
-            rustix::net::socket_with(AddressFamily::NETLINK, SocketType::RAW, SocketFlags::CLOEXEC, None)?;
+        Self::open_to(None)
+    }
+
+    /// The same, to another part of it.
+    pub(super) fn open_to(part: Option<Protocol>) -> io::Result<Self> {
+        let flags = SocketFlags::CLOEXEC;
+        let socket = rustix::net::socket_with(AddressFamily::NETLINK, SocketType::RAW, flags, part)?;
         rustix::net::bind(&socket, &netlink::SocketAddrNetlink::new(0, 0))?;
         Ok(Self { socket })
     }
@@ -180,7 +185,7 @@ impl Rtnetlink {
     }
 
     /// Sends a request and waits for the kernel's word on it.
-    fn send(&self, message: Message) -> io::Result<()> {
+    pub(super) fn send(&self, message: Message) -> io::Result<()> {
         let mut bytes = message.bytes;
         let length = u32::try_from(bytes.len()).map_err(io::Error::other)?;
         bytes[..4].copy_from_slice(&length.to_ne_bytes());
@@ -203,7 +208,7 @@ impl Rtnetlink {
     }
 }
 
-fn octets(address: IpAddr) -> Vec<u8> {
+pub(super) fn octets(address: IpAddr) -> Vec<u8> {
     match address {
         IpAddr::V4(address) => address.octets().to_vec(),
         IpAddr::V6(address) => address.octets().to_vec(),

@@ -107,6 +107,10 @@ async fn answer(mut stream: UnixStream, network: &Rc<Network>) -> io::Result<()>
             let found = Reply::Found(network.pods().lookup(&wanted));
             return send(&mut stream, &found, &[]).await;
         }
+        Question::Rename { pod, names } => {
+            let renamed = network.rename(&pod, &names).map_or_else(Reply::Refused, |()| Reply::Done);
+            return send(&mut stream, &renamed, &[]).await;
+        }
         Question::Attach(request) => request,
     };
     match network.attach(*request) {

@@ -1,5 +1,5 @@
 //! The way out of a network in a namespace of its own: pasta (Debian's package passt) carries its packets to sockets of the
-//! host. It ends with this process, however that ends.
+//! host. It ends with this process, however that ends; where it ends by itself it is started again.
 
 use std::fs::File;
 use std::io;
@@ -9,7 +9,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use rustix::process::Signal;
+use rustix::process::{Signal, WaitOptions};
 use thiserror::Error;
 
 use super::place::Place;
@@ -19,6 +19,8 @@ use super::rtnetlink::Rtnetlink;
 const PATIENCE: Duration = Duration::from_secs(10);
 /// The time between two looks at it meanwhile.
 const INTERVAL: Duration = Duration::from_millis(5);
+/// One that ends sooner has not worked.
+const SOON: Duration = Duration::from_secs(1);
 /// What the way out is called inside.
 const NAME: &str = "uplink";
 /// The program.
@@ -43,7 +45,7 @@ pub enum UplinkError {
     Silent,
 }
 
-/// The way out; it ends with the value.
+/// The way out: the process that keeps a pasta at work. It ends with the value.
 #[derive(Debug)]
 pub(super) struct Uplink {
     child: Child,
@@ -53,6 +55,8 @@ impl Drop for Uplink {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+        // Its pasta, which goes with it and is this process's child then.
+        while rustix::process::wait(WaitOptions::empty()).is_ok() {}
     }
 }
 
@@ -69,10 +73,10 @@ pub(super) fn start(place: &Place) -> Result<Option<Uplink>, UplinkError> {
         return Ok(None);
     }
     let namespace = place.run(|| File::open("/proc/thread-self/ns/net")).and_then(|opened| opened);
-    // This program once more: it asks to be ended with this process, and becomes pasta. The namespace is its standard input,
-    // since no other process may look into this one's part of /proc.
-    let mut command = Command::new("/proc/self/exe");
-    command.arg0("kcradle").args([super::VERB, "--uplink"]).env_clear().env("PATH", super::PATH);
+    rustix::process::set_child_subreaper(Some(rustix::process::getpid()))
+        .map_err(|error| UplinkError::Run(error.into()))?;
+    // The namespace is its standard input, since no other process may look into this one's part of /proc.
+    let mut command = this_program("--uplink");
     command.stdin(namespace.map_err(UplinkError::Run)?).stdout(Stdio::null());
     let mut uplink = Uplink { child: command.spawn().map_err(UplinkError::Run)? };
     let deadline = Instant::now() + PATIENCE;
@@ -95,7 +99,39 @@ pub(super) fn start(place: &Place) -> Result<Option<Uplink>, UplinkError> {
 /// The exit code of a process that was to become pasta, where there is none.
 pub const CODE_MISSING: u8 = 127;
 
-/// Becomes pasta for the network namespace that is its standard input; answers why it did not.
+/// This program once more, which asks to be ended with this process.
+fn this_program(verb: &str) -> Command {
+    let mut command = Command::new("/proc/self/exe");
+    command.arg0("kcradle").args([super::VERB, verb]).env_clear().env("PATH", super::PATH);
+    command
+}
+
+/// Keeps a pasta at work for the network namespace that is its standard input, with the rights that the network's process
+/// gives up. Answers the exit code of one that has not worked at all.
+///
+/// # Errors
+/// It cannot be started.
+pub fn keep_pasta() -> io::Result<u8> {
+    rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
+    let _ = rustix::thread::set_name(c"cradle-uplink");
+    let mut worked = false;
+    loop {
+        let begun = Instant::now();
+        let status = this_program("--pasta").status()?;
+        if begun.elapsed() < SOON {
+            if !worked {
+                return Ok(status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1));
+            }
+            std::thread::sleep(SOON);
+        }
+        worked = true;
+        eprintln!(
+            "pasta has ended ({status}) and is started again: the pods' connections to the outside are broken"
+        );
+    }
+}
+
+/// Becomes pasta for that namespace; answers why it did not.
 #[must_use]
 pub fn become_pasta() -> io::Error {
     if let Err(error) = rustix::process::set_parent_process_death_signal(Some(Signal::KILL)) {

@@ -137,6 +137,12 @@ fn everything(daemon: &Daemon<'_>) {
         assert_eq!(ask(&format!("{host}:{port}")), "echo hello", "{host}");
     }
 
+    // A new name is a name at once, and the old one is none.
+    docker.good(&["rename", "web", "shopfront"]);
+    let find = "nslookup shopfront >/dev/null && ! nslookup web >/dev/null && nslookup shop";
+    assert!(docker.shell("client", find).contains("10.77.0.9"));
+    docker.good(&["rename", "shopfront", "web"]);
+
     // Who has what, has it alone.
     let said = docker.refused(&["network", "rm", "back"], 1);
     assert!(said.contains("has active endpoints") && said.contains("name:\"web\""), "{said}");
@@ -145,6 +151,13 @@ fn everything(daemon: &Daemon<'_>) {
             .refused(&["network", "connect", "bridge", "web"], 1)
             .contains("stop web, connect it, and start it")
     );
+    for force in [&["network", "disconnect"][..], &["network", "disconnect", "-f"]] {
+        let said = docker.refused(&[force, &["back", "web"]].concat(), 1);
+        assert!(said.contains("stop web, disconnect it, and start it"), "{said}");
+    }
+    // Of one that is gone there is nothing to be done, and by force that is no error.
+    docker.good(&["network", "disconnect", "-f", "back", "gone"]);
+    assert!(docker.refused(&["network", "disconnect", "back", "gone"], 1).contains("No such container"));
     let taken = published(&docker, "web", "80/tcp").to_string();
     let said =
         docker.refused(&["run", "--name", "late", "-p", &format!("{taken}:80"), "busybox", "true"], 125);
