@@ -62,7 +62,7 @@ fn readers_share_a_volume_that_nobody_writes() {
         host.summon_as(name, &["-v", "read-by-many:/data:ro"], &image, &["sh", "-c", script])
     };
     let (writer, one, other) = (
-        writes("writer", "echo written >/data/x; echo ready; exec sleep 1000"),
+        writes("writer", "echo written >/data/x; sync; echo ready; exec sleep 1000"),
         reads("one"),
         reads("other"),
     );
