@@ -52,6 +52,8 @@ impl Networks {
     }
 
     fn command(&self, arguments: &[&str]) -> Command {
+        // Where a test hangs, its output tells in what.
+        eprintln!("kcradle {:?}", arguments.iter().take(9).collect::<Vec<_>>());
         let mut command = self.host.kcradle(arguments);
         if let Some(user) = self.user {
             command.uid(user).gid(user);
@@ -131,7 +133,7 @@ impl Networks {
         let links = std::fs::read_to_string("/proc/thread-self/net/dev").unwrap();
         assert!(!links.lines().any(|line| line.trim().starts_with("cr")), "{links}");
         assert_eq!(shell("nft list tables"), "");
-        assert_eq!(shell("pgrep -x pasta || true"), "");
+        assert_eq!(shell("pgrep -f '^pasta --foreground' || true"), "");
     }
 }
 

@@ -1,5 +1,7 @@
 //! Directories and files of the host in a pod: what is shared, what is not, and the processes that share it.
 
+mod hostile;
+
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::os::unix::net::UnixListener;
