@@ -16,6 +16,9 @@ use vdocker::EngineError;
 /// The most batches of one commit.
 const GROUP: usize = 256;
 
+/// Bytes of the store that are kept in memory: what is asked for is in the daemon's own lists.
+const CACHE: usize = 1 << 20;
+
 const EVENTS: TableDefinition<'static, u64, &'static [u8]> = TableDefinition::new("events");
 
 /// A kind of objects, each with a key and JSON of its own.
@@ -148,7 +151,8 @@ impl Db {
             path: path.display().to_string(),
             source: Arc::new(source),
         };
-        let database = Database::create(path).map_err(|error| wrong(error.into()))?;
+        let database = Database::builder().set_cache_size(CACHE).create(path);
+        let database = database.map_err(|error| wrong(error.into()))?;
         // Readers find every table.
         let begin = || -> Result<(), redb::Error> {
             let write = database.begin_write()?;

@@ -25,10 +25,11 @@ pub enum SandboxError {
     Filter(#[from] SeccompError),
 }
 
-/// Makes all threads share one arena of the C library's allocator. glibc asks for `/proc/sys/vm/overcommit_memory`
-/// when it trims any further arena, which a filtered thread would die of.
+/// Makes all threads that are started later share one arena of the C library's allocator. glibc asks for
+/// `/proc/sys/vm/overcommit_memory` when it trims any further arena, which a filtered thread would die of; and what one
+/// thread has freed in an arena of its own no other one uses again.
 #[expect(unsafe_code, reason = "mallopt(3) has no safe interface")]
-fn share_one_arena() {
+pub fn share_one_arena() {
     // SAFETY: mallopt(3) takes two numbers and is safe to call from any thread (MT-Unsafe only at the first
     // allocation, which is long past).
     #[cfg(target_env = "gnu")]
