@@ -51,6 +51,7 @@ fn guest_times() -> Sample {
         read: Some(SystemTime::now()),
         guest_cpu_total: times.user + times.system + times.idle,
         cpus: times.cpus,
+        interfaces: interfaces(&read("/proc/net/dev")),
         ..Sample::default()
     }
 }
@@ -85,6 +86,22 @@ impl Times {
         }
         times
     }
+}
+
+/// Interfaces but loopback, of /proc/net/dev: received bytes, packets, errors, drops and four more, then the same sent.
+fn interfaces(dev: &str) -> Vec<(String, [[u64; 4]; 2])> {
+    let rows =
+        dev.lines().filter_map(|line| line.split_once(':')).map(|(name, counts)| (name.trim(), counts));
+    let counts = |counts: &str| {
+        let mut sums = [[0; 4]; 2];
+        for (place, count) in counts.split_whitespace().enumerate() {
+            if let Some(sum) = sums.get_mut(place / 8).and_then(|side| side.get_mut(place % 8)) {
+                *sum = count.parse().unwrap_or_default();
+            }
+        }
+        sums
+    };
+    rows.filter(|(name, _)| *name != "lo").map(|(name, row)| (name.to_owned(), counts(row))).collect()
 }
 
 fn guest_memory() -> u64 {
@@ -145,6 +162,16 @@ mod tests {
         let times = Times::parse(text);
         assert_eq!(times, Times { user: 11 * TICK, system: 38 * TICK, idle: 304 * TICK, cpus: 2 });
         assert_eq!(Times::parse(""), Times::default());
+    }
+
+    #[test]
+    fn interfaces_are_read_as_the_kernel_writes_them() {
+        let dev = "Inter-|   Receive |  Transmit\n face |bytes packets errs drop\n    \
+                   lo: 9 9 9 9 0 0 0 0 9 9 9 9 0 0 0 0\n  \
+                   eth0:  1000  10 1 2 0 0 0 0 2000 20 3 4 0 0 0 0\nbroken: x\n";
+        let expected =
+            [("eth0".to_owned(), [[1000, 10, 1, 2], [2000, 20, 3, 4]]), ("broken".to_owned(), [[0; 4]; 2])];
+        assert_eq!(interfaces(dev), expected);
     }
 
     #[test]

@@ -71,9 +71,11 @@ fn pod_routes<E: Engine>() -> Vec<Route<E>> {
         pod(Method::GET, "containers/json", Verb::Inspect, list::list),
         pod(Method::GET, "images/json", Verb::Inspect, system::images),
         pod(Method::GET, "volumes", Verb::Inspect, system::volumes),
+        pod(Method::GET, "networks", Verb::Inspect, system::networks),
+        pod(Method::GET, "networks/{id}", Verb::Inspect, system::network),
+        pod(Method::GET, "plugins", Verb::Inspect, system::nothing),
         pod(Method::POST, "cradle/shutdown", Verb::Shutdown, system::shutdown),
     ];
-    routes.extend(["networks", "plugins"].map(|list| pod(Method::GET, list, Verb::Inspect, system::nothing)));
     let of_swarms = ["swarm", "nodes", "services", "tasks", "secrets", "configs"];
     routes.extend(of_swarms.map(|list| pod(Method::GET, list, Verb::Inspect, system::no_swarm)));
     routes

@@ -31,6 +31,8 @@ pub struct Sample {
     pub pids_limit: Option<u64>,
     /// A row a block device.
     pub io: Vec<IoSample>,
+    /// Interfaces of the whole guest by name, and of each what it received and sent: bytes, packets, errors, drops.
+    pub interfaces: Vec<(String, [[u64; 4]; 2])>,
 }
 
 /// What a container did to a block device.

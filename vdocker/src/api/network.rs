@@ -9,6 +9,9 @@ use super::{NoEntries, Null};
 /// The network mode of every container, and the name of its one network.
 pub const MODE: &str = "host";
 
+/// The one network as a client that asks for it gets it.
+pub const NETWORK: &str = r#"{"Name":"host","Id":"host","Created":"0001-01-01T00:00:00Z","Scope":"local","Driver":"host","EnableIPv4":true,"EnableIPv6":false,"IPAM":{"Driver":"default","Options":null,"Config":null},"Internal":false,"Attachable":false,"Ingress":false,"ConfigFrom":{"Network":""},"ConfigOnly":false,"Containers":{},"Options":{},"Labels":{}}"#;
+
 /// `NetworkSettings` of an inspected container.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "PascalCase")]

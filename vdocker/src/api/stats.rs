@@ -23,6 +23,8 @@ pub struct Stats {
     pub cpu_stats: CpuStats,
     pub precpu_stats: CpuStats,
     pub memory_stats: MemoryStats,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub networks: BTreeMap<String, InterfaceStats>,
 }
 
 impl Stats {
@@ -43,6 +45,7 @@ impl Stats {
             cpu_stats: CpuStats::new(now.unwrap_or(&zero)),
             precpu_stats: CpuStats::new(before.unwrap_or(&zero)),
             memory_stats: now.map(MemoryStats::new).unwrap_or_default(),
+            networks: now.map(InterfaceStats::of).unwrap_or_default(),
         }
     }
 }
@@ -173,6 +176,44 @@ impl MemoryStats {
         let mut stats = BTreeMap::new();
         stats.extend(sample.memory_stat.iter().cloned());
         Self { usage: Some(sample.memory), stats: Some(stats), limit: Some(sample.memory_limit) }
+    }
+}
+
+/// What went through an interface.
+#[derive(Debug, Serialize)]
+#[expect(missing_docs, reason = "the names are those of the Docker Engine API")]
+pub struct InterfaceStats {
+    pub rx_bytes: u64,
+    pub rx_packets: u64,
+    pub rx_errors: u64,
+    pub rx_dropped: u64,
+    pub tx_bytes: u64,
+    pub tx_packets: u64,
+    pub tx_errors: u64,
+    pub tx_dropped: u64,
+}
+
+impl InterfaceStats {
+    fn of(sample: &Sample) -> BTreeMap<String, Self> {
+        let mut all = BTreeMap::new();
+        all.extend(sample.interfaces.iter().map(|(name, counts)| {
+            let [
+                [rx_bytes, rx_packets, rx_errors, rx_dropped],
+                [tx_bytes, tx_packets, tx_errors, tx_dropped],
+            ] = *counts;
+            let stats = Self {
+                rx_bytes,
+                rx_packets,
+                rx_errors,
+                rx_dropped,
+                tx_bytes,
+                tx_packets,
+                tx_errors,
+                tx_dropped,
+            };
+            (name.clone(), stats)
+        }));
+        all
     }
 }
 

@@ -59,11 +59,8 @@ const REFUSED: [(Method, &str, &str); 34] = [
 
 /// What is looked for by name and not found, as Docker says it before and behind the name. Clients that do not know
 /// what a name is of go on with the next kind.
-const MISSING: [(&str, &str, &str); 3] = [
-    ("images/{id}/json", "No such image: ", ""),
-    ("networks/{id}", "network ", " not found"),
-    ("volumes/{id}", "get ", ": no such volume"),
-];
+const MISSING: [(&str, &str, &str); 2] =
+    [("images/{id}/json", "No such image: ", ""), ("volumes/{id}", "get ", ": no such volume")];
 
 /// The routes of all that is refused for the pod as a whole.
 pub(super) fn routes<E: Engine>() -> impl Iterator<Item = Route<E>> {

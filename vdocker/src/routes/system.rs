@@ -7,6 +7,7 @@ use serde_json::json;
 
 use crate::api::container::mounts;
 use crate::api::image::ImageSummary;
+use crate::api::network::{MODE, NETWORK};
 use crate::api::system::{Info, Version};
 use crate::context::Context;
 use crate::engine::{Engine, EngineError, StopOptions};
@@ -50,7 +51,20 @@ pub(super) async fn volumes<E: Engine>(context: Context<E>) -> Result<Response, 
     response::json(StatusCode::OK, &json!({ "Volumes": volumes, "Warnings": null }))
 }
 
-/// `GET /plugins` and other lists that are empty in every pod.
+/// `GET /networks`: the pod's own, whatever the filters.
+pub(super) async fn networks<E: Engine>(_context: Context<E>) -> Result<Response, EngineError> {
+    Ok(response::typed(StatusCode::OK, "application/json", format!("[{NETWORK}]\n")))
+}
+
+/// `GET /networks/{name}`.
+pub(super) async fn network<E: Engine>(context: Context<E>) -> Result<Response, EngineError> {
+    match context.id.as_str() {
+        MODE => Ok(response::typed(StatusCode::OK, "application/json", NETWORK)),
+        name => Err(EngineError::NotFound(format!("network {name} not found"))),
+    }
+}
+
+/// `GET /plugins`: there are none in a pod.
 pub(super) async fn nothing<E: Engine>(_context: Context<E>) -> Result<Response, EngineError> {
     response::json(StatusCode::OK, &json!([]))
 }

@@ -147,6 +147,12 @@ fn answers_have_dockers_forms() {
     assert_eq!(pod.request("POST", "/containers/web/start", ""), (304, String::new()));
     assert_eq!(pod.request("POST", "/v1.41/containers/web/kill?signal=WINCH", ""), (204, String::new()));
     assert_eq!(pod.request("GET", "/plugins", ""), (200, "[]\n".into()));
+    // The network that containers name is there, alone.
+    let network = pod.json("/networks/host");
+    assert_eq!(pod.json("/networks"), serde_json::json!([network]));
+    let endpoint = &pod.json("/containers/web/json")["NetworkSettings"]["Networks"]["host"];
+    assert!(network["Name"] == "host" && endpoint["NetworkID"] == network["Id"], "{network} {endpoint}");
+    assert_eq!(pod.request("GET", "/networks/bridge", "").0, 404);
     assert_eq!(pod.request("GET", "/containers/web/changes", ""), (200, "null\n".into()));
     assert_eq!(pod.json("/containers/json?filters={%22name%22:[%22web%22]}")[0]["Names"][0], "/web");
     let one_shot = pod.json("/containers/web/stats?stream=0&one-shot=1");
