@@ -143,7 +143,8 @@ fn named_volumes_have_disks() {
     spec.containers[1].mounts.push(volume("db", Some("a/b")));
     check(&spec).unwrap();
     assert!(
-        refusal(|spec| spec.containers[0].mounts.push(volume("db", None))).contains("no disk for volume")
+        refusal(|spec| spec.containers[0].mounts.push(volume("db", None)))
+            .contains("no disk or share for volume")
     );
     assert!(refusal(|spec| spec.disks.extend([disk("x"), disk("x")])).contains("volume name"));
     assert!(refusal(|spec| spec.disks.push(disk("../x"))).contains("volume name"));

@@ -105,7 +105,11 @@ impl Mounts {
             options: wish.options.clone(),
             size: 0,
         };
-        let volume = volume::create(daemon, wanted).await?;
+        let volume = volume::create(daemon, wanted).await.map_err(|error| match error {
+            // Clients would take it for a missing image.
+            EngineError::NotFound(text) => EngineError::BadRequest(text),
+            error => error,
+        })?;
         if wish.name.is_none() {
             self.made.push(volume.name.clone());
         }

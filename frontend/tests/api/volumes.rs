@@ -74,7 +74,7 @@ fn drivers_and_spellings() {
         host.good(&["volume", "inspect", name, "--format", format])
     };
     assert_eq!(shown("spelled"), format!("local map[o:size=64m] {} []", 64 << 20));
-    assert_eq!(shown("shared"), "gfs map[writers:many] <nil> []");
+    assert_eq!(shown("shared"), "gfs map[writers:many] <no value> []");
     assert_eq!(host.good(&["volume", "ls", "-q", "--filter", "driver=gfs"]), "shared");
     let said = host.refused(&["volume", "create", "-d", "gfs", "spelled"]);
     assert!(said.contains("already exists with the local driver"), "{said}");
