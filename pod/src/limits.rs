@@ -135,7 +135,7 @@ fn disk(path: &str, launch: &LaunchSpec) -> Option<String> {
     });
     let named = path.strip_prefix(VOLUME_DEVICE).unwrap_or(path);
     let known = names(launch);
-    mounted.chain([named]).find(|name| known.contains(name)).map(str::to_owned)
+    mounted.chain([named]).find(|name| *name != ROOT && known.contains(name)).map(str::to_owned)
 }
 
 /// The names of the pod's disks.

@@ -60,8 +60,8 @@ fn limits_change_while_a_pod_runs_and_do_not_outlive_it() {
     throttle(&["--device-write-bps", "/:1"]);
     assert_eq!(throttle(&[]), "{\n  \"/\": {\n    \"writeBps\": 1\n  }\n}\n");
     stdin.write_all(b"\n").unwrap();
-    // Reads, the vsock and the control socket go on.
-    assert_eq!(host.succeed(&["exec", pod.name(), "cat", "/etc/hostname"]).lines().count(), 1);
+    // The vsock and the control socket go on.
+    assert!(host.succeed(&["ps", pod.name()]).contains("running"));
     throttle(&["--device-write-bps", "/:0"]);
     running.wait_for("written");
     throttle(&["--device-write-bps", "/:1"]);

@@ -7,6 +7,7 @@ mod docker;
 mod endings;
 mod frontend;
 mod input_output;
+mod kills;
 mod lifecycle;
 mod limits;
 mod network;
