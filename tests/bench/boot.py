@@ -25,6 +25,7 @@ DROPPED = 2  # the first rounds: caches fill in them
 ROUNDS = int(os.environ.get("BENCH_ROUNDS") or (200 if os.environ.get("BENCH_ON_HOST") else 15))
 VARIANTS = 2  # forms of a boot, whose figure is a difference, take part in every second round
 MOST_LOST = 3  # runs of ours without an end: where QEMU is older than 8.1, the lab loses guests of several vCPUs (docs/lab.md)
+NETWORK = "bench"
 HEAVY = 4  # containers of peers take as long as ten boots: every fourth
 
 
@@ -46,7 +47,24 @@ class Subject:
         return sample
 
 
-def our_subjects(kcradle, images):
+def shares(kcradle, count):
+    """Flags for so many shared directories."""
+    folders = [kcradle.work / f"shared{number}" for number in range(count)]
+    for folder in folders:
+        folder.mkdir(exist_ok=True)
+    return [word for number, folder in enumerate(folders) for word in ("-v", f"{folder}:/shared{number}")]
+
+
+def connected(kcradle):
+    """A network that another pod already is on, and flags for a place on it."""
+    kcradle.call("network", "create", NETWORK)
+    pod, word = Steady.summon(kcradle, "neighbour", MEMORY_MIB, ("--network", NETWORK))
+    neighbour = Steady(kcradle, pod, word)
+    neighbour.answer()
+    return neighbour, ["--network", NETWORK]
+
+
+def our_subjects(kcradle, images, network):
     """kcradle in all forms. The word and the code of the one that answers are new in every benchmark."""
     word, code = secrets.token_hex(8), 3 + secrets.randbelow(100)
     answer = ("sh", "-c", f"echo {word}; exit {code}")
@@ -74,6 +92,10 @@ def our_subjects(kcradle, images):
         "4 GiB": variant(kcradle.summon("large", "true", memory=4096)),
         "4 vCPUs": variant(kcradle.summon("wide", "true", cpus=4)),
         "20 layers": variant(kcradle.summon("deep", "true", image="twenty")),
+        "1 share": variant(kcradle.summon("shared", "true", flags=shares(kcradle, 1))),
+        "2 shares": variant(kcradle.summon("shared2", "true", flags=shares(kcradle, 2))),
+        "network": variant(kcradle.summon("net", "true", flags=network)),
+        "network and 2 volumes": variant(kcradle.summon("full", "true", flags=(*network, "-v", "one:/one", "-v", "two:/two"))),
         **services,
         # The registry is gone: this is the store's.
         "summon": Subject([kcradle.binary, "summon", "--quiet", fresh, cached, "true"], kcradle.environment,
@@ -181,11 +203,13 @@ def measure(staged, images):
     work = Path(tempfile.mkdtemp())  # in the lab's memory; it goes with the lab
     kcradle = Kcradle(work / "ours", staged, images)
     ready, not_run = peers.make_ready(work, kcradle.package, images)
-    ours = our_subjects(kcradle, images)
+    neighbour, network = connected(kcradle)
+    ours = our_subjects(kcradle, images, network)
     subjects = ours | peer_subjects(ready)
     lost = {}
     samples = measure_rounds(subjects, not_run, set(ours), lost)
     counts = count(subjects, lost)
+    neighbour.end()
     resident = measure_steady(kcradle, samples)
     result = {"rounds": ROUNDS, "dropped": DROPPED, "samples": samples, "peers": list(ready), "counts": counts,
               "memory": resident, "sizes": sizes(kcradle, resident), "not run": not_run, "lost": lost,

@@ -23,6 +23,8 @@ class Kcradle:
         self.binary = Path(shutil.copy2(staged / "kcradle", work / "kcradle"))
         self.package = Path(shutil.copytree(staged / "pkg-default", work / "package"))
         self.environment = os.environ | {"CRADLE_HOME": str(work / "home"), "CRADLE_PKG": str(self.package)}
+        if virtiofsd := shutil.which("virtiofsd"):
+            self.environment["CRADLE_VIRTIOFSD"] = str(shutil.copy2(virtiofsd, work / "virtiofsd"))
 
     def call(self, *arguments):
         """Runs it, not measured, and answers its output; the benchmark ends where it fails."""

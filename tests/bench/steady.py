@@ -26,10 +26,10 @@ class Steady:
                                         text=True)
 
     @classmethod
-    def summon(cls, kcradle, name, memory_mib):
+    def summon(cls, kcradle, name, memory_mib, flags=()):
         """A pod to be started any number of times, and its word."""
         word = secrets.token_hex(8)
-        return kcradle.summon(name, "sh", "-c", CONTAINER.format(word=word), memory=memory_mib), word
+        return kcradle.summon(name, "sh", "-c", CONTAINER.format(word=word), memory=memory_mib, flags=flags), word
 
     def answer(self):
         """Waits for the word; answers the milliseconds from the start to it."""
