@@ -79,12 +79,13 @@ bench-ready:
 repro: ## build kernels, runtime package and test images twice and compare every byte
 	tests/repro
 
-soak: ## boot 500 pods and check each (BOOTS=, MINUTES=); kill daemon, machines, clients, databases under load (OPERATIONS=, SEED=)
+soak: ## boot 500 pods and check each (BOOTS=, MINUTES=); kill daemon, machines, clients, databases under load (OPERATIONS=, SEED=); run 1000 containers and look what is left (RUNS=, MINUTES=)
 	tests/install kernel lab images test rust
 	$(MAKE) --no-print-directory build lab-kernel
 	tests/soak
 	tests/faults
 	POWER_LOSS_POINTS=all KILLS=mariadb:20 KVM_TEST_LIMIT=7200 tests/run kvm 'test(/^(power_loss|kills)::/)'
+	tests/runs
 
 install: ## install kcradle, its runtime package, units, manual and completions under PREFIX (default /usr/local)
 	@[[ -x target/release/kcradle && -e target/pkg-default/cradle.json ]] || { echo "make install: run \`make\` first" >&2; exit 1; }
