@@ -279,7 +279,8 @@ fn fill(config: &mut ContainerConfig, host: &mut HostConfig, id: &str) {
     let log = host.log_config.get_or_insert_default();
     or(&mut log.typ, "json-file");
     log.config.get_or_insert_default();
-    host.memory_swappiness = None;
+    // The client's word for nothing.
+    host.memory_swappiness = host.memory_swappiness.filter(|percent| *percent != -1);
 }
 
 /// Makes the directory of the pod.
