@@ -1,6 +1,6 @@
 //! The regular expressions of the filters `name` and `id`. They take time and memory in proportion to what a client sends.
 
-use regex::{Regex, RegexBuilder};
+use regex_lite::{Regex, RegexBuilder};
 use vdocker::EngineError;
 use vdocker::filters::Filters;
 

@@ -35,7 +35,7 @@ const MARIADB: &str = "
 
 #[test]
 fn what_was_acknowledged_is_there_after_each_kill() {
-    let kills = std::env::var("KILLS").unwrap_or_else(|_| "sqlite:5".to_owned());
+    let kills = std::env::var("KILLS").unwrap_or_else(|_| "sqlite:3".to_owned());
     let (database, rounds) = kills.split_once(':').unwrap();
     let rounds: u64 = rounds.parse().unwrap();
     let script = if database == "mariadb" { MARIADB } else { SQLITE };

@@ -9,10 +9,10 @@ use tests::log_writes::Log;
 use tests::{Host, Pod, Running, images};
 
 /// Commits of a run.
-const COMMITS: usize = 40;
+const COMMITS: usize = 20;
 
 /// Points that are looked at, where `POWER_LOSS_POINTS` names no other number, or `all`.
-const POINTS: usize = 12;
+const POINTS: usize = 8;
 
 /// Says each commit when the database has acknowledged it. Less than `extra` does not flush the removal of the journal, which is
 /// what makes a commit one.
