@@ -3,6 +3,7 @@
 //! Reads top to bottom in [`Vm::build`]. Nothing of the guest runs here.
 
 use std::io;
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use kvm_ioctls::VmFd;
@@ -150,6 +151,8 @@ impl Vm {
 
         let mut devices = Devices::new(&vm, &memory);
         devices.attach_disks(config.disks)?;
+        let taps = config.nets.iter().flat_map(|net| &net.queues).map(OwnedFd::try_clone);
+        let taps = taps.collect::<Result<_, _>>().map_err(BuildError::Disposal)?;
         devices.attach_nets(config.nets)?;
         devices.attach_vsock(config.vsock)?;
         devices.attach_console(config.console)?;
@@ -189,7 +192,19 @@ impl Vm {
         let Devices { bus, loops, disks, .. } = devices;
         let machine = Arc::new(Machine { bus, ports, end: Arc::clone(&end) });
         timeline.phase(Phase::Built);
-        Ok(Self { vcpus, loops, disks: disks.into(), machine, end, timeline, filters, vm, disposal, memory })
+        Ok(Self {
+            vcpus,
+            loops,
+            disks: disks.into(),
+            machine,
+            end,
+            timeline,
+            filters,
+            vm,
+            disposal,
+            taps,
+            memory,
+        })
     }
 }
 

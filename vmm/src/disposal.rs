@@ -1,8 +1,9 @@
-//! Lets the host's kernel destroy a virtual machine after the process that ran it has gone.
+//! Lets the host's kernel destroy a virtual machine and its taps after the process that ran it has gone.
 //!
 //! Whoever closes the last descriptor of a KVM machine destroys it, and waits for its nested page tables to be freed:
-//! an RCU barrier, two or three ticks of the host's clock in which nothing is done. A process that ends would wait
-//! too, and so would all that wait for it. So the last descriptor goes into the queue of a socket that nobody can reach,
+//! an RCU barrier, two or three ticks of the host's clock in which nothing is done. With that of a tap goes its interface,
+//! which takes as long. A process that ends would wait
+//! too, and so would all that wait for it. So the last descriptors go into the queue of a socket that nobody can reach,
 //! because its own only descriptor lies in the same queue. Linux finds such sockets when any socket is closed and lets
 //! go of what is in them on a thread of its own (net/unix/garbage.c; since 6.9, older kernels do it in the caller's).
 //!
@@ -40,19 +41,20 @@ impl Disposal {
         Ok(Self { near, far })
     }
 
-    /// Lets go of a descriptor. Where the kernel takes it into no queue (too many of this user's descriptors are in
-    /// queues), closing it is the caller's own work, as it would be without this.
-    pub(crate) fn dispose(self, descriptor: impl AsRawFd) {
+    /// Lets go of descriptors. Where the kernel takes them into no queue (too many of this user's descriptors are in
+    /// queues), closing them is the caller's own work, as it would be without this.
+    pub(crate) fn dispose(self, machine: impl AsRawFd, taps: Vec<OwnedFd>) {
         let Self { near, far } = self;
-        // SAFETY: `descriptor` owns the number and lives until after the last use of `borrowed`.
-        let borrowed = unsafe { BorrowedFd::borrow_raw(descriptor.as_raw_fd()) };
-        let passed = [borrowed, far.as_fd()];
-        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
+        // SAFETY: `machine` owns the number and lives until after the last use of `borrowed`.
+        let borrowed = unsafe { BorrowedFd::borrow_raw(machine.as_raw_fd()) };
+        let passed: Vec<_> =
+            [borrowed, far.as_fd()].into_iter().chain(taps.iter().map(OwnedFd::as_fd)).collect();
+        let mut space = vec![MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(passed.len()))];
         let mut ancillary = SendAncillaryBuffer::new(&mut space);
         if ancillary.push(SendAncillaryMessage::ScmRights(&passed)) {
             let _ = sendmsg(&near, &[IoSlice::new(&[0])], &mut ancillary, SendFlags::empty());
         }
-        drop(descriptor);
+        drop((machine, taps));
         // In this order: the end of the near one makes the kernel look for sockets that nobody can reach.
         drop(far);
         drop(near);
@@ -72,15 +74,17 @@ mod tests {
     #[test]
     fn what_is_disposed_of_is_closed_in_the_end() {
         let (mut stream, other) = UnixStream::pair().unwrap();
-        Disposal::new().unwrap().dispose(OwnedFd::from(other));
+        let (mut second, its_other) = UnixStream::pair().unwrap();
+        Disposal::new().unwrap().dispose(OwnedFd::from(other), vec![its_other.into()]);
         assert_eq!(stream.read(&mut [0]).unwrap(), 0);
+        assert_eq!(second.read(&mut [0]).unwrap(), 0);
     }
 
     #[test]
     fn another_descriptor_of_it_keeps_it_open() {
         let (mut stream, other) = UnixStream::pair().unwrap();
         let kept = other.try_clone().unwrap();
-        Disposal::new().unwrap().dispose(OwnedFd::from(other));
+        Disposal::new().unwrap().dispose(OwnedFd::from(other), Vec::new());
         rustix::io::write(&kept, b"x").unwrap();
         assert_eq!(stream.read(&mut [0]).unwrap(), 1);
         drop(kept);

@@ -3,6 +3,7 @@
 //! `kcradle run` builds one and calls [`Vm::run`], which returns when the guest has ended.
 
 use std::io;
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
@@ -37,6 +38,7 @@ pub struct Vm {
     pub(crate) filters: Filters,
     pub(crate) vm: VmFd,
     pub(crate) disposal: Disposal,
+    pub(crate) taps: Vec<OwnedFd>,
     pub(crate) memory: GuestMemory,
 }
 
@@ -98,7 +100,7 @@ impl Vm {
     /// # Errors
     /// Where the guest did not end by itself or by [`VmHandle::kill`]; see [`RunError`].
     pub fn run(self) -> Result<VmExit, RunError> {
-        let Self { vcpus, loops, machine, end, timeline, filters, vm, disposal, memory, .. } = self;
+        let Self { vcpus, loops, machine, end, timeline, filters, vm, disposal, taps, memory, .. } = self;
         vcpu::install_stop_handler().map_err(RunError::SignalHandler)?;
         sandbox::drop_privileges()
             .map_err(|source| RunError::Sandbox { thread: "main".to_owned(), source })?;
@@ -117,7 +119,7 @@ impl Vm {
         threads.stop();
         machine.ports.flush();
         drop(machine);
-        disposal.dispose(vm);
+        disposal.dispose(vm, taps);
         // Unmapped here, each page would be taken from KVM first and from the process then; at its end both are one sweep.
         std::mem::forget(memory);
         timeline.phase(Phase::Joined);
