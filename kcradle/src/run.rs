@@ -97,6 +97,8 @@ fn prepare_and_run(args: &RunArgs, origin: Instant) -> Result<End, Failure> {
         None if args.served => Some(served::take_lock(&dir).map_err(anyhow::Error::from)?),
         None => Some(take_lock(&dir)?),
     };
+    // Again: what was changed before the lock was taken counts.
+    let record = if lock.is_some() { dir.read_record().map_err(anyhow::Error::from)? } else { record };
     let once = args.served || args.hold;
     let policy = if once { RestartPolicy::No } else { args.restart.unwrap_or(record.restart) };
     match lock {

@@ -1,9 +1,10 @@
 //! `kcradle throttle`: other limits for a pod's disks, at once where it runs, and for the runs to come.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use anyhow::Context as _;
 use pod::{PodDir, control};
+use spec::LimitChanges;
 use spec::control::{Reply, Verb};
 
 use crate::cli::limits::ThrottleArgs;
@@ -28,16 +29,15 @@ fn throttle(args: &ThrottleArgs) -> Result<(), Failure> {
         return Ok(());
     }
     let launch = dir.read_launch().map_err(anyhow::Error::from)?;
-    let mut changed = BTreeSet::new();
+    let mut changed: BTreeMap<String, LimitChanges> = BTreeMap::new();
     for wish in wishes {
-        changed.insert(wish.apply(&launch, &mut record.limits).map_err(anyhow::Error::from)?);
+        let disk = wish.apply(&launch, &mut record.limits).map_err(anyhow::Error::from)?;
+        wish.add_to(changed.entry(disk).or_default());
     }
-    let limits = record.limits.clone();
     record.limits.retain(|_, limits| !limits.is_none());
     dir.write_record(&record).context("cannot write pod.json")?;
-    for disk in changed {
-        let limits = limits[&disk];
-        match control::ask(&dir, Verb::Throttle { disk, limits }) {
+    for (disk, changes) in changed {
+        match control::ask(&dir, Verb::Throttle { disk, changes }) {
             Ok(Reply::Error(why)) => return Err(Failure::new(format!("the pod refuses: {why}"))),
             Ok(_) => {}
             // One that does not run yet, or any more, reads its record when it does.

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use spec::launch::{DiskSpec, MountSource};
-use spec::{DiskLimits, LaunchSpec};
+use spec::{DiskLimits, LaunchSpec, LimitChanges};
 use thiserror::Error;
 
 use crate::record::DiskRecord;
@@ -103,13 +103,21 @@ impl LimitWish {
             known: names(launch).into_iter().collect::<Vec<_>>().join(", "),
         })?;
         let of_disk = limits.entry(disk.clone()).or_default();
-        match self.kind {
-            LimitKind::ReadBps => of_disk.read_bps = self.rate,
-            LimitKind::WriteBps => of_disk.write_bps = self.rate,
-            LimitKind::ReadIops => of_disk.read_iops = self.rate,
-            LimitKind::WriteIops => of_disk.write_iops = self.rate,
-        }
+        let mut change = LimitChanges::default();
+        self.add_to(&mut change);
+        *of_disk = change.of(*of_disk);
         Ok(disk)
+    }
+
+    /// Notes it among the changes of its disk.
+    pub fn add_to(&self, changes: &mut LimitChanges) {
+        let place = match self.kind {
+            LimitKind::ReadBps => &mut changes.read_bps,
+            LimitKind::WriteBps => &mut changes.write_bps,
+            LimitKind::ReadIops => &mut changes.read_iops,
+            LimitKind::WriteIops => &mut changes.write_iops,
+        };
+        *place = Some(self.rate);
     }
 }
 

@@ -5,7 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::DiskLimits;
+use crate::LimitChanges;
 
 /// The version of these messages; another is refused.
 pub const VERSION: u32 = 1;
@@ -50,8 +50,8 @@ pub enum Verb {
     Throttle {
         /// `/` for the pod's own disks, or a volume's name in launch.json.
         disk: String,
-        /// All its limits: what is 0 is lifted.
-        limits: DiskLimits,
+        /// The limits that change. Others stay, also those that only this run of the pod has.
+        changes: LimitChanges,
     },
     /// Describe the running pod.
     State,

@@ -20,7 +20,7 @@ pub mod vsock;
 pub use boot::Stage;
 pub use exit::{ContainerExit, ExitRecord};
 pub use launch::{ContainerSpec, LaunchSpec};
-pub use limits::DiskLimits;
+pub use limits::{DiskLimits, LimitChanges};
 pub use mac::MacAddress;
 pub use package::PackageSpec;
 pub use pod::PodFile;

@@ -20,6 +20,37 @@ pub struct DiskLimits {
     pub write_iops: u64,
 }
 
+/// Changes of a disk's limits: those that are named, 0 lifts one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default, rename_all = "camelCase")]
+pub struct LimitChanges {
+    /// Bytes read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub read_bps: Option<u64>,
+    /// Bytes written.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub write_bps: Option<u64>,
+    /// Requests that read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub read_iops: Option<u64>,
+    /// Requests that write.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub write_iops: Option<u64>,
+}
+
+impl LimitChanges {
+    /// The limits with these changes.
+    #[must_use]
+    pub fn of(&self, limits: DiskLimits) -> DiskLimits {
+        DiskLimits {
+            read_bps: self.read_bps.unwrap_or(limits.read_bps),
+            write_bps: self.write_bps.unwrap_or(limits.write_bps),
+            read_iops: self.read_iops.unwrap_or(limits.read_iops),
+            write_iops: self.write_iops.unwrap_or(limits.write_iops),
+        }
+    }
+}
+
 impl DiskLimits {
     /// Whether there is no limit.
     #[must_use]

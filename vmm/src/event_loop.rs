@@ -157,6 +157,13 @@ impl EventLoop {
             // A kick may have come, and been dropped, before the device was active.
             (0..count).try_for_each(|queue| device.kicked(queue))
         });
+        // What the driver had read by then may have been other.
+        if slot.active
+            && slot.config.generation() != 0
+            && let Err(error) = slot.interrupt.config_changed()
+        {
+            log::warn!("cannot signal the interrupt: {error}");
+        }
     }
 
     fn dispatch(&mut self, data: u64, events: EventSet) {
@@ -298,11 +305,15 @@ impl DeviceHandle {
     /// Has the device look at its disk's length, tells the driver where it changed, and answers it in bytes.
     ///
     /// # Errors
-    /// `TimedOut` where the device is busy for longer than `patience`: it is done afterwards. What the device says.
+    /// `TimedOut` where the device is busy for longer than `patience`: it is done afterwards. `NotConnected` where the machine
+    /// has ended. What the device says.
     pub fn measure(&self, patience: Duration) -> io::Result<u64> {
         let (done, wait) = mpsc::channel();
         self.remote.send(Command::Measure { device: self.device, done });
-        wait.recv_timeout(patience).unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+        wait.recv_timeout(patience).unwrap_or_else(|error| match error {
+            mpsc::RecvTimeoutError::Timeout => Err(io::ErrorKind::TimedOut.into()),
+            mpsc::RecvTimeoutError::Disconnected => Err(io::ErrorKind::NotConnected.into()),
+        })
     }
 
     /// Resets the device and returns when it has let go of the queues.

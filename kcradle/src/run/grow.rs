@@ -51,7 +51,8 @@ impl Growth {
             Err(error) => return (Reply::Error(format!("cannot measure the disk: {error}")), None),
         };
         match self.asked.get(&disk) {
-            Some(Asked { bytes: known, done: None }) if *known == bytes => (Reply::Pending, None),
+            // One after the other: its answer does not say which it is for.
+            Some(Asked { done: None, .. }) => (Reply::Pending, None),
             Some(Asked { bytes: known, done: Some(why) }) if *known == bytes => {
                 let reply = if why.is_empty() { Reply::Ok } else { Reply::Error(why.clone()) };
                 // Who asks after this wants it done again.
@@ -105,6 +106,8 @@ mod tests {
         assert_eq!(ask(&mut growth, 10), (Reply::Pending, Some(Frame::grow(2, 10))));
         assert_eq!(ask(&mut growth, 10), (Reply::Pending, None));
         // Larger again before the answer.
+        assert_eq!(ask(&mut growth, 20), (Reply::Pending, None));
+        growth.done(2, String::new());
         assert_eq!(ask(&mut growth, 20), (Reply::Pending, Some(Frame::grow(2, 20))));
         growth.done(2, String::new());
         assert_eq!(ask(&mut growth, 20), (Reply::Ok, None));

@@ -179,7 +179,7 @@ impl Session {
                 frame.into_iter().for_each(|frame| self.send(frame));
                 return reply;
             }
-            Verb::Throttle { disk, limits } if self.throttles.set(disk, *limits) => {}
+            Verb::Throttle { disk, changes } if self.throttles.set(disk, *changes) => {}
             Verb::Throttle { disk, .. } => return Reply::Error(format!("it has no disk {disk}")),
             Verb::State => {
                 return Reply::State { pid: std::process::id(), containers: self.pids.clone() };

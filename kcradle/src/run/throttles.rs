@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use pod::limits::{LimitWish, name_of};
 use pod::{DiskRecord, PodRecord};
-use spec::{DiskLimits, LaunchSpec};
+use spec::{LaunchSpec, LimitChanges};
 use vmm::devices::block::{DiskConfig, Throttle};
 
 use crate::failure::Failure;
@@ -47,8 +47,8 @@ impl Throttles {
     }
 
     /// Changes the limits of a disk; false where there is none of that name.
-    pub(crate) fn set(&self, disk: &str, limits: DiskLimits) -> bool {
-        self.by_disk.get(disk).inspect(|throttle| throttle.set(limits)).is_some()
+    pub(crate) fn set(&self, disk: &str, changes: LimitChanges) -> bool {
+        self.by_disk.get(disk).inspect(|throttle| throttle.set(changes.of(throttle.limits()))).is_some()
     }
 
     /// The pod is to end, or has ended: whatever its memory holds that is not on its disks yet goes there without limits.

@@ -208,8 +208,8 @@ fn map(slice: &VolatileSlice<'_>, file: &File, offset: u64) -> io::Result<()> {
     let host = slice.ptr_guard_mut().as_ptr();
     let protection = libc::PROT_READ | libc::PROT_WRITE;
     let flags = libc::MAP_PRIVATE | libc::MAP_FIXED | libc::MAP_NORESERVE;
-    // SAFETY: the slice lies in one region of guest memory, whole pages of which are replaced by other private memory
-    // with the same access. Nothing else is mapped there, guest memory is only ever reached by volatile accesses, and
+    // SAFETY: the slice lies in one region of guest memory, whole pages of which are replaced by private memory with
+    // the same access; where the region is shared, others keep the pages of its file, which are not reached here any more. guest memory is only ever reached by volatile accesses, and
     // the region's own munmap(2) also ends these mappings.
     let mapped =
         unsafe { libc::mmap64(host.cast(), slice.len(), protection, flags, file.as_raw_fd(), offset) };

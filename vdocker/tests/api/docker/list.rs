@@ -165,7 +165,7 @@ fn other_lists_are_sane() {
         "busybox:1 abababababab\n"
     );
     assert_eq!(pod.ok(&["volume", "ls", "-q"]), "web-data\n");
-    assert_eq!(pod.ok(&["network", "ls", "-q"]), "");
+    assert_eq!(pod.ok(&["network", "ls", "--format", "{{.Name}} {{.Driver}}"]), "host host\n");
     assert_eq!(pod.ok(&["plugin", "ls", "-q"]), "");
     let done = pod.docker(&["service", "ls"]);
     assert!(done.code == 1 && done.stderr.contains("not a swarm manager"), "{done:?}");

@@ -37,10 +37,12 @@ impl Bucket {
         self.rate
     }
 
-    /// How long until `tokens` can be taken; zero where they can now.
+    /// How long until `tokens` can be taken; zero where they can now. A request passes with the first token and owes the
+    /// rest, so that disks with one bucket all wait for the same moment: who asks for little would else pass before who asks
+    /// for much, for ever.
     pub(super) fn wait(&mut self, tokens: u64, now: Duration) -> Duration {
         self.fill(now);
-        let missing = (i128::from(tokens) * UNIT).min(self.enough) - self.level;
+        let missing = i128::from(tokens.min(1)) * UNIT - self.level;
         if missing <= 0 {
             return Duration::ZERO;
         }
@@ -97,9 +99,9 @@ mod tests {
             let total: u128 = sizes.iter().map(|size| u128::from(*size)).sum();
             let last = *sizes.last().unwrap();
             let took = drive(&mut bucket(rate), Duration::ZERO, sizes);
-            // Enough for one request is there beforehand, and the last one is paid for after it.
+            // Enough for some is there beforehand, and the last one is paid for after it.
             let enough = u128::from((rate / 10).max(1));
-            let paid = (total - u128::from(last) + u128::from(last).min(enough)).saturating_sub(enough);
+            let paid = (total - u128::from(last) + u128::from(last).min(1)).saturating_sub(enough);
             let wanted = paid * 1_000_000_000 / u128::from(rate);
             assert!(took.as_nanos().abs_diff(wanted) <= 1, "{rate}: {took:?}, not {wanted} ns");
             assert!(took > Duration::from_secs(60), "{took:?}");
@@ -141,7 +143,16 @@ mod tests {
         assert_eq!(bucket.wait(1, later), Duration::from_millis(1));
         // Time that runs backwards is none.
         assert_eq!(bucket.wait(1, Duration::ZERO), Duration::from_millis(1));
-        assert_eq!(bucket.wait(u64::MAX, later), Duration::from_millis(100));
+        assert_eq!(bucket.wait(u64::MAX, later), Duration::from_millis(1));
+    }
+
+    #[test]
+    fn who_asks_for_much_waits_no_longer_than_who_asks_for_little() {
+        let mut bucket = bucket(1 << 20);
+        drive(&mut bucket, Duration::ZERO, [1 << 20]);
+        let much = bucket.wait(1 << 17, Duration::ZERO);
+        assert!(much > Duration::from_millis(500));
+        assert_eq!(much, bucket.wait(4096, Duration::ZERO));
     }
 
     #[test]

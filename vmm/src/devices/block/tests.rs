@@ -439,14 +439,14 @@ fn limits_hold_requests_back_and_only_those_of_their_kind() {
     // Reads overtake.
     let read = submit(&mut harness, kind::IN, 3, &[Part::In(DATA + 0x8000, 512)]);
     assert_eq!(done(&mut harness), Some(read));
-    // A tenth of a second for each: the timer's own time does not count, the limits' clock does.
+    // A tenth of a second for each, paid afterwards: the timer's own time does not count, the limits' clock does.
     clock.store(50_000_000, Ordering::SeqCst);
-    harness.kick(0);
-    assert_eq!(done(&mut harness), None);
-    clock.store(100_000_000, Ordering::SeqCst);
     harness.run_until(|harness| harness.has_used(0));
     assert_eq!((done(&mut harness), done(&mut harness)), (Some(second), None));
-    clock.store(200_000_000, Ordering::SeqCst);
+    clock.store(100_000_000, Ordering::SeqCst);
+    harness.kick(0);
+    assert_eq!(done(&mut harness), None);
+    clock.store(101_000_000, Ordering::SeqCst);
     harness.run_until(|harness| harness.has_used(0));
     assert_eq!((done(&mut harness), done(&mut harness)), (Some(third), None));
 }
