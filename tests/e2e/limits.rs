@@ -70,7 +70,7 @@ fn limits_change_while_a_pod_runs_and_do_not_outlive_it() {
     assert_eq!(throttle(&[]), "{\n  \"/\": {\n    \"writeBps\": 1\n  }\n}\n");
     stdin.write_all(b"\n").unwrap();
     // The vsock and the control socket go on.
-    assert!(host.succeed(&["ps", pod.name()]).contains("running"));
+    assert!(host.succeed(&["ps", pod.name()]).contains(" Up "));
     throttle(&["--device-write-bps", "/:0"]);
     running.wait_for("written");
     throttle(&["--device-write-bps", "/:1"]);
