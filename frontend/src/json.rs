@@ -25,14 +25,14 @@ impl IntoDeserializer<'_, Error> for Lenient {
     }
 }
 
-/// The field that a name means.
-fn field(name: String, fields: &'static [&'static str], given: &Map<String, Value>) -> String {
+/// The field that a name means, where it is not `given` under its own.
+fn field(name: String, fields: &[&str], given: &[&str]) -> String {
     if fields.contains(&name.as_str()) {
         return name;
     }
     let meant = fields.iter().find(|field| field.eq_ignore_ascii_case(&name));
     // Its own name comes first.
-    meant.filter(|field| !given.contains_key(**field)).map_or(name, |field| (*field).to_owned())
+    meant.filter(|field| !given.contains(field)).map_or(name, |field| (*field).to_owned())
 }
 
 impl<'de> Deserializer<'de> for Lenient {
@@ -61,10 +61,12 @@ impl<'de> Deserializer<'de> for Lenient {
         visitor: V,
     ) -> Result<V::Value, Error> {
         let Value::Object(map) = self.0 else { return self.0.deserialize_any(visitor) };
+        let is_given = |field: &&&str| map.get(**field).is_some_and(|value| !value.is_null());
+        let given: Vec<_> = fields.iter().filter(is_given).copied().collect();
         let mut meant = Map::new();
-        for (name, value) in &map {
+        for (name, value) in map {
             if !value.is_null() {
-                meant.insert(field(name.clone(), fields, &map), value.clone());
+                meant.insert(field(name, fields, &given), value);
             }
         }
         Self(Value::Object(meant)).deserialize_any(visitor)
@@ -108,6 +110,8 @@ mod tests {
         assert_eq!(exec.cmd.unwrap(), ["sh"]);
         let both: ExecConfig = read(json!({ "user": "a", "User": "b", "USER": "c" })).unwrap();
         assert_eq!(both.user.as_deref(), Some("b"));
+        let null: ExecConfig = read(json!({ "User": null, "user": "a" })).unwrap();
+        assert_eq!(null.user.as_deref(), Some("a"));
     }
 
     #[test]
