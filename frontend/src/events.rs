@@ -234,7 +234,9 @@ impl EventLog {
     pub(crate) fn horizon(&self, id: &str) -> Option<i64> {
         let kept = self.told.kept();
         let time = |(_, event): &Numbered| event.time_nano;
-        let of_all = kept.front().filter(|_| kept.len() >= KEPT).map(time);
+        // A time that has not come hides nothing that will.
+        let now = time::unix_nanos(SystemTime::now());
+        let of_all = kept.front().filter(|_| kept.len() >= KEPT).map(time).map(|time| time.min(now));
         let mut own = kept.iter().filter(|(_, event)| event.actor.id == id);
         let first = own.next().map(time);
         of_all.max(first.filter(|_| own.count() + 1 >= SHARE))
@@ -304,6 +306,22 @@ mod tests {
         drop((db, log));
         let (after, _) = EventLog::load(&Db::open(&path).unwrap()).unwrap().subscribe();
         assert_eq!(kept, after);
+    }
+
+    #[tokio::test]
+    async fn a_time_that_has_not_come_hides_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let db = Db::open(&dir.path().join("state.redb")).unwrap();
+        let log = EventLog::load(&db).unwrap();
+        let later = SystemTime::now() + std::time::Duration::from_secs(3600);
+        let mut batch = Batch::default();
+        for number in 0..KEPT {
+            let id = (number % 8).to_string();
+            log.push(&mut batch, Event::at(later, "container", "resize", &id, BTreeMap::new()));
+        }
+        db.commit(batch).await.unwrap();
+        let horizon = log.horizon("other").unwrap();
+        assert!(horizon <= time::unix_nanos(SystemTime::now()), "{horizon}");
     }
 
     #[test]

@@ -117,7 +117,8 @@ pub(crate) fn must_run(container: &Container) -> Result<(), EngineError> {
     }
 }
 
-fn not_running(container: &Container) -> EngineError {
+/// In Docker's words.
+pub(crate) fn not_running(container: &Container) -> EngineError {
     EngineError::Conflict(format!("container {} is not running", container.id))
 }
 

@@ -37,6 +37,10 @@ const TOLD: [&str; 3] = ["exec_create", "exec_start", "exec_die"];
 /// How long a pod may take to describe an exec: a guest that does not answer holds nobody up.
 const PATIENCE: Duration = Duration::from_secs(2);
 
+/// Bytes of an exec's words that a guest tells of, and what each takes beside its text.
+const MAX_WORDS: usize = 64 << 10;
+const WORD: usize = 32;
+
 /// All execs that are known.
 #[derive(Default)]
 pub(crate) struct Execs {
@@ -186,6 +190,10 @@ pub(super) async fn resize(context: Context) -> Result<Response, EngineError> {
     proxy::must_run(&container)?;
     let exits = container.life.borrow().exits;
     let reached = held::reach(&Rc::clone(&context.daemon), &container).await?;
+    // It ended meanwhile: no exec runs in a pod that is held.
+    if reached.is_held() {
+        return Err(proxy::not_running(&container));
+    }
     let target = format!("/v{}/exec/{id}/resize?{}", context.version, context.query_text());
     proxy::request(context, &container, &target, reached, exits).await
 }
@@ -295,11 +303,21 @@ pub(super) async fn learn(daemon: &Rc<Daemon>, container: &Container) {
     }
 }
 
+/// The first of an exec's words, as many as are kept: a guest says them.
+fn bounded(words: impl Iterator<Item = String>) -> Vec<String> {
+    let mut left = MAX_WORDS;
+    let fits = |word: &String| {
+        let rest = left.checked_sub(word.len() + WORD);
+        left = rest.unwrap_or_default();
+        rest.is_some()
+    };
+    words.take_while(fits).collect()
+}
+
 /// What a client asked for, of what a pod shows of it.
 fn wish(exec: ExecInspectResponse) -> Value {
     let config = exec.process_config.unwrap_or_default();
-    let words: Vec<String> =
-        config.entrypoint.into_iter().chain(config.arguments.into_iter().flatten()).collect();
+    let words = bounded(config.entrypoint.into_iter().chain(config.arguments.into_iter().flatten()));
     json!({
         "Cmd": words,
         "Tty": config.tty,
@@ -339,6 +357,16 @@ mod tests {
         execs.known.borrow_mut().get_mut(&id(7)).unwrap().code = Some(0);
         execs.add(id(KEPT + 1), "one", json!({}));
         assert!(execs.find(&id(7)).is_err() && execs.find(&id(1)).is_ok(), "one that has ended goes first");
+    }
+
+    #[test]
+    fn a_guest_has_room_for_so_many_words() {
+        let words = |number, length| bounded(std::iter::repeat_n("x".repeat(length), number));
+        assert_eq!(words(3, 9), vec!["x".repeat(9); 3]);
+        assert_eq!((words(1 << 20, 0).len(), words(2, (64 << 10) - 32).len()), (2048, 1));
+        assert!(words(1, (64 << 10) - 31).is_empty());
+        let torn = bounded([3, MAX_WORDS, 3].into_iter().map(|length| "x".repeat(length)));
+        assert_eq!(torn, ["xxx"], "nothing comes after what is left out");
     }
 
     #[test]

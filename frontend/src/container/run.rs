@@ -6,7 +6,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use pod::end::{self, End};
 use tokio::sync::{mpsc, oneshot};
-use vdocker::EngineError;
+use vdocker::{EngineError, time};
 
 use super::allowance::Allowance;
 use super::record::Status;
@@ -42,6 +42,9 @@ const TOLD: [&str; 13] = [
 
 /// What is heard of them beside the container's own attributes.
 const ATTRIBUTES: [&str; 5] = ["execID", "exitCode", "height", "path", "width"];
+
+/// How far a guest's clock may be ahead of the host's.
+const AHEAD: Duration = Duration::from_secs(10);
 
 /// Bytes of a text in them.
 const MAX_TEXT: usize = 4 << 10;
@@ -189,7 +192,8 @@ async fn forward(daemon: &Rc<Daemon>, container: &Rc<Container>, event: &PodEven
         return;
     }
     if kind == "exec_die" {
-        exec::died(daemon, container, event.attributes());
+        // Also of one that ended while no daemon ran.
+        exec::recall(daemon, container, event);
     }
     if kind == "health_status" {
         health::refresh(daemon, container).await;
@@ -201,8 +205,14 @@ async fn forward(daemon: &Rc<Daemon>, container: &Rc<Container>, event: &PodEven
     let more: Vec<_> = known.map(|(name, value)| (name.as_str(), value.as_str())).collect();
     let mut told = container.event(&event.action, &more);
     // By its time it is known again by a daemon that is started anew.
-    (told.time, told.time_nano) = (event.time_nano / 1_000_000_000, event.time_nano);
+    let nanos = sound(event.time_nano, SystemTime::now());
+    (told.time, told.time_nano) = (nanos / 1_000_000_000, nanos);
     container.tell_of(daemon, told).await;
+}
+
+/// The time that a guest tells, in nanoseconds since 1970, where it has not yet to come: else now.
+fn sound(nanos: i64, now: SystemTime) -> i64 {
+    if nanos > time::unix_nanos(now + AHEAD) { time::unix_nanos(now) } else { nanos }
 }
 
 /// How the pod ended, from its directory.
@@ -292,5 +302,26 @@ async fn over(daemon: &Rc<Daemon>, container: &Rc<Container>, outcome: Outcome) 
         restart::schedule(daemon, container, lasted);
     } else if container.is_removed_at_end() {
         remove::at_end(daemon, container).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_guest_tells_nothing_of_the_future() {
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1000);
+        let second = 1_000_000_000;
+        for (told, kept) in [
+            (0, 0),
+            (-5, -5),
+            (999 * second, 999 * second),
+            (1010 * second, 1010 * second),
+            (1010 * second + 1, 1000 * second),
+            (i64::MAX, 1000 * second),
+        ] {
+            assert_eq!(sound(told, now), kept, "{told}");
+        }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
+use std::time::SystemTime;
 
 use hyper::{Method, StatusCode};
 use serde_json::json;
@@ -12,6 +13,7 @@ use vdocker::time;
 
 use super::{Network, create, membership, show};
 use crate::container::Container;
+use crate::container::lifecycle::whole;
 use crate::context::Context;
 use crate::daemon::Daemon;
 use crate::db::Batch;
@@ -95,12 +97,22 @@ async fn remove(context: Context) -> Result<Response, EngineError> {
 }
 
 async fn prune(context: Context) -> Result<Response, EngineError> {
-    let daemon = &context.daemon;
     let filters = Filters::from_query(&context.query, &["label", "label!", "until"])?;
     let until = filters.values("until").next().map(|text| {
         time::parse(text).ok_or_else(|| EngineError::BadRequest(format!("invalid filter 'until={text}'")))
     });
     let until = until.transpose()?;
+    let daemon = context.daemon;
+    let deleted = whole(async move { remove_unused(&daemon, &filters, until).await }).await?;
+    response::json(StatusCode::OK, &json!({ "NetworksDeleted": deleted }))
+}
+
+/// Removes what no container is on, and answers the names.
+async fn remove_unused(
+    daemon: &Daemon,
+    filters: &Filters,
+    until: Option<SystemTime>,
+) -> Result<Vec<String>, EngineError> {
     let mut deleted = Vec::new();
     for network in daemon.networks.all() {
         let is_wanted = !network.is_predefined()
@@ -117,7 +129,7 @@ async fn prune(context: Context) -> Result<Response, EngineError> {
     let reclaimed = BTreeMap::from([("reclaimed".to_owned(), "0".to_owned())]);
     daemon.events.push(&mut batch, Event::now("network", "prune", "", reclaimed));
     daemon.db.commit(batch).await?;
-    response::json(StatusCode::OK, &json!({ "NetworksDeleted": deleted }))
+    Ok(deleted)
 }
 
 async fn forget(daemon: &Daemon, network: &Network) -> Result<(), EngineError> {

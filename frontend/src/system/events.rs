@@ -49,7 +49,7 @@ pub(super) async fn events(mut context: Context) -> Result<Response, EngineError
                 () = open.closing() => return Ok(()),
             };
             match event {
-                Ok(event) if interest.period.is_before(when(&event)) => return Ok(()),
+                Ok(event) if interest.ends_with(&event, SystemTime::now()) => return Ok(()),
                 Ok(event) if interest.has(&event) => send(&sink, &event).await?,
                 // Who does not listen misses something, and nobody waits for him.
                 Ok(_) | Err(RecvError::Lagged(_)) => {}
@@ -70,6 +70,11 @@ async fn send(sink: &Sink, event: &Event) -> std::io::Result<()> {
 impl Interest {
     fn read(query: &Query) -> Result<Self, EngineError> {
         Ok(Self { filters: Filters::from_query(query, &FILTERS)?, period: Period::read(query)? })
+    }
+
+    /// Whether an event tells that the period is over: one of a guest whose clock is ahead does not.
+    fn ends_with(&self, event: &Event, now: SystemTime) -> bool {
+        self.period.is_before(when(event)) && when(event) <= now
     }
 
     fn has(&self, event: &Event) -> bool {
@@ -144,6 +149,16 @@ mod tests {
         ] {
             assert_eq!(has(query, &event()), passes, "{query}");
         }
+    }
+
+    #[test]
+    fn an_event_of_the_future_ends_nothing() {
+        let ends = |query: &str, now| {
+            let interest = Interest::read(&Query::parse(query).unwrap()).unwrap();
+            interest.ends_with(&event(), SystemTime::UNIX_EPOCH + Duration::from_secs(now))
+        };
+        assert!(ends("until=99", 100) && ends("until=99", 101));
+        assert!(!ends("until=99", 98) && !ends("until=100", 101) && !ends("", 101));
     }
 
     #[test]

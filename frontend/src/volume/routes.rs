@@ -102,10 +102,20 @@ async fn list(context: Context) -> Result<Response, EngineError> {
 }
 
 async fn prune(context: Context) -> Result<Response, EngineError> {
-    let daemon = &context.daemon;
     let filters = Filters::from_query(&context.query, &["all", "label", "label!"])?;
     // Since version 1.42 named volumes are left alone unless asked for.
     let all = filters.truth("all")?.unwrap_or(!context.version.at_least(42));
+    let daemon = context.daemon;
+    let (deleted, reclaimed) = whole(async move { remove_unused(&daemon, &filters, all).await }).await?;
+    response::json(StatusCode::OK, &json!({ "VolumesDeleted": deleted, "SpaceReclaimed": reclaimed }))
+}
+
+/// Removes what no container has, and answers the names and the bytes that are free now.
+async fn remove_unused(
+    daemon: &Rc<Daemon>,
+    filters: &Filters,
+    all: bool,
+) -> Result<(Vec<String>, u64), EngineError> {
     let (mut deleted, mut reclaimed) = (Vec::new(), 0);
     for volume in daemon.volumes.all() {
         let is_wanted = (all || volume.is_anonymous())
@@ -131,7 +141,7 @@ async fn prune(context: Context) -> Result<Response, EngineError> {
     let attributes = BTreeMap::from([("reclaimed".to_owned(), reclaimed.to_string())]);
     daemon.events.push(&mut batch, Event::now("volume", "prune", "", attributes));
     daemon.db.commit(batch).await?;
-    response::json(StatusCode::OK, &json!({ "VolumesDeleted": deleted, "SpaceReclaimed": reclaimed }))
+    Ok((deleted, reclaimed))
 }
 
 /// A volume in the form of the API.
