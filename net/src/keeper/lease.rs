@@ -199,15 +199,12 @@ impl Drop for Lease {
         };
         let redirected = self.published.redirected();
         // A network that nobody uses any more is removed as a whole.
-        if !network.is_left() {
-            if self.admitted {
-                told(rules::admit(&network.place, &network.definition, &self.addresses, false));
-            }
-            if !network.place.is_own() {
-                told(rules::publish(&network.place, &network.definition, &redirected, false));
-            }
+        if self.admitted && !network.is_left() {
+            told(rules::admit(&network.place, &network.definition, &self.addresses, false));
         }
+        // Also of the last pod: a connection that begins between the two would be remembered.
         if !network.place.is_own() && !redirected.is_empty() {
+            told(rules::publish(&network.place, &network.definition, &redirected, false));
             forget(&self.addresses);
         }
         for (pool, address) in network.addresses.borrow_mut().iter_mut().zip(&self.addresses) {

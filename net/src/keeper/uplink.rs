@@ -21,6 +21,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const INTERVAL: Duration = Duration::from_millis(5);
 /// One that ends sooner has not worked.
 const SOON: Duration = Duration::from_secs(1);
+/// The longest pause before it is started again.
+const SELDOM: Duration = Duration::from_secs(60);
 /// What the way out is called inside.
 const NAME: &str = "uplink";
 /// The program.
@@ -114,7 +116,7 @@ fn this_program(verb: &str) -> Command {
 pub fn keep_pasta() -> io::Result<u8> {
     rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
     let _ = rustix::thread::set_name(c"cradle-uplink");
-    let mut worked = false;
+    let (mut worked, mut pause) = (false, SOON);
     loop {
         let begun = Instant::now();
         let status = this_program("--pasta").status()?;
@@ -122,7 +124,10 @@ pub fn keep_pasta() -> io::Result<u8> {
             if !worked {
                 return Ok(status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1));
             }
-            std::thread::sleep(SOON);
+            std::thread::sleep(pause);
+            pause = (pause * 2).min(SELDOM);
+        } else {
+            pause = SOON;
         }
         worked = true;
         eprintln!(
