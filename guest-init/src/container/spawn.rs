@@ -203,8 +203,12 @@ pub(crate) const REPORT: RawFd = 3;
 /// Leaves `report` to the program that is executed next, as [`REPORT`] beside the standard streams.
 ///
 /// # Errors
-/// What dup2(2) says.
+/// What dup2(2) and fcntl(2) say.
 pub(crate) fn leave(report: BorrowedFd<'_>) -> io::Result<()> {
+    if report.as_raw_fd() == REPORT {
+        // dup2 would do nothing, and exec close it.
+        return Ok(rustix::io::fcntl_setfd(report, rustix::io::FdFlags::empty())?);
+    }
     // SAFETY: this is the clone's own table, and whoever owned the number (the kernel's log) does not run in it.
     if unsafe { libc::dup2(report.as_raw_fd(), REPORT) } < 0 {
         return Err(io::Error::last_os_error());
