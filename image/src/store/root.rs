@@ -67,6 +67,15 @@ impl Store {
         }
     }
 
+    /// The directories of all pods for which files are kept, whatever images they have and whether those are whole.
+    ///
+    /// # Errors
+    /// A record cannot be read.
+    pub fn pods(&self) -> Result<Vec<PathBuf>, StoreError> {
+        let _lease = self.lease()?;
+        Ok(self.roots()?.into_iter().filter(Root::is_live).map(|root| root.pod).collect())
+    }
+
     pub(super) fn roots(&self) -> Result<Vec<Root>, StoreError> {
         let dir = self.dir("roots");
         let mut roots = Vec::new();
