@@ -76,7 +76,8 @@ pub(crate) async fn reconcile(daemon: &Daemon) -> Result<(), EngineError> {
     let _changing = daemon.volumes.changing.lock().await;
     daemon.volumes.locked(daemon, |store| store.tidy()).await?;
     let told: Vec<String> = daemon.db.all(Table::Volumes)?;
-    let there = daemon.volumes.all();
+    // Where one cannot be read nothing is told: those that are there would be destroyed for whoever listens.
+    let there = daemon.volumes.store.all().map_err(|error| refused(&error))?;
     let mut batch = Batch::default();
     for name in told.iter().filter(|name| there.iter().all(|volume| volume.name != **name)) {
         forget(daemon, &mut batch, name, pod::volume::LOCAL);
@@ -181,9 +182,10 @@ fn refused(error: &VolumeError) -> EngineError {
         VolumeError::Name(_) | VolumeError::Option(_) | VolumeError::Device(_) => {
             EngineError::BadRequest(text)
         }
-        VolumeError::Driver { .. } | VolumeError::Exists(_) | VolumeError::Shared { .. } => {
-            EngineError::Conflict(text)
-        }
+        VolumeError::Driver { .. }
+        | VolumeError::Exists(_)
+        | VolumeError::Shared { .. }
+        | VolumeError::InUse(_) => EngineError::Conflict(text),
         _ => EngineError::Failed(text),
     }
 }

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use anyhow::Context as _;
 use pod::volume::users::Users;
-use pod::volume::{Volume, Volumes, Wanted};
+use pod::volume::{Volume, VolumeError, Volumes, Wanted};
 use pod::{Home, make};
 use serde::Serialize;
 
@@ -189,8 +189,13 @@ fn prune(volumes: &Volumes, home: &Home, args: &PruneArgs) -> Result<u8, Failure
         if !is_wanted || users.having(&volumes.place(&volume)).next().is_some() {
             continue;
         }
-        pruned.reclaimed += volumes.used(&volume);
-        locked.remove(&volume.name).map_err(anyhow::Error::from)?;
+        let used = volumes.used(&volume);
+        match locked.remove(&volume.name) {
+            // A process that is no pod of the store's has it.
+            Err(VolumeError::InUse(_)) => continue,
+            removed => removed.map_err(anyhow::Error::from)?,
+        };
+        pruned.reclaimed += used;
         pruned.volumes.push(volume.name);
     }
     if args.json {

@@ -101,7 +101,8 @@ impl Mounted {
             Some(disk) => disk.read_only &= wish.read_only,
             None => {
                 let found = device::examine(path).map_err(anyhow::Error::from)?;
-                if found == device::Content::Zeros {
+                // Its lock, where it has one, is held until the file system is there.
+                if let device::Content::Zeros(_) = &found {
                     let failed = || format!("cannot make a file system on {}", path.display());
                     image::ext4::format(path).with_context(failed)?;
                 }

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 use pod::size::parse_disk;
 use pod::volume::Volumes;
+use pod::volume::device::Identity;
 use pod::volume::users::Users;
 use pod::{DiskRecord, Home, PodDir, control};
 use spec::control::{Reply, Verb};
@@ -37,11 +38,16 @@ pub(super) fn resize(volumes: &Volumes, home: &Home, args: &ResizeArgs) -> Resul
     Ok(0)
 }
 
+/// Whether two paths are those of one file or device.
+fn is_same(path: &Path, place: &Path) -> bool {
+    path == place || Identity::of(path).is_ok_and(|one| Identity::of(place).is_ok_and(|other| one == other))
+}
+
 /// Tells a pod that has the volume, and waits until its file system has followed.
 fn tell(pod: &PodDir, place: &Path) -> Result<(), Failure> {
     let record = pod.read_record().map_err(anyhow::Error::from)?;
     let Some(volume) = record.disks.iter().find_map(|disk| match disk {
-        DiskRecord::Volume { name, path, read_only: false } if path == place => Some(name.clone()),
+        DiskRecord::Volume { name, path, read_only: false } if is_same(path, place) => Some(name.clone()),
         _ => None,
     }) else {
         // It only reads, and sees the next one that writes have done it.

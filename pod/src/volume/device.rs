@@ -7,7 +7,7 @@ use std::os::unix::fs::{FileExt as _, FileTypeExt as _, MetadataExt as _, OpenOp
 use std::path::{Path, PathBuf};
 
 use nix::libc;
-use rustix::fs::SeekFrom;
+use rustix::fs::{FlockOperation, SeekFrom, flock};
 use rustix::io::Errno;
 use thiserror::Error;
 
@@ -62,12 +62,13 @@ pub enum DeviceError {
 }
 
 /// What is on a device.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub enum Content {
     /// An ext4, which is used as it is.
     Ext4,
-    /// Zeros from beginning to end.
-    Zeros,
+    /// Zeros from beginning to end. Of a file, its lock: nobody else formats it, nor does a machine have it, until that is
+    /// dropped. A block device is claimed by whoever formats it.
+    Zeros(Option<File>),
 }
 
 /// One and the same thing under all its names.
@@ -125,8 +126,19 @@ pub fn examine(path: &Path) -> Result<Content, DeviceError> {
     if Superblock::read(&file).map_err(failed)?.is_some() {
         return Ok(Content::Ext4);
     }
+    let is_file = file.metadata().map_err(failed)?.is_file();
+    if is_file {
+        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Err(Errno::WOULDBLOCK) => return Err(DeviceError::Busy(path.to_owned())),
+            locked => locked.map_err(|error| failed(error.into()))?,
+        }
+        // Somebody may have formatted it until then.
+        if Superblock::read(&file).map_err(failed)?.is_some() {
+            return Ok(Content::Ext4);
+        }
+    }
     match is_zeros(&file, size).map_err(failed)? {
-        true => Ok(Content::Zeros),
+        true => Ok(Content::Zeros(is_file.then_some(file))),
         false => Err(DeviceError::Taken(path.to_owned())),
     }
 }
@@ -190,14 +202,18 @@ mod tests {
         file.set_len(8 << 20).unwrap();
         assert!(matches!(examine(&path), Err(DeviceError::Size { .. })));
         file.set_len(64 << 20).unwrap();
-        assert_eq!(examine(&path).unwrap(), Content::Zeros);
+        let zeros = examine(&path).unwrap();
+        assert!(matches!(zeros, Content::Zeros(Some(_))));
+        // One at a time may format it.
+        assert!(matches!(examine(&path), Err(DeviceError::Busy(_))));
+        drop(zeros);
         file.write_all_at(&[0; 8192], 4 << 20).unwrap();
-        assert_eq!(examine(&path).unwrap(), Content::Zeros);
+        assert!(matches!(examine(&path).unwrap(), Content::Zeros(Some(_))));
         // Whatever it is, however far behind.
         file.write_all_at(b"x", (63 << 20) + 5).unwrap();
         assert!(matches!(examine(&path), Err(DeviceError::Taken(_))));
         file.write_all_at(&[0x53, 0xef], 1024 + 0x38).unwrap();
-        assert_eq!(examine(&path).unwrap(), Content::Ext4);
+        assert!(matches!(examine(&path).unwrap(), Content::Ext4));
     }
 
     #[test]

@@ -12,8 +12,10 @@ use std::fs::{self, DirBuilder, File};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use rustix::fs::{FlockOperation, flock};
+use rustix::io::Errno;
 use thiserror::Error;
 
 use super::device::{self, Content, DeviceError, Identity};
@@ -24,6 +26,9 @@ use crate::{atomic_file, state};
 
 /// The largest `volume.json`, in bytes.
 const MAX_JSON: u64 = 1 << 20;
+
+/// How long a machine's process may take to let go of its disks once its pod is told as ended.
+const LINGERING: Duration = Duration::from_secs(1);
 
 const RECORD: &str = "volume.json";
 const DISK: &str = "disk.ext4";
@@ -55,6 +60,9 @@ pub enum VolumeError {
     /// It is there and is otherwise.
     #[error("a volume named {0} exists already with other options: choose another name, or remove it first")]
     Exists(String),
+    /// A process writes to it.
+    #[error("remove {0}: volume is in use by a process of this host")]
+    InUse(String),
     /// It is not there.
     #[error("get {0}: no such volume")]
     Missing(String),
@@ -153,7 +161,15 @@ impl Volumes {
             }
             read => read.map_err(|source| VolumeError::Store { what: "read", path: path.clone(), source })?,
         };
-        serde_json::from_slice(&bytes).map(Some).map_err(|source| VolumeError::Record { path, source })
+        let damaged = |source| VolumeError::Record { path: path.clone(), source };
+        let mut volume: Volume = serde_json::from_slice(&bytes).map_err(damaged)?;
+        if volume.version != VERSION {
+            let found = format!("version {}, not {VERSION}", volume.version);
+            return Err(damaged(serde::de::Error::custom(found)));
+        }
+        // A copy of a directory is a volume of its own: paths are made of the name.
+        name.clone_into(&mut volume.name);
+        Ok(Some(volume))
     }
 
     /// A volume that has to be there.
@@ -275,7 +291,9 @@ impl Locked<'_> {
         DirBuilder::new().mode(0o700).create(dir).map_err(failed)?;
         match &volume.kind {
             Kind::Disk { size } => {
-                image::ext4::create_scratch(templates, &dir.join(DISK), *size).map_err(VolumeError::Disk)?;
+                let disk = dir.join(DISK);
+                image::ext4::create_scratch(templates, &disk, *size).map_err(VolumeError::Disk)?;
+                File::open(&disk).and_then(|disk| disk.sync_all()).map_err(failed)?;
             }
             Kind::Device { path } => self.take_device(path)?,
             Kind::Directory { .. } => {
@@ -296,7 +314,7 @@ impl Locked<'_> {
         }
         match device::examine(path)? {
             Content::Ext4 => Ok(()),
-            Content::Zeros => image::ext4::format(path).map_err(VolumeError::Disk),
+            Content::Zeros(_lock) => image::ext4::format(path).map_err(VolumeError::Disk),
         }
     }
 
@@ -309,15 +327,40 @@ impl Locked<'_> {
     /// Removes a volume that nobody has, which is the caller's to know. A device or file of the user's stays.
     ///
     /// # Errors
-    /// It is not there, or not all of it can be removed: the rest has no name any more.
+    /// It is not there, a process has its disk or writes to its directory, or not all of it can be removed: the rest has no name any more.
     pub fn remove(&self, name: &str) -> Result<Volume, VolumeError> {
         let volume = self.volumes.find(name)?;
         let (place, gone) = (self.volumes.dir(name), self.volumes.dir.join(format!(".{name}.gone")));
         self.clear(&gone)?;
+        let _lock = self.exclusive(&volume)?;
         let moved = fs::rename(&place, &gone).and_then(|()| atomic_file::sync_dir(&self.volumes.dir));
         moved.map_err(|source| VolumeError::Store { what: "remove", path: place, source })?;
         self.clear(&gone)?;
         Ok(volume)
+    }
+
+    /// Locks what a machine locks that has the volume. One that has ended just now may hold it for a moment more.
+    fn exclusive(&self, volume: &Volume) -> Result<Option<File>, VolumeError> {
+        let place = self.volumes.place(volume);
+        let path = match volume.kind {
+            Kind::Disk { .. } => place,
+            Kind::Directory { .. } => writer_lock(&place),
+            Kind::Device { .. } => return Ok(None),
+        };
+        let failed = |source| VolumeError::Store { what: "lock", path: path.clone(), source };
+        let file = match File::open(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            opened => opened.map_err(failed)?,
+        };
+        let until = Instant::now() + LINGERING;
+        loop {
+            match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+                Ok(()) => return Ok(Some(file)),
+                Err(Errno::WOULDBLOCK) if Instant::now() < until => std::thread::sleep(LINGERING / 20),
+                Err(Errno::WOULDBLOCK) => return Err(VolumeError::InUse(volume.name.clone())),
+                Err(error) => return Err(failed(error.into())),
+            }
+        }
     }
 
     /// Makes the disk of a volume larger: its file, then its record. Whoever has it is to be told. Of a device the size is

@@ -1,31 +1,47 @@
 //! Directories that guests have filled, counted and removed by the host: however deep they are, nothing here recurses.
 
 use std::collections::HashSet;
-use std::fs::{self, Metadata, Permissions};
+use std::ffi::OsStr;
+use std::fs::{self, Permissions};
 use std::io;
-use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
-use std::path::Path;
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, ResolveFlags};
 
 /// Bytes that a directory's files take on the disk. What cannot be looked at counts for nothing.
 pub(super) fn used(root: &Path) -> u64 {
-    let mut waiting = vec![root.to_owned()];
+    let Ok(top) = fs::File::open(root) else { return 0 };
+    let mut waiting = vec![PathBuf::from(".")];
     let mut twins = HashSet::new();
     let mut bytes = 0;
-    let is_new = |found: &Metadata, twins: &mut HashSet<_>| {
-        found.is_dir() || found.nlink() < 2 || twins.insert((found.dev(), found.ino()))
-    };
-    while let Some(dir) = waiting.pop() {
-        for entry in fs::read_dir(&dir).into_iter().flatten().flatten() {
-            let Ok(found) = entry.metadata() else { continue };
-            if is_new(&found, &mut twins) {
-                bytes += found.blocks() * 512;
+    while let Some(path) = waiting.pop() {
+        let Ok(dir) = open_below(&top, &path) else { continue };
+        for entry in Dir::read_from(&dir).into_iter().flatten().flatten() {
+            let name = entry.file_name();
+            if name == c"." || name == c".." {
+                continue;
             }
-            if found.is_dir() {
-                waiting.push(entry.path());
+            let Ok(found) = rustix::fs::statat(&dir, name, AtFlags::SYMLINK_NOFOLLOW) else { continue };
+            let is_dir = FileType::from_raw_mode(found.st_mode) == FileType::Directory;
+            if is_dir || found.st_nlink < 2 || twins.insert((found.st_dev, found.st_ino)) {
+                bytes += u64::try_from(found.st_blocks).unwrap_or(0) * 512;
+            }
+            if is_dir {
+                waiting.push(path.join(OsStr::from_bytes(name.to_bytes())));
             }
         }
     }
     bytes
+}
+
+/// Opens a directory below another. A guest may put a link in its place at any time: none is followed.
+fn open_below(top: &fs::File, path: &Path) -> rustix::io::Result<OwnedFd> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_XDEV;
+    rustix::fs::openat2(top, path, flags, Mode::empty(), resolve)
 }
 
 /// Removes a directory whose own entries have names of ours, and all that is below: a directory that is found in it becomes
@@ -76,6 +92,25 @@ fn open_up(dir: &Path) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_link_is_followed() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = |name: &str| dir.path().join(name);
+        fs::create_dir_all(path("top/sub/low")).unwrap();
+        fs::create_dir_all(path("outside/low")).unwrap();
+        let top = fs::File::open(path("top")).unwrap();
+        open_below(&top, Path::new("./sub/low")).unwrap();
+        // As a guest does it between the look at an entry and its opening.
+        fs::rename(path("top/sub"), path("top/was")).unwrap();
+        for target in ["../outside", "was"] {
+            std::os::unix::fs::symlink(target, path("top/sub")).unwrap();
+            assert!(open_below(&top, Path::new("./sub")).is_err());
+            assert!(open_below(&top, Path::new("./sub/low")).is_err());
+            fs::remove_file(path("top/sub")).unwrap();
+        }
+        assert!(open_below(&top, Path::new("../outside")).is_err());
+    }
 
     #[test]
     fn depth_and_modes_do_not_keep_a_tree() {

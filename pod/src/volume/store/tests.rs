@@ -104,3 +104,35 @@ fn one_process_changes_the_store_at_a_time() {
     drop(locked);
     flock(&file, FlockOperation::NonBlockingLockExclusive).unwrap();
 }
+
+#[test]
+fn what_a_process_has_is_not_removed() {
+    let dir = tempfile::tempdir().unwrap();
+    let volumes = Volumes::at(dir.path().join("volumes"));
+    let locked = volumes.lock().unwrap();
+    let (disk, _) = locked.make(&wanted("disk", None, &[("size", "16m")]), dir.path()).unwrap();
+    let (shared, _) = locked.make(&wanted("shared", Some(GFS), &[]), dir.path()).unwrap();
+    for (volume, path) in [(&disk, volumes.place(&disk)), (&shared, writer_lock(&volumes.place(&shared)))] {
+        let file = File::open(&path).unwrap();
+        flock(&file, FlockOperation::NonBlockingLockShared).unwrap();
+        assert!(matches!(locked.remove(&volume.name), Err(VolumeError::InUse(_))));
+        assert_eq!(volumes.find(&volume.name).unwrap(), *volume);
+        drop(file);
+        locked.remove(&volume.name).unwrap();
+    }
+}
+
+#[test]
+fn a_record_has_the_name_of_its_directory_and_this_version() {
+    let dir = tempfile::tempdir().unwrap();
+    let volumes = Volumes::at(dir.path().join("volumes"));
+    let locked = volumes.lock().unwrap();
+    let (first, _) = locked.make(&wanted("first", Some(GFS), &[]), dir.path()).unwrap();
+    let record = volumes.dir("first").join(RECORD);
+    fs::create_dir_all(volumes.dir("copy").join(DATA)).unwrap();
+    fs::copy(&record, volumes.dir("copy").join(RECORD)).unwrap();
+    let copy = volumes.find("copy").unwrap();
+    assert_eq!(volumes.place(&copy), volumes.dir("copy").join(DATA));
+    locked.write(&record, &Volume { version: VERSION + 1, ..first }).unwrap();
+    assert!(matches!(volumes.get("first"), Err(VolumeError::Record { .. })));
+}
