@@ -40,6 +40,20 @@ impl Served {
         Self { child, log, socket: host.path("docker.sock") }
     }
 
+    /// The address that its log has behind `key`: a thread of its own writes that.
+    fn address(&self, key: &str) -> String {
+        for _ in 0..6000 {
+            let log = std::fs::read_to_string(&self.log).unwrap();
+            // Whole lines alone.
+            let lines = log.rsplit_once('\n').map_or("", |(lines, _)| lines);
+            if let Some((_, rest)) = lines.split_once(key) {
+                return rest.split_whitespace().next().unwrap().to_owned();
+            }
+            std::thread::sleep(std::time::Duration::from_millis(10));
+        }
+        panic!("no {key} in {}", std::fs::read_to_string(&self.log).unwrap())
+    }
+
     /// Asks and hears the whole answer: its status and what is behind the head.
     pub(crate) fn ask(&self, method: &str, path: &str, body: &str) -> std::io::Result<(u16, String)> {
         ask(UnixStream::connect(&self.socket)?, method, path, body)
@@ -148,9 +162,8 @@ fn metrics_tell_what_it_does() {
         let family = name.trim_end_matches("_bucket").trim_end_matches("_sum").trim_end_matches("_count");
         assert!(metrics.contains(&format!("# TYPE {family} ")), "{line}");
     }
-    let log = std::fs::read_to_string(&served.log).unwrap();
-    let address = log.split("metrics=").nth(1).unwrap().split_whitespace().next().unwrap();
-    let connect = || std::net::TcpStream::connect(address).unwrap();
+    let address = served.address("metrics=");
+    let connect = || std::net::TcpStream::connect(&address).unwrap();
     assert!(ask(connect(), "GET", "/metrics", "").unwrap().1.contains("cradle_volumes 1"));
     assert_eq!(ask(connect(), "GET", "/volumes", "").unwrap().0, 404);
 }
@@ -193,8 +206,7 @@ fn over_tcp_only_clients_with_a_certificate_are_served() {
     certificates(&host.path(""));
     let tls = ["--tls-cert", "server.pem", "--tls-key", "server-key.pem", "--tls-ca", "ca.pem"];
     let served = Served::start(&host, &[&["--tcp", "127.0.0.1:0"], &tls[..]].concat());
-    let log = std::fs::read_to_string(&served.log).unwrap();
-    let address = log.split("tcp=").nth(1).unwrap().split_whitespace().next().unwrap().to_owned();
+    let address = served.address("tcp=");
     let docker = |certificate: &str, key: &str| {
         let mut docker = Command::new("docker");
         docker.args(["-H", &format!("tcp://{address}"), "--tlsverify", "--tlscacert", "ca.pem"]);
