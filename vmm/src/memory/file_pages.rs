@@ -208,11 +208,10 @@ fn map(slice: &VolatileSlice<'_>, file: &File, offset: u64) -> io::Result<()> {
     let host = slice.ptr_guard_mut().as_ptr();
     let protection = libc::PROT_READ | libc::PROT_WRITE;
     let flags = libc::MAP_PRIVATE | libc::MAP_FIXED | libc::MAP_NORESERVE;
-    // SAFETY: the slice lies in one region of guest memory, whole pages of which are replaced by private memory with
-    // the same access; where the region is shared, others keep the pages of its file, which are not reached here any more. guest memory is only ever reached by volatile accesses, and
-    // the region's own munmap(2) also ends these mappings.
-    let mapped =
-        unsafe { libc::mmap64(host.cast(), slice.len(), protection, flags, file.as_raw_fd(), offset) };
+    let len = slice.len();
+    // SAFETY: whole pages of one region of guest memory become private memory with the same access, which is only ever
+    // reached by volatile accesses and ends with the region's munmap(2). Others keep a shared region's own pages.
+    let mapped = unsafe { libc::mmap64(host.cast(), len, protection, flags, file.as_raw_fd(), offset) };
     if mapped == libc::MAP_FAILED { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
