@@ -81,7 +81,7 @@ fn a_client_that_came_before_the_process_gets_all_output() {
     let script = "echo out; echo err >&2; printf last; exit 7";
     let pod = host.summon(&["--name", "web"], &images::layout("busybox"), &["sh", "-c", script]);
     let (dir, program) = (dir(&pod), program(&host));
-    for boot in 0..25 {
+    for boot in 0..8 {
         let starting = Starting::begin(&dir, false).unwrap();
         let stream = early(&dir, "run=1");
         let process = starting.spawn(&program).unwrap();

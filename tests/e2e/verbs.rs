@@ -9,8 +9,9 @@ use tests::{Ended, Host, Terminal, images};
 #[test]
 fn a_pod_is_looked_after_without_docker() {
     let host = Host::shared();
-    let script = "echo out; echo err >&2; trap 'echo usr' USR1; trap 'exit 4' TERM; echo ready; \
-                  while :; do sleep 0.1; done";
+    // Two streams have an order between them only where one is read before the other is written.
+    let script = "trap 'echo usr' USR1; trap 'exit 4' TERM; echo out; echo err >&2; \
+                  until [ -e /tmp/go ]; do sleep 0.1; done; echo ready; while :; do sleep 0.1; done";
     let pod = host.summon(&["--name", "web"], &images::layout("busybox"), &["sh", "-c", script]);
     let stopped = Ended::of(&mut pod.verb("logs", &[]));
     assert!(
@@ -20,8 +21,11 @@ fn a_pod_is_looked_after_without_docker() {
     );
     // The commands wait for a pod that is being started.
     let mut running = pod.start();
-    running.wait_for("ready");
+    running.wait_for("out");
     let run = |verb: &str, arguments: &[&str]| Ended::of(&mut pod.verb(verb, arguments));
+    while run("logs", &[]).err() != "err\n" {}
+    assert_eq!(run("exec", &["touch", "/tmp/go"]).code, Some(0));
+    running.wait_for("ready");
 
     let logs = run("logs", &[]);
     assert_eq!((logs.out().as_str(), logs.err().as_str()), ("out\nready\n", "err\n"));
@@ -118,10 +122,17 @@ fn a_pod_is_looked_after_without_docker() {
 
     let mut attached = pod.verb("attach", &["--no-stdin"]).stdout(Stdio::piped()).spawn().unwrap();
     let mut follower = pod.verb("logs", &["-f", "-n0"]).stdout(Stdio::piped()).spawn().unwrap();
-    assert_eq!(run("exec", &["sh", "-c", "kill -USR1 1"]).code, Some(0));
-    let mut word = [0; 4];
-    follower.stdout.take().unwrap().read_exact(&mut word).unwrap();
-    assert_eq!(&word, b"usr\n");
+    let mut followed = follower.stdout.take().unwrap();
+    let reader = std::thread::spawn(move || {
+        let mut word = [0; 4];
+        followed.read_exact(&mut word).unwrap();
+        word
+    });
+    // Nobody tells when a follower is there.
+    while !reader.is_finished() {
+        assert_eq!(run("exec", &["sh", "-c", "kill -USR1 1"]).code, Some(0));
+    }
+    assert_eq!(&reader.join().unwrap(), b"usr\n");
     host.succeed(&["stop", pod.name()]);
     assert_eq!(attached.wait().unwrap().code(), Some(4));
     follower.wait().unwrap();
