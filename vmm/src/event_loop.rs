@@ -35,7 +35,6 @@ pub struct EventLoop {
 
 struct Slot {
     device: Box<dyn VirtioDevice>,
-    kicks: Vec<EventFd>,
     interrupt: Interrupt,
     config: ConfigSpace,
     active: bool,
@@ -62,23 +61,25 @@ impl EventLoop {
         Ok(Self { epoll: Arc::new(epoll), slots: Vec::new(), commands, remote })
     }
 
-    /// Adds a device, inactive at first. `kicks` are the notification events of its queues.
+    /// Adds a device, inactive at first. `kicks` are the notification events of its queues, which stay open elsewhere.
     ///
     /// # Errors
     /// A notification event cannot be waited for.
     pub fn add(
         &mut self,
         device: Box<dyn VirtioDevice>,
-        kicks: Vec<EventFd>,
+        kicks: &[EventFd],
         interrupt: Interrupt,
     ) -> io::Result<DeviceHandle> {
         let index = self.slots.len();
         let sources = Sources { epoll: Arc::clone(&self.epoll), device: index };
-        for (queue, kick) in (0u32..).zip(&kicks) {
-            sources.control(ControlOperation::Add, kick, EventSet::IN, KICK | queue)?;
+        for (queue, kick) in (0u32..).zip(kicks) {
+            // Each write is told once, so that its count need not be read.
+            let events = EventSet::IN | EventSet::EDGE_TRIGGERED;
+            sources.control(ControlOperation::Add, kick, events, KICK | queue)?;
         }
         let config = ConfigSpace::new(device.config());
-        self.slots.push(Slot { device, kicks, interrupt, config: config.clone(), active: false });
+        self.slots.push(Slot { device, interrupt, config: config.clone(), active: false });
         Ok(DeviceHandle { device: index, remote: self.remote.clone(), config })
     }
 
@@ -173,11 +174,7 @@ impl EventLoop {
             return;
         };
         if token & KICK != 0 {
-            let queue = (token & !KICK) as usize;
-            if let Some(kick) = slot.kicks.get(queue) {
-                let _ = kick.read();
-            }
-            slot.handle(|device| device.kicked(queue));
+            slot.handle(|device| device.kicked((token & !KICK) as usize));
         } else {
             slot.handle(|device| device.ready(token, events));
         }
@@ -334,7 +331,7 @@ mod tests {
     fn a_loop_serves_its_transports_until_it_is_stopped() {
         let mut event_loop = EventLoop::new().unwrap();
         let interrupt = Interrupt::new(EventFd::new(EFD_NONBLOCK).unwrap());
-        let handle = event_loop.add(Box::new(Rng::new()), Vec::new(), interrupt).unwrap();
+        let handle = event_loop.add(Box::new(Rng::new()), &[], interrupt).unwrap();
         let stopper = event_loop.stopper();
         let thread = std::thread::spawn(move || event_loop.run());
         handle.reset();

@@ -13,7 +13,7 @@ mod iovec;
 mod mmio;
 mod queue;
 
-pub use chain::{Buffers, Chain, ChainError, KeptChain};
+pub use chain::{Buffers, Chain, ChainError, Descriptors, KeptChain};
 pub(crate) use chain::{check, walk};
 pub use device::{ActivationContext, DeviceError, VirtioDevice};
 pub use interrupt::Interrupt;

@@ -6,8 +6,8 @@
 use std::os::fd::BorrowedFd;
 use std::{io, mem};
 
-use virtio_queue::DescriptorChain;
-use vm_memory::{GuestAddress, GuestMemory as _, Permissions, VolatileSlice};
+use virtio_queue::desc::split::Descriptor;
+use vm_memory::{GuestAddress, GuestMemoryBackend as _, VolatileMemory as _, VolatileSlice};
 
 use super::iovec;
 use crate::memory::GuestMemory;
@@ -34,6 +34,61 @@ pub enum ChainError {
     },
 }
 
+/// Bytes of a descriptor.
+const LEN: usize = size_of::<Descriptor>();
+
+/// The descriptors of a chain as the driver has made it available, not looked at yet.
+#[derive(Clone, Copy)]
+pub struct Descriptors<'m> {
+    memory: &'m GuestMemory,
+    table: GuestAddress,
+    size: u16,
+    head: u16,
+}
+
+impl<'m> Descriptors<'m> {
+    pub(super) fn new(memory: &'m GuestMemory, table: GuestAddress, size: u16, head: u16) -> Self {
+        Self { memory, table, size, head }
+    }
+
+    /// The index of the first.
+    #[must_use]
+    pub fn head_index(&self) -> u16 {
+        self.head
+    }
+
+    /// Calls `each` with the descriptors of the chain, each of which is read once (virtio 1.3, sections 2.7.5 and 2.7.5.3).
+    fn each(&self, mut each: impl FnMut(&Descriptor) -> Result<(), ChainError>) -> Result<(), ChainError> {
+        let table = |address, len| self.memory.get_slice(address, len).map_err(|_| ChainError::Broken);
+        let mut descriptors = table(self.table, usize::from(self.size) * LEN)?;
+        let (mut index, mut indirect) = (usize::from(self.head), false);
+        let (mut left, mut bytes) = (descriptors.len() / LEN, 0u32);
+        loop {
+            let descriptor =
+                descriptors.get_ref::<Descriptor>(index * LEN).map_err(|_| ChainError::Broken)?;
+            // A loop ends here.
+            left = left.checked_sub(1).ok_or(ChainError::Broken)?;
+            let descriptor = descriptor.load();
+            if descriptor.refers_to_indirect_table() {
+                let len = descriptor.len() as usize;
+                if indirect || !len.is_multiple_of(LEN) {
+                    return Err(ChainError::Broken);
+                }
+                descriptors = table(descriptor.addr(), len)?;
+                (index, indirect, left) = (0, true, len / LEN);
+                continue;
+            }
+            // No driver may make it longer than 2^32 bytes.
+            bytes = bytes.checked_add(descriptor.len()).ok_or(ChainError::Broken)?;
+            each(&descriptor)?;
+            if !descriptor.has_next() {
+                return Ok(());
+            }
+            index = descriptor.next().into();
+        }
+    }
+}
+
 /// A chain's memory.
 pub struct Chain<'m> {
     /// What the driver wrote for the device.
@@ -49,7 +104,7 @@ impl<'m> Chain<'m> {
     /// What is wrong with it.
     pub fn parse(
         memory: &'m GuestMemory,
-        descriptors: DescriptorChain<&'m GuestMemory>,
+        descriptors: Descriptors<'m>,
         max_len: u16,
     ) -> Result<Self, ChainError> {
         let mut chain = Self { readable: Buffers::default(), writable: Buffers::default() };
@@ -69,7 +124,7 @@ impl KeptChain {
     ///
     /// # Errors
     /// What is wrong with it.
-    pub fn new(descriptors: DescriptorChain<&GuestMemory>, max_len: u16) -> Result<Self, ChainError> {
+    pub fn new(descriptors: Descriptors<'_>, max_len: u16) -> Result<Self, ChainError> {
         let mut parts = Vec::new();
         walk(descriptors, max_len, |writable, address, len| {
             parts.push((writable, address, len));
@@ -98,25 +153,22 @@ impl KeptChain {
 /// # Errors
 /// What is wrong with the chain, or what `part` returns.
 pub(crate) fn walk(
-    descriptors: DescriptorChain<&GuestMemory>,
+    descriptors: Descriptors<'_>,
     max_len: u16,
     mut part: impl FnMut(bool, GuestAddress, u32) -> Result<(), ChainError>,
 ) -> Result<(), ChainError> {
-    let mut open = true;
-    let mut writing = false;
-    for (count, descriptor) in (0u16..).zip(descriptors) {
+    let (mut count, mut writing) = (0, false);
+    descriptors.each(|descriptor| {
         if count == max_len {
             return Err(ChainError::TooLong(max_len));
         }
-        open = descriptor.has_next();
+        count += 1;
         if writing && !descriptor.is_write_only() {
             return Err(ChainError::Order);
         }
         writing = descriptor.is_write_only();
-        part(writing, descriptor.addr(), descriptor.len())?;
-    }
-    // The iterator ends at the first descriptor it cannot follow: then the last one promised another.
-    if open { Err(ChainError::Broken) } else { Ok(()) }
+        part(writing, descriptor.addr(), descriptor.len())
+    })
 }
 
 /// Whether all of a range is guest memory.
@@ -124,9 +176,13 @@ pub(crate) fn walk(
 /// # Errors
 /// [`ChainError::Outside`].
 pub(crate) fn check(memory: &GuestMemory, address: GuestAddress, len: u32) -> Result<(), ChainError> {
+    slice(memory, address, len).map(|_| ())
+}
+
+/// A range of guest memory, which lies in one region: no two of them touch.
+fn slice(memory: &GuestMemory, address: GuestAddress, len: u32) -> Result<VolatileSlice<'_>, ChainError> {
     let outside = ChainError::Outside { address: address.0, len };
-    let mut parts = memory.get_slices(address, len as usize, Permissions::ReadWrite).map_err(|_| outside)?;
-    parts.try_for_each(|slice| slice.map(|_| ())).map_err(|_| outside)
+    memory.get_slice(address, len as usize).map_err(|_| outside)
 }
 
 /// A sequence of bytes in guest memory, consumed from its front.
@@ -154,20 +210,16 @@ impl<'m> Buffers<'m> {
         address: GuestAddress,
         len: u32,
     ) -> Result<(), ChainError> {
-        let outside = ChainError::Outside { address: address.0, len };
-        let parts = memory.get_slices(address, len as usize, Permissions::ReadWrite).map_err(|_| outside)?;
-        for slice in parts {
-            let slice = slice.map_err(|_| outside)?;
-            self.len += slice.len();
-            self.slices.push(slice);
-        }
+        self.append_slice(slice(memory, address, len)?);
         Ok(())
     }
 
     /// Adds memory of the VMM at the end.
     pub(crate) fn append_slice(&mut self, slice: VolatileSlice<'m>) {
-        self.len += slice.len();
-        self.slices.push(slice);
+        if !slice.is_empty() {
+            self.len += slice.len();
+            self.slices.push(slice);
+        }
     }
 
     /// Adds what is left of another sequence at the end.
@@ -196,6 +248,9 @@ impl<'m> Buffers<'m> {
     /// Takes the first `count` bytes off, or all where there are fewer.
     #[must_use]
     pub fn take_front(&mut self, count: usize) -> Self {
+        if count >= self.len {
+            return mem::take(self);
+        }
         let mut front = Self::default();
         front.len = self.consume(count, |slice, _| front.slices.push(slice));
         front
@@ -229,8 +284,20 @@ impl<'m> Buffers<'m> {
     #[must_use]
     pub fn take_back(&mut self, count: usize) -> Option<Self> {
         let keep = self.len.checked_sub(count)?;
-        let front = self.take_front(keep);
-        Some(mem::replace(self, front))
+        let mut back = Self { len: count, ..Self::default() };
+        let mut left = count;
+        while left > 0 {
+            let last = self.slices.pop()?;
+            let (head, tail) = last.split_at(last.len().saturating_sub(left)).ok()?;
+            left -= tail.len();
+            back.slices.push(tail);
+            if !head.is_empty() {
+                self.slices.push(head);
+            }
+        }
+        back.slices.reverse();
+        self.len = keep;
+        Some(back)
     }
 
     /// Consumes bytes into `out`; answers how many, fewer than asked only where no more are left.
@@ -318,5 +385,56 @@ impl<'m> Buffers<'m> {
 
     fn pending(&self) -> &[VolatileSlice<'m>] {
         &self.slices[self.first..]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use vm_memory::Bytes as _;
+
+    /// Bytes 1, 2, 3 and so on, in pieces of these lengths that do not touch.
+    fn buffers<'m>(memory: &'m GuestMemory, lens: &[u32]) -> Buffers<'m> {
+        let mut buffers = Buffers::default();
+        let mut numbers = 1..;
+        for (index, len) in (0u64..).zip(lens) {
+            let address = GuestAddress(index * 0x1000);
+            let bytes: Vec<u8> = numbers.by_ref().take(*len as usize).collect();
+            memory.write_slice(&bytes, address).unwrap();
+            buffers.append(memory, address, *len).unwrap();
+        }
+        buffers
+    }
+
+    #[test]
+    fn what_is_taken_off_an_end_and_what_is_left_are_the_whole() {
+        let memory = GuestMemory::from_ranges(&[(GuestAddress(0), 0x10_0000)]).unwrap();
+        let content = |mut buffers: Buffers<'_>| {
+            let mut bytes = vec![0; buffers.len()];
+            assert_eq!(buffers.read(&mut bytes), bytes.len());
+            assert!(buffers.is_empty() && buffers.pieces() == 0);
+            bytes
+        };
+        let whole: Vec<u8> = (1..=12).collect();
+        for skipped in 0..=12 {
+            for count in 0..=13 {
+                let all = || {
+                    let mut all = buffers(&memory, &[5, 1, 0, 4, 2]);
+                    all.skip(skipped);
+                    all
+                };
+                let rest = &whole[skipped..];
+                let mut front_left = all();
+                let front = front_left.take_front(count);
+                let at = count.min(rest.len());
+                assert_eq!((content(front), content(front_left)), (rest[..at].to_vec(), rest[at..].to_vec()));
+                let mut back_left = all();
+                let back = back_left.take_back(count);
+                assert_eq!(back.is_some(), count <= rest.len());
+                let Some(back) = back else { continue };
+                let at = rest.len() - count;
+                assert_eq!((content(back_left), content(back)), (rest[..at].to_vec(), rest[at..].to_vec()));
+            }
+        }
     }
 }

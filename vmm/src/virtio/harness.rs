@@ -235,6 +235,11 @@ impl DeviceHarness {
         raised
     }
 
+    /// How often the interrupt was raised since the last call.
+    pub(crate) fn interrupts(&self) -> u64 {
+        self.line.read().unwrap_or(0)
+    }
+
     pub(crate) fn put_descriptor(&mut self, queue: usize, index: u16, desc: Desc) {
         let address = self.queues[queue].descriptors + 16 * u64::from(index);
         self.memory.write_slice(&encode(desc), GuestAddress(address)).unwrap();

@@ -5,12 +5,14 @@
 #![expect(unsafe_code, reason = "vectored system calls on guest memory")]
 
 use std::io;
+use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, BorrowedFd};
 
 use vm_memory::VolatileSlice;
 
-/// The most slices in one call: less than any kernel's `IOV_MAX` of 1024, on the stack.
-pub(crate) const MAX_SLICES: usize = 64;
+/// The most slices in one call: less than any kernel's `IOV_MAX` of 1024, on the stack, and enough for all data of a disk's
+/// longest request.
+pub(crate) const MAX_SLICES: usize = 256;
 
 /// preadv(2): fills slices in order from `offset`; answers bytes read, 0 at the end of the file.
 pub(super) fn preadv(file: BorrowedFd<'_>, slices: &[VolatileSlice<'_>], offset: u64) -> io::Result<usize> {
@@ -44,15 +46,16 @@ fn call(
     slices: &[VolatileSlice<'_>],
     system_call: impl Fn(*const libc::iovec, libc::c_int) -> libc::ssize_t,
 ) -> io::Result<usize> {
-    let mut vectors = [libc::iovec { iov_base: std::ptr::null_mut(), iov_len: 0 }; MAX_SLICES];
+    let mut vectors = [const { MaybeUninit::<libc::iovec>::uninit() }; MAX_SLICES];
     let mut count = 0;
     for (vector, slice) in vectors.iter_mut().zip(slices) {
         // The mapping outlives the guard: guest memory is mapped for as long as `slices` is borrowed.
-        *vector = libc::iovec { iov_base: slice.ptr_guard_mut().as_ptr().cast(), iov_len: slice.len() };
+        vector.write(libc::iovec { iov_base: slice.ptr_guard_mut().as_ptr().cast(), iov_len: slice.len() });
         count += 1;
     }
     loop {
-        match usize::try_from(system_call(vectors.as_ptr(), count)) {
+        // No more than the first `count` are read.
+        match usize::try_from(system_call(vectors.as_ptr().cast(), count)) {
             Ok(bytes) => return Ok(bytes),
             Err(_) => {
                 let error = io::Error::last_os_error();

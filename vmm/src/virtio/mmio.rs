@@ -78,18 +78,19 @@ impl MmioTransport {
             .collect::<Result<Vec<_>, _>>()
             .map_err(TransportError::MakeEvent)?;
         let kicks = match device.is_served_elsewhere() {
-            true => Vec::new(),
-            false => clone_all(&queue_events).map_err(TransportError::MakeEvent)?,
+            true => &[],
+            false => queue_events.as_slice(),
         };
         let interrupt = Interrupt::new(line);
+        let (device_type, offered) = (device.device_type(), device.features());
         Ok(Self {
-            device_type: device.device_type(),
-            offered: device.features() | feature::VERSION_1 | feature::EVENT_IDX,
+            device_type,
+            offered: offered | feature::VERSION_1 | feature::EVENT_IDX,
             memory,
             interrupt: interrupt.clone(),
+            device: event_loop.add(device, kicks, interrupt).map_err(TransportError::AddDevice)?,
             queue_events,
             state: State::new(queue_sizes.iter().copied()),
-            device: event_loop.add(device, kicks, interrupt).map_err(TransportError::AddDevice)?,
         })
     }
 
@@ -247,10 +248,6 @@ impl State {
     fn selected_queue(&self) -> Option<&QueueSetup> {
         self.queues.get(self.queue_sel as usize)
     }
-}
-
-fn clone_all(events: &[EventFd]) -> io::Result<Vec<EventFd>> {
-    events.iter().map(EventFd::try_clone).collect()
 }
 
 /// The low (0) or high (1) half of a 64-bit value; zero for any other selector.

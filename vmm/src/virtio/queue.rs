@@ -7,11 +7,11 @@ use std::io;
 use std::num::Wrapping;
 use std::sync::atomic::{Ordering, fence};
 
-use virtio_queue::{DescriptorChain, Queue, QueueOwnedT, QueueT};
+use virtio_queue::{Queue, QueueOwnedT, QueueT};
 use vm_memory::{Bytes, GuestAddress, GuestMemoryError};
 use vmm_sys_util::eventfd::EventFd;
 
-use super::{DeviceError, Interrupt};
+use super::{Descriptors, DeviceError, Interrupt};
 use crate::memory::GuestMemory;
 
 /// Why a virtqueue cannot be used any more.
@@ -98,12 +98,13 @@ impl Virtqueue {
     ///
     /// # Errors
     /// [`QueueError::ReadAvailable`].
-    pub fn pop<'m>(
-        &mut self,
-        memory: &'m GuestMemory,
-    ) -> Result<Option<DescriptorChain<&'m GuestMemory>>, DeviceError> {
+    pub fn pop<'m>(&mut self, memory: &'m GuestMemory) -> Result<Option<Descriptors<'m>>, DeviceError> {
+        let (table, size) = (GuestAddress(self.queue.desc_table()), self.queue.size());
         match self.queue.iter(memory) {
-            Ok(mut available) => Ok(available.next()),
+            Ok(mut available) => {
+                let head = available.next().map(|chain| chain.head_index());
+                Ok(head.map(|head| Descriptors::new(memory, table, size, head)))
+            }
             Err(source) => {
                 Err(DeviceError::Queue { index: self.index, source: QueueError::ReadAvailable(source) })
             }
@@ -148,7 +149,7 @@ impl Virtqueue {
         Ok(())
     }
 
-    /// Interrupts the driver if it wants to hear of what was put into the used ring since the last call.
+    /// Interrupts the driver if something was put into the used ring since the last call, and it wants to hear of it.
     ///
     /// # Errors
     /// [`QueueError::UsedEvent`] or [`DeviceError::Interrupt`].
@@ -162,15 +163,15 @@ impl Virtqueue {
 
     /// Whether the index that the driver named lies among those used since the last call (virtio 1.3, section 2.7.10).
     fn wants_interrupt(&mut self, memory: &GuestMemory) -> Result<bool, QueueError> {
-        if !self.queue.event_idx_enabled() {
-            return Ok(true);
+        let next = Wrapping(self.queue.next_used());
+        let told = std::mem::replace(&mut self.told, next);
+        if next == told || !self.queue.event_idx_enabled() {
+            return Ok(next != told);
         }
         // The used ring is written before the driver's wish is read; the driver does it the other way round.
         fence(Ordering::SeqCst);
         let event = GuestAddress(self.queue.avail_ring() + 4 + 2 * u64::from(self.size()));
         let event = memory.load::<u16>(event, Ordering::Relaxed).map_err(QueueError::UsedEvent)?;
-        let next = Wrapping(self.queue.next_used());
-        let told = std::mem::replace(&mut self.told, next);
         Ok(next - Wrapping(u16::from_le(event)) - Wrapping(1) < next - told)
     }
 
@@ -202,14 +203,14 @@ impl Virtqueue {
     /// Handles the chains that are available, at most as many as the queue holds, so that a driver which never
     /// pauses does not keep the event loop from its other devices. `handle` answers how many bytes it wrote
     /// into a chain, or `None` when it cannot handle the chain yet: it is given back and the driver's kicks
-    /// stay off.
+    /// stay off. The driver is interrupted once, behind the last.
     ///
     /// # Errors
     /// What [`Self::pop`], [`Self::push_used`] and [`Self::notify`] return.
     pub fn drain<'m>(
         &mut self,
         memory: &'m GuestMemory,
-        handle: impl FnMut(DescriptorChain<&'m GuestMemory>) -> Option<u32>,
+        handle: impl FnMut(Descriptors<'m>) -> Option<u32>,
     ) -> Result<(), DeviceError> {
         self.drain_some(self.size(), memory, handle)
     }
@@ -222,12 +223,14 @@ impl Virtqueue {
         &mut self,
         most: u16,
         memory: &'m GuestMemory,
-        mut handle: impl FnMut(DescriptorChain<&'m GuestMemory>) -> Option<u32>,
+        mut handle: impl FnMut(Descriptors<'m>) -> Option<u32>,
     ) -> Result<(), DeviceError> {
-        self.take_some(most, memory, |chain| handle(chain).map_or(Taken::Back, Taken::Done))
+        self.turn(most, memory, false, |chain| handle(chain).map_or(Taken::Back, Taken::Done))?;
+        self.notify(memory)
     }
 
-    /// As [`Self::drain_some`], for a device that may keep chains, to put them into the used ring later.
+    /// As [`Self::drain_some`], for a device that takes its time for each chain: the driver hears of each at once. It may keep
+    /// chains, to put them into the used ring later.
     ///
     /// # Errors
     /// As [`Self::drain`].
@@ -235,7 +238,17 @@ impl Virtqueue {
         &mut self,
         most: u16,
         memory: &'m GuestMemory,
-        mut handle: impl FnMut(DescriptorChain<&'m GuestMemory>) -> Taken,
+        handle: impl FnMut(Descriptors<'m>) -> Taken,
+    ) -> Result<(), DeviceError> {
+        self.turn(most, memory, true, handle)
+    }
+
+    fn turn<'m>(
+        &mut self,
+        most: u16,
+        memory: &'m GuestMemory,
+        at_once: bool,
+        mut handle: impl FnMut(Descriptors<'m>) -> Taken,
     ) -> Result<(), DeviceError> {
         self.disable_kicks(memory)?;
         for _ in 0..most {
@@ -250,7 +263,9 @@ impl Virtqueue {
             match handle(chain) {
                 Taken::Done(written) => {
                     self.push_used(memory, head, written)?;
-                    self.notify(memory)?;
+                    if at_once {
+                        self.notify(memory)?;
+                    }
                 }
                 Taken::Kept => {}
                 Taken::Back => {

@@ -3,13 +3,11 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use virtio_queue::DescriptorChain;
-
 use super::request::Request;
 use super::throttle::Lane;
 use super::{DiskConfig, TURN};
 use crate::memory::GuestMemory;
-use crate::virtio::{Chain, DeviceError, KeptChain, Taken, Virtqueue};
+use crate::virtio::{Chain, Descriptors, DeviceError, KeptChain, Taken, Virtqueue};
 
 /// How often the limits are looked at while requests wait: they may have been changed.
 const LOOK: Duration = Duration::from_millis(100);
@@ -63,14 +61,13 @@ impl Held {
     /// Does a new request, or lets it wait.
     fn take<'m>(
         &mut self,
-        descriptors: DescriptorChain<&'m GuestMemory>,
+        descriptors: Descriptors<'m>,
         size: u16,
         disk: &DiskConfig,
         memory: &'m GuestMemory,
         write_through: bool,
     ) -> Taken {
         let head = descriptors.head_index();
-        let kept = descriptors.clone();
         let request = match Chain::parse(memory, descriptors, size) {
             Ok(chain) => Request::parse(disk, chain),
             Err(error) => {
@@ -88,7 +85,7 @@ impl Held {
         if self.lanes.iter().map(VecDeque::len).sum::<usize>() >= usize::from(size) {
             return Taken::Back;
         }
-        match KeptChain::new(kept, size) {
+        match KeptChain::new(descriptors, size) {
             Ok(kept) => {
                 self.lanes[cost.lane as usize].push_back((head, kept));
                 Taken::Kept

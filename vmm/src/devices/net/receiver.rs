@@ -21,6 +21,9 @@ const MAX_FRAME: usize = HEADER_LEN + ETHERNET_LEN + 4 + MAX_PACKET + 1;
 /// The most frames in a turn of the event loop, which other queues share.
 const TURN: usize = 64;
 
+/// A driver that waits is interrupted after so many buffers, and when there are no more frames.
+const AT_LEAST_EVERY: usize = 64;
+
 /// After so many frames of one packet, buffers for one packet are offered until a longer frame comes: its end is copied.
 const SHORT_FRAMES: u32 = 32;
 
@@ -41,6 +44,8 @@ pub(super) struct Receiver {
     spill: Vec<u8>,
     waiting: Option<Waiting>,
     used: Vec<UsedChain>,
+    /// Buffers that the driver has had since it was last interrupted, or did not wish to be.
+    untold: usize,
 }
 
 /// A frame of which some lies in the spill.
@@ -75,6 +80,7 @@ impl Receiver {
             spill: vec![0; MAX_FRAME],
             waiting: None,
             used: Vec::new(),
+            untold: 0,
         }
     }
 
@@ -88,6 +94,16 @@ impl Receiver {
         link: &mut Link,
         drops: &mut Drops,
     ) -> Result<(), DeviceError> {
+        self.read_frames(memory, link, drops)?;
+        self.tell(memory)
+    }
+
+    fn read_frames(
+        &mut self,
+        memory: &GuestMemory,
+        link: &mut Link,
+        drops: &mut Drops,
+    ) -> Result<(), DeviceError> {
         for _ in 0..TURN {
             if !link.readable {
                 return Ok(());
@@ -95,26 +111,30 @@ impl Receiver {
             self.take_buffers(memory, drops)?;
             match self.read_frame(memory, link, drops)? {
                 Some(Stop::Empty) => link.readable = false,
-                Some(Stop::NoRoom) => return Ok(()),
+                Some(Stop::NoRoom) => {
+                    if !self.queue.enable_kicks(memory)? {
+                        return Ok(());
+                    }
+                    self.queue.disable_kicks(memory)?;
+                }
                 None => {}
             }
         }
         self.queue.kick_again()
     }
 
-    /// Takes buffers for the longest frame; asks for a kick where there are not enough.
+    fn tell(&mut self, memory: &GuestMemory) -> Result<(), DeviceError> {
+        self.untold = 0;
+        self.queue.notify(memory)
+    }
+
+    /// Takes buffers for the longest frame, or as many as there are.
     fn take_buffers(&mut self, memory: &GuestMemory, drops: &mut Drops) -> Result<(), DeviceError> {
         let mut refused = 0;
         let wanted = if self.mergeable { self.longest } else { 1 };
         self.queue.disable_kicks(memory)?;
         while self.window.room(self.mergeable) < wanted && refused < TURN {
-            let Some(chain) = self.queue.pop(memory)? else {
-                if self.queue.enable_kicks(memory)? {
-                    self.queue.disable_kicks(memory)?;
-                    continue;
-                }
-                break;
-            };
+            let Some(chain) = self.queue.pop(memory)? else { break };
             let head = chain.head_index();
             if !self.window.add(memory, chain, self.queue.size()) {
                 refused += 1;
@@ -197,6 +217,7 @@ impl Receiver {
         }
         header.write(&u16::try_from(self.used.len()).unwrap_or(u16::MAX).to_le_bytes());
         self.queue.push_all_used(memory, &self.used)?;
-        self.queue.notify(memory)
+        self.untold += self.used.len();
+        if self.untold < AT_LEAST_EVERY { Ok(()) } else { self.tell(memory) }
     }
 }

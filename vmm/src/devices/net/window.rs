@@ -8,7 +8,7 @@ use vm_memory::GuestAddress;
 
 use super::header::HEADER_LEN;
 use crate::memory::GuestMemory;
-use crate::virtio::{Buffers, ChainError, MAX_SLICES, UsedChain, check, walk};
+use crate::virtio::{Buffers, ChainError, Descriptors, MAX_SLICES, UsedChain, check, walk};
 
 /// Descriptor chains to be filled.
 #[derive(Debug, Default)]
@@ -38,12 +38,7 @@ impl Window {
     }
 
     /// Adds a chain; false for one that can take no frame, which is not added.
-    pub(super) fn add(
-        &mut self,
-        memory: &GuestMemory,
-        descriptors: virtio_queue::DescriptorChain<&GuestMemory>,
-        max_len: u16,
-    ) -> bool {
+    pub(super) fn add(&mut self, memory: &GuestMemory, descriptors: Descriptors<'_>, max_len: u16) -> bool {
         let head = descriptors.head_index();
         let (before, mut len) = (self.parts.len(), 0);
         let walked = walk(descriptors, max_len, |writable, address, part_len| {
@@ -67,8 +62,7 @@ impl Window {
     /// The memory of the next frame, at most `room` bytes, in as few pieces as one system call takes beside another
     /// one.
     pub(super) fn front<'m>(&self, memory: &'m GuestMemory, room: usize) -> Buffers<'m> {
-        // A part that lies in two regions of memory makes two pieces.
-        self.buffers(memory, room, MAX_SLICES - 2)
+        self.buffers(memory, room, MAX_SLICES - 1)
     }
 
     /// The first `room` bytes.

@@ -1,6 +1,7 @@
 //! Frames for the guest.
 
 use super::*;
+use crate::virtio::feature::EVENT_IDX;
 use crate::virtio::harness::BARE_FEATURES;
 
 #[test]
@@ -135,4 +136,22 @@ fn more_frames_than_a_turns_all_arrive() {
         }
     }
     assert_eq!(arrived, 200);
+}
+
+#[test]
+fn frames_that_come_together_are_one_interrupt() {
+    let (mut harness, wire) = started(!EVENT_IDX);
+    for (count, interrupts) in [(3, 1), (63, 1), (64, 1), (100, 2), (0, 0)] {
+        for index in 0..count {
+            harness.add(RX, &[Part::In(DATA + index * 128, 128)]);
+        }
+        harness.kick(RX);
+        assert_eq!(harness.interrupts(), 0);
+        for _ in 0..count {
+            wire.put(&message(&PLAIN, &frame(60, 1)));
+        }
+        harness.run();
+        assert_eq!(harness.interrupts(), interrupts, "{count}");
+        assert_eq!(std::iter::from_fn(|| harness.used(RX)).count() as u64, count);
+    }
 }

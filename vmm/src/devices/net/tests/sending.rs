@@ -92,3 +92,14 @@ fn a_tap_that_takes_nothing_is_waited_for() {
     assert!(harness.used(TX).is_some());
     assert!(sent(&mut harness, &wire, &message).is_some());
 }
+
+#[test]
+fn frames_that_leave_together_are_one_interrupt() {
+    let (mut harness, wire) = started(!crate::virtio::feature::EVENT_IDX);
+    for index in 0..5 {
+        harness.add(TX, &[Part::Out(DATA + index * 128, &message(&PLAIN, &frame(60, 1)))]);
+    }
+    harness.kick(TX);
+    assert_eq!(harness.interrupts(), 1);
+    assert_eq!(std::iter::from_fn(|| wire.take()).count(), 5);
+}
