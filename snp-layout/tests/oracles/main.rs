@@ -1,0 +1,7 @@
+//! The launch digest against programs that others wrote, over layouts and lists of pages that are random for a seed, which
+//! each test prints; and what has to change it.
+
+mod igvm;
+mod negatives;
+mod random;
+mod sev_snp_measure;
