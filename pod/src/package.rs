@@ -80,7 +80,8 @@ impl Package {
             return Err(PackageError::Version { path: file, found });
         }
         let spec: PackageSpec = serde_json::from_value(value).map_err(parse)?;
-        for name in [&spec.kernel.kernel, &spec.kernel.initrd] {
+        let stub = spec.snp.as_ref().map(|snp| &snp.stub);
+        for name in [&spec.kernel.kernel, &spec.kernel.initrd].into_iter().chain(stub) {
             if !is_file_name(name) {
                 return Err(PackageError::Name { path: file, name: name.clone() });
             }
