@@ -3,19 +3,20 @@
 use crate::graph::crates;
 
 /// A crate, and those of ours that it may link.
-const EDGES: [(&str, &[&str]); 14] = [
+const EDGES: [(&str, &[&str]); 15] = [
     ("spec", &[]),
     ("tar", &[]),
     ("image", &["spec", "tar"]),
     ("net", &["spec"]),
     ("pod", &["image", "net", "spec"]),
+    ("attest", &["snp-layout", "spec"]),
     ("vmm", &["spec"]),
     ("vdocker", &["spec"]),
     ("frontend", &["image", "net", "pod", "spec", "tar", "vdocker"]),
     ("guest-init", &["spec", "tar", "vdocker"]),
     ("snp-stub", &[]),
     ("snp-layout", &["snp-stub"]),
-    ("kcradle", &["frontend", "image", "net", "pod", "spec", "tar", "vdocker", "vmm"]),
+    ("kcradle", &["attest", "frontend", "image", "net", "pod", "spec", "tar", "vdocker", "vmm"]),
     ("fuzz", &[]),
     ("tests", &[]),
 ];
