@@ -52,7 +52,8 @@ pub fn diff(one: &Measurement, other: &Measurement) -> Option<Difference> {
 
 /// Whether two runs add the same to a digest. What is before them does not count, so that each difference is seen.
 fn is_same(one: Option<&RunRow>, other: Option<&RunRow>) -> bool {
-    let measured = |run: &RunRow| (run.name.clone(), run.kind.clone(), run.gpa, run.pages, run.sha256.clone());
+    let measured =
+        |run: &RunRow| (run.name.clone(), run.kind.clone(), run.gpa, run.pages, run.sha256.clone());
     one.map(measured) == other.map(measured)
 }
 

@@ -45,7 +45,8 @@ pub(super) fn run(args: &MeasureArgs) -> Result<u8, CommandError> {
 
 /// A line a run, and what stands behind the names.
 fn explained(measurement: &Measurement) -> String {
-    let mut rows = vec![["GPA", "PAGES", "KIND", "NAME", "SHA-256", "DIGEST SO FAR", "DEPENDS ON"].map(str::to_owned)];
+    let mut rows =
+        vec![["GPA", "PAGES", "KIND", "NAME", "SHA-256", "DIGEST SO FAR", "DEPENDS ON"].map(str::to_owned)];
     for run in &measurement.runs {
         rows.push([
             format!("{:#x}", run.gpa),
