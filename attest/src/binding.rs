@@ -8,16 +8,16 @@ const DOMAIN: &[u8] = b"cradle-snp-v1\0";
 pub const NONCE: std::ops::RangeInclusive<usize> = 32..=64;
 
 /// REPORT_DATA of the answer to `nonce`: SHA-512 of the domain, the nonce's length in one byte, the nonce, SHA-256 of the
-/// TLS key's SubjectPublicKeyInfo and SHA-256 of launch.json. `None` for a nonce of another length than [`NONCE`].
+/// TLS key's SubjectPublicKeyInfo and [`host_data`]. `None` for a nonce of another length than [`NONCE`].
 #[must_use]
-pub fn report_data(nonce: &[u8], spki: &[u8], config: &[u8]) -> Option<[u8; 64]> {
+pub fn report_data(nonce: &[u8], spki: &[u8], host_data: &[u8; 32]) -> Option<[u8; 64]> {
     let length = u8::try_from(nonce.len()).ok().filter(|_| NONCE.contains(&nonce.len()))?;
     let hash = Sha512::new()
         .chain_update(DOMAIN)
         .chain_update([length])
         .chain_update(nonce)
         .chain_update(Sha256::digest(spki))
-        .chain_update(host_data(config));
+        .chain_update(host_data);
     Some(hash.finalize().into())
 }
 
@@ -34,22 +34,24 @@ mod tests {
 
     #[test]
     fn every_part_counts() {
-        let base = report_data(&[1; 32], b"key", b"config").unwrap();
+        let base = report_data(&[1; 32], b"key", &host_data(b"config")).unwrap();
         for other in [
-            report_data(&[2; 32], b"key", b"config"),
-            report_data(&[1; 33], b"key", b"config"),
-            report_data(&[1; 32], b"other", b"config"),
-            report_data(&[1; 32], b"key", b"other"),
+            report_data(&[2; 32], b"key", &host_data(b"config")),
+            report_data(&[1; 33], b"key", &host_data(b"config")),
+            report_data(&[1; 32], b"other", &host_data(b"config")),
+            report_data(&[1; 32], b"key", &host_data(b"other")),
         ] {
             assert_ne!(other.unwrap(), base);
         }
-        assert!(report_data(&[1; 31], b"", b"").is_none() && report_data(&[1; 65], b"", b"").is_none());
+        assert!(
+            report_data(&[1; 31], b"", &[0; 32]).is_none() && report_data(&[1; 65], b"", &[0; 32]).is_none()
+        );
     }
 
     /// As `printf 'cradle-snp-v1\0\x20' …| sha512sum` has it.
     #[test]
     fn the_bytes_are_those_of_the_document() {
-        let data = report_data(&[0x11; 32], b"key", b"config").unwrap();
+        let data = report_data(&[0x11; 32], b"key", &host_data(b"config")).unwrap();
         assert_eq!(hex::encode(&data[..16]), "20926f17a28a3280053109785c7abc96");
     }
 }

@@ -11,6 +11,8 @@ use crate::tcb::{Component, Tcb};
 
 const PRODUCT_NAME: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.4.1.3704.1.2");
 const HWID: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.4.1.3704.1.4");
+/// The numbers of a TCB version stand below this.
+const NUMBERS: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.4.1.3704.1.3");
 const CSP_ID: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.4.1.3704.1.5");
 
 /// Why a certificate says nothing that can be used.
@@ -25,19 +27,18 @@ pub enum EndorsementError {
 }
 
 /// The extension with the security version number of a component.
-fn number_of(component: Component) -> Option<ObjectIdentifier> {
-    let id = match component {
-        Component::Bootloader => "1.3.6.1.4.1.3704.1.3.1",
-        Component::Tee => "1.3.6.1.4.1.3704.1.3.2",
-        Component::Snp => "1.3.6.1.4.1.3704.1.3.3",
-        Component::Reserved(4) => "1.3.6.1.4.1.3704.1.3.5",
-        Component::Reserved(5) => "1.3.6.1.4.1.3704.1.3.6",
-        Component::Reserved(6) => "1.3.6.1.4.1.3704.1.3.7",
-        Component::Microcode => "1.3.6.1.4.1.3704.1.3.8",
-        Component::Fmc => "1.3.6.1.4.1.3704.1.3.9",
-        Component::Reserved(_) => return None,
+fn number_of(component: Component, product: Product) -> Option<ObjectIdentifier> {
+    let arc = match (component, product) {
+        (Component::Bootloader, _) => 1,
+        (Component::Tee, _) => 2,
+        (Component::Snp, _) => 3,
+        (Component::Microcode, _) => 8,
+        (Component::Fmc, _) => 9,
+        // spl_4 to spl_7: four bytes from the second on, or on Turin the last three of them from the fourth on.
+        (Component::Reserved(place), Product::Milan | Product::Genoa) => u32::from(place) + 2,
+        (Component::Reserved(place), Product::Turin) => u32::from(place) + 1,
     };
-    ObjectIdentifier::new(id).ok()
+    NUMBERS.push_arc(arc).ok()
 }
 
 /// The product that a certificate is for.
@@ -68,7 +69,7 @@ pub fn csp_id(certificate: &Certificate) -> Option<String> {
 pub fn tcb(certificate: &Certificate, product: Product) -> Result<Tcb, EndorsementError> {
     let mut bytes = [0; 8];
     for (byte, component) in bytes.iter_mut().zip(Component::places(product)) {
-        let value = number_of(component).and_then(|id| certificate.extension(id));
+        let value = number_of(component, product).and_then(|id| certificate.extension(id));
         *byte = match (value, component) {
             (Some(value), _) => svn(value).ok_or(EndorsementError::Unreadable(component.name()))?,
             (None, Component::Reserved(_)) => 0,

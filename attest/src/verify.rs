@@ -100,3 +100,6 @@ fn signature(report: &Report, signed: Option<bool>) -> Check {
 fn product_of(report: &Report, chain: Option<&crate::chain::Chain>) -> Option<Product> {
     chain.map(|chain| chain.product).or_else(|| report.product())
 }
+
+#[cfg(test)]
+mod tests;

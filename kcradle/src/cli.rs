@@ -104,6 +104,9 @@ pub(crate) enum Command {
             kcradle network ls"
     )]
     Network(NetworkCommand),
+    /// Judge, measure and compare attested pods
+    #[command(subcommand)]
+    Attest(attest::command::AttestCommand),
     /// Say what this host lacks to run pods, and how to mend it
     Check(CheckArgs),
     /// Print a completion script for a shell

@@ -36,6 +36,7 @@ mod volume;
 use std::process::ExitCode;
 use std::time::Instant;
 
+use attest::command::AttestCommand;
 use clap::{CommandFactory as _, Parser as _};
 
 use cli::{Cli, Command, RunCli};
@@ -109,6 +110,7 @@ fn dispatch(command: Command, origin: Instant) -> Result<u8, Failure> {
         Command::Image(command) => image_commands::run(&command),
         Command::Network(command) => network::run(&command),
         Command::Volume(command) => volume::run(&command),
+        Command::Attest(command) => attest(&command),
         Command::Check(args) => check::run(&args),
         Command::Completions(args) => {
             let mut script = Vec::new();
@@ -117,4 +119,16 @@ fn dispatch(command: Command, origin: Instant) -> Result<u8, Failure> {
             Ok(0)
         }
     }
+}
+
+/// The commands of attestation, which are a program of their own as well.
+fn attest(command: &AttestCommand) -> Result<u8, Failure> {
+    attest::command::run(command).map_err(|error| {
+        let (hint, code) = (error.hint(), error.exit_code());
+        let failure = Failure::from(anyhow::Error::from(error)).code(code);
+        match hint {
+            Some(hint) => failure.hint(hint),
+            None => failure,
+        }
+    })
 }

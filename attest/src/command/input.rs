@@ -10,6 +10,7 @@ use rustls_pki_types::pem::PemObject as _;
 use crate::certificate::{Bundle, BundleError, Certificate};
 use crate::check::Class;
 use crate::crl::Crl;
+use crate::hex::HexError;
 use crate::policy::{Policy, PolicyError};
 
 use super::CODE_FAILED;
@@ -64,6 +65,15 @@ pub enum InputError {
     /// No public key.
     #[error("{} is no public key", .0.display())]
     PublicKey(PathBuf),
+    /// A measurement with something else in a digest's place.
+    #[error("{} has a digest that is none", path.display())]
+    Digest {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: HexError,
+    },
     /// Arguments that do not go together, or say too little.
     #[error("{0}")]
     Usage(&'static str),
@@ -82,6 +92,7 @@ impl InputError {
             Self::Crl { .. } => "AMD's are at https://kdsintf.amd.com/vcek/v1/PRODUCT/crl",
             Self::Policy { .. } => "docs/snp.md, \"The policy file\", has all fields",
             Self::PublicKey(_) => "`openssl x509 -pubkey -noout` writes that of a certificate",
+            Self::Digest { .. } => "`attest measure --json` writes such files",
             Self::Usage(_) => "`verify --help` has examples",
         })
     }
@@ -90,9 +101,11 @@ impl InputError {
     pub(super) fn exit_code(&self) -> u8 {
         match self {
             Self::Read { .. } | Self::TooLarge(_) => CODE_FAILED,
-            Self::Certificates { .. } | Self::Crl { .. } | Self::Policy { .. } | Self::PublicKey(_) => {
-                Class::Malformed.exit_code()
-            }
+            Self::Certificates { .. }
+            | Self::Crl { .. }
+            | Self::Policy { .. }
+            | Self::PublicKey(_)
+            | Self::Digest { .. } => Class::Malformed.exit_code(),
             Self::Usage(_) => CODE_USAGE,
         }
     }

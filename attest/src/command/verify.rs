@@ -1,6 +1,6 @@
 //! `attest verify`: a report, what it is to hold, and the rows that came of it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use clap::Args;
@@ -13,7 +13,7 @@ use crate::time;
 use crate::verify::{Evidence, Expected, verify};
 
 use super::input::{self, InputError};
-use super::{CommandError, output};
+use super::{CommandError, output, pod};
 
 /// The exit code of a report in which all that was checked holds, and too little was.
 const CODE_INCOMPLETE: u8 = 3;
@@ -36,11 +36,16 @@ pub struct VerifyArgs {
     #[arg(long, value_name = "FILE", num_args = 1..)]
     certs: Vec<PathBuf>,
 
+    /// The pod that must have been launched: its directory, or what `attest measure --json` wrote of it
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["measurement", "config", "host_data"])]
+    pod: Option<PathBuf>,
+
     /// The launch digest that the report must have, in hexadecimal digits
     #[arg(long, value_name = "HEX", value_parser = hex::decode_exact::<48>)]
     measurement: Option<[u8; 48]>,
 
-    /// The nonce that the report answers, 32 to 64 bytes in hexadecimal digits; needs --spki and --config
+    /// The nonce that the report answers, 32 to 64 bytes in hexadecimal digits; needs --spki, and --pod, --config
+    /// or --host-data
     #[arg(long, value_name = "HEX", value_parser = nonce, requires = "spki", conflicts_with = "report_data")]
     nonce: Option<Nonce>,
 
@@ -119,19 +124,30 @@ pub(super) fn run(args: &VerifyArgs) -> Result<u8, CommandError> {
 }
 
 /// What the arguments say that the report holds.
-fn expected(args: &VerifyArgs) -> Result<Expected, InputError> {
-    let config = args.config.as_deref().map(input::read).transpose()?;
+fn expected(args: &VerifyArgs) -> Result<Expected, CommandError> {
+    let (measurement, host_data) = match (&args.pod, &args.config) {
+        (Some(pod), _) => {
+            let measured = pod::measurement(pod)?;
+            (Some(digest(pod, &measured.digest)?), Some(digest(pod, &measured.host_data)?))
+        }
+        (None, Some(config)) => (args.measurement, Some(binding::host_data(&input::read(config)?))),
+        (None, None) => (args.measurement, args.host_data),
+    };
     let report_data = match (&args.nonce, &args.spki) {
         (Some(Nonce(nonce)), Some(spki)) => {
-            let config = config.as_deref().ok_or(InputError::Usage(
-                "--nonce needs the guest's launch.json as well: give it with --config",
+            let host_data = host_data.ok_or(InputError::Usage(
+                "--nonce needs the guest's configuration as well: --pod, --config or --host-data",
             ))?;
-            binding::report_data(nonce, &input::public_key(spki)?, config)
+            binding::report_data(nonce, &input::public_key(spki)?, &host_data)
         }
         _ => args.report_data,
     };
-    let host_data = config.as_deref().map(binding::host_data).or(args.host_data);
-    Ok(Expected { measurement: args.measurement, host_data, report_data })
+    Ok(Expected { measurement, host_data, report_data })
+}
+
+/// A digest of a measurement, which a document may have in any form.
+fn digest<const N: usize>(pod: &Path, text: &str) -> Result<[u8; N], InputError> {
+    hex::decode_exact(text).map_err(|source| InputError::Digest { path: pod.to_owned(), source })
 }
 
 /// The clock, in seconds since 1970.
