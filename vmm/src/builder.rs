@@ -141,11 +141,7 @@ impl Vm {
 
         let kvm = host::check()?;
         let vm = kvm::create_vm(&kvm, config.vcpus)?;
-        let memory = if config.shares.is_empty() {
-            memory::allocate(config.memory_mib)?
-        } else {
-            memory::allocate_shared(config.memory_mib)?
-        };
+        let memory = memory::allocate(config.memory_mib)?;
         kvm::set_memory(&vm, &memory)?;
         timeline.phase(Phase::Created);
 
@@ -241,7 +237,7 @@ impl<'a> Devices<'a> {
         Ok(())
     }
 
-    /// They wait for their processes when they are reset, and for nothing else: one thread for all.
+    /// They copy for their processes, and wait for them when they are reset: one thread for all.
     fn attach_shares(&mut self, shares: Vec<FsConfig>) -> Result<(), BuildError> {
         if shares.is_empty() {
             return Ok(());
@@ -249,7 +245,7 @@ impl<'a> Devices<'a> {
         let mut events = EventLoop::new().map_err(BuildError::Events)?;
         for share in shares {
             let tag = share.tag.clone();
-            let device = Fs::connect(share, self.memory);
+            let device = Fs::connect(share);
             let device = device.map_err(|source| BuildError::Share { tag, source })?;
             self.attach(Box::new(device), &mut events)?;
         }

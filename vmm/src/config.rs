@@ -34,7 +34,7 @@ pub struct VmConfig {
     pub disks: Vec<DiskConfig>,
     /// Network devices, in the order of the pod's interfaces.
     pub nets: Vec<NetConfig>,
-    /// Shares of the host's files. Where there are any, all guest memory is in a file that their processes have too.
+    /// Shares of the host's files.
     pub shares: Vec<FsConfig>,
     /// The vsock.
     pub vsock: Option<VsockConfig>,

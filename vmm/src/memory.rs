@@ -79,23 +79,17 @@ pub fn ranges(mib: u64) -> Result<Vec<(u64, u64)>, MemoryError> {
 /// A size out of bounds, or the host's refusal to map it.
 pub fn allocate(mib: u64) -> Result<GuestMemory, MemoryError> {
     let flags = libc::MAP_ANONYMOUS | libc::MAP_PRIVATE | libc::MAP_NORESERVE;
-    map(mib, flags, |_| Ok(None))
+    map(ranges(mib)?, flags, None)
 }
 
-/// Maps `mib` MiB of zeroed guest memory that other processes can have too: one file of memory, which none of them can
-/// make shorter under the others. As with [`allocate`], pages cost nothing before somebody touches them.
+/// Maps zeroed memory that another process can have too, from address 0 on: a file of memory, which that one cannot make
+/// shorter. As with [`allocate`], pages cost nothing before somebody touches them.
 ///
 /// # Errors
-/// As [`allocate`], and the host's refusal to make the file.
-pub fn allocate_shared(mib: u64) -> Result<GuestMemory, MemoryError> {
-    let size = ranges(mib)?.iter().map(|(_, size)| size).sum();
-    let file = memory_file(size).map_err(MemoryError::File)?;
-    let mut offset = 0;
-    map(mib, libc::MAP_SHARED | libc::MAP_NORESERVE, |size| {
-        let part = FileOffset::new(file.try_clone().map_err(MemoryError::File)?, offset);
-        offset += size;
-        Ok(Some(part))
-    })
+/// The host's refusal to make the file or to map it.
+pub(crate) fn allocate_file(size: u64) -> Result<GuestMemory, MemoryError> {
+    let file = FileOffset::new(memory_file(size).map_err(MemoryError::File)?, 0);
+    map([(0, size)], libc::MAP_SHARED | libc::MAP_NORESERVE, Some(&file))
 }
 
 fn memory_file(size: u64) -> io::Result<File> {
@@ -105,16 +99,16 @@ fn memory_file(size: u64) -> io::Result<File> {
     Ok(File::from(file))
 }
 
-/// Maps all ranges; `backing` answers the part of a file that is behind the next so many bytes.
+/// Maps all ranges, each from the start of the file where there is one.
 fn map(
-    mib: u64,
+    ranges: impl IntoIterator<Item = (u64, u64)>,
     flags: i32,
-    mut backing: impl FnMut(u64) -> Result<Option<FileOffset>, MemoryError>,
+    file: Option<&FileOffset>,
 ) -> Result<GuestMemory, MemoryError> {
     let mut regions = Vec::with_capacity(2);
-    for (gpa, size) in ranges(mib)? {
-        let bytes = usize::try_from(size).map_err(|_| MemoryError::Size { mib })?;
-        let mapping = MmapRegion::build(backing(size)?, bytes, libc::PROT_READ | libc::PROT_WRITE, flags)
+    for (gpa, size) in ranges {
+        let bytes = usize::try_from(size).map_err(|_| MemoryError::Size { mib: size >> 20 })?;
+        let mapping = MmapRegion::build(file.cloned(), bytes, libc::PROT_READ | libc::PROT_WRITE, flags)
             .map_err(|source| MemoryError::Map { gpa, size, source })?;
         regions.push(GuestRegionMmap::new(mapping, GuestAddress(gpa)).ok_or(MemoryError::Layout(None))?);
     }
@@ -142,18 +136,16 @@ mod tests {
     }
 
     #[test]
-    fn shared_memory_is_one_file_that_keeps_its_length() {
+    fn shared_memory_is_a_file_that_keeps_its_length() {
         use vm_memory::GuestMemoryRegion as _;
-        let memory = allocate_shared(4 * 1024).unwrap();
-        let file = |index: usize| memory.iter().nth(index).unwrap().file_offset().unwrap().clone();
-        let (low, high) = (file(0), file(1));
-        assert_eq!((low.start(), high.start()), (0, HOLE_START));
-        memory.write_obj(7_u8, GuestAddress(HOLE_END + 1)).unwrap();
+        let memory = allocate_file(1 << 20).unwrap();
+        let file = memory.iter().next().unwrap().file_offset().unwrap().file();
+        memory.write_obj(7_u8, GuestAddress(4097)).unwrap();
         let mut byte = [0];
-        std::os::unix::fs::FileExt::read_exact_at(low.file(), &mut byte, HOLE_START + 1).unwrap();
+        std::os::unix::fs::FileExt::read_exact_at(file, &mut byte, 4097).unwrap();
         assert_eq!(byte, [7]);
         // Whoever else has the file cannot take pages from under this process.
-        assert!(high.file().set_len(0).is_err() && high.file().set_len(1 << 40).is_err());
+        assert!(file.set_len(0).is_err() && file.set_len(1 << 40).is_err());
     }
 
     #[test]

@@ -20,6 +20,7 @@ pub use interrupt::Interrupt;
 pub(crate) use interrupt::USED_BUFFER;
 pub(crate) use iovec::MAX_SLICES;
 pub use mmio::{MmioTransport, TransportError};
+pub(crate) use queue::Rings;
 pub use queue::{QueueError, Taken, UsedChain, Virtqueue};
 
 /// Bits of the device status field (virtio 1.3, section 2.1).

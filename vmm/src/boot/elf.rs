@@ -1,10 +1,8 @@
 //! What of a kernel's file goes where: the program headers of a 64-bit x86 ELF executable (System V ABI, "Object
-//! files" and "Program loading"), and what of it is code: its section headers. Read by `kernel`; every number in the file
-//! may be a lie.
+//! files" and "Program loading"). Read by `kernel`; every number in the file may be a lie.
 
 use std::fs::File;
 use std::io;
-use std::ops::Range;
 use std::os::unix::fs::FileExt as _;
 
 /// Why a file is no kernel.
@@ -53,20 +51,13 @@ pub enum ElfError {
 const HEADER: usize = 64;
 /// Bytes of a program header.
 const PROGRAM_HEADER: usize = 56;
-/// Bytes of a section header.
-const SECTION_HEADER: usize = 64;
 /// `PT_LOAD`.
 const LOAD: u32 = 1;
-/// `SHT_PROGBITS`.
-const PROGRAM_BITS: u32 = 1;
-/// `SHF_WRITE`, `SHF_ALLOC` and `SHF_EXECINSTR`, and those of code that nobody writes to.
-const SECTION_KIND: u64 = 0b111;
-const CODE: u64 = 0b110;
 /// `PF_W`.
 const WRITABLE: u32 = 2;
 
 /// A part of the file that is to be in memory.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Segment {
     /// Physical address.
     pub(super) address: u64,
@@ -78,9 +69,6 @@ pub(super) struct Segment {
     pub(super) memory_len: u64,
     /// The program writes to it.
     pub(super) writable: bool,
-    /// Which bytes of the file's are code, from the segment's first: what no program ever uses for something else. Empty
-    /// where the file does not say.
-    pub(super) code: Range<u64>,
 }
 
 /// A kernel's file.
@@ -114,37 +102,16 @@ pub(super) fn read(file: &File) -> Result<Image, ElfError> {
         count,
         source,
     })?;
-    let sections = sections(file, &header);
-    let segment = |header: &[u8]| {
-        let (offset, file_len) = (long(header, 8), long(header, 32));
-        let writable = word(header, 4) & WRITABLE != 0;
-        let code = if writable { 0..0 } else { code(&sections, offset, file_len) };
-        Segment { address: long(header, 24), offset, file_len, memory_len: long(header, 40), writable, code }
+    let segment = |header: &[u8]| Segment {
+        offset: long(header, 8),
+        address: long(header, 24),
+        file_len: long(header, 32),
+        memory_len: long(header, 40),
+        writable: word(header, 4) & WRITABLE != 0,
     };
     let headers = table.chunks_exact(PROGRAM_HEADER).filter(|header| word(header, 0) == LOAD);
     let segments = headers.map(segment).filter(|segment| segment.memory_len != 0 || segment.file_len != 0);
     Ok(Image { entry, segments: segments.collect() })
-}
-
-/// The section headers; none where they are not as they should be: a kernel runs without.
-fn sections(file: &File, header: &[u8; HEADER]) -> Vec<u8> {
-    let (offset, size, count) = (long(header, 40), half(header, 58), half(header, 60));
-    let mut table = vec![0; usize::from(count) * SECTION_HEADER];
-    let read = usize::from(size) == SECTION_HEADER && file.read_exact_at(&mut table, offset).is_ok();
-    if read { table } else { Vec::new() }
-}
-
-/// The first section of code within a segment, in bytes from its first.
-fn code(sections: &[u8], offset: u64, file_len: u64) -> Range<u64> {
-    let headers = sections.chunks_exact(SECTION_HEADER);
-    let code =
-        headers.filter(|header| word(header, 4) == PROGRAM_BITS && long(header, 8) & SECTION_KIND == CODE);
-    let mut ranges = code.filter_map(|header| {
-        let start = long(header, 24).checked_sub(offset)?;
-        let end = start.checked_add(long(header, 32))?;
-        (end <= file_len).then_some(start..end)
-    });
-    ranges.next().unwrap_or(0..0)
 }
 
 fn half(bytes: &[u8], at: usize) -> u16 {
@@ -157,39 +124,4 @@ fn word(bytes: &[u8], at: usize) -> u32 {
 
 fn long(bytes: &[u8], at: usize) -> u64 {
     u64::from(word(bytes, at)) | u64::from(word(bytes, at + 4)) << 32
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn section(kind: u32, flags: u64, offset: u64, size: u64) -> Vec<u8> {
-        let mut header = vec![0; 4];
-        header.extend(kind.to_le_bytes());
-        for word in [flags, 0, offset, size] {
-            header.extend(word.to_le_bytes());
-        }
-        header.resize(SECTION_HEADER, 0);
-        header
-    }
-
-    #[test]
-    fn code_is_what_is_executed_and_not_written() {
-        let sections = [
-            section(PROGRAM_BITS, 0b010, 0x1000, 0x100),
-            section(8, 0b110, 0x1000, 0x100),
-            section(PROGRAM_BITS, 0b111, 0x1000, 0x100),
-            section(PROGRAM_BITS, 0b110, 0x1100, 0x200),
-        ];
-        assert_eq!(code(&sections.concat(), 0x1000, 0x300), 0x100..0x300);
-        assert_eq!(code(&sections[..3].concat(), 0x1000, 0x300), 0..0);
-    }
-
-    #[test]
-    fn code_outside_of_the_segment_is_none() {
-        for (offset, size) in [(0xfff, 1), (0x1000, 0x301), (0x1300, 1), (u64::MAX, 1), (0x1000, u64::MAX)] {
-            let sections = section(PROGRAM_BITS, 0b110, offset, size);
-            assert_eq!(code(&sections, 0x1000, 0x300), 0..0, "{offset:#x} {size:#x}");
-        }
-    }
 }

@@ -125,7 +125,7 @@ fn place(
     size: u64,
 ) -> Result<Placed, InitrdError> {
     match part {
-        InitrdPart::File(file) => file_pages::place(memory, at, file, 0, size, 0..0)
+        InitrdPart::File(file) => file_pages::place(memory, at, file, 0, size)
             .map_err(|source| InitrdError::Place { index, source }),
         InitrdPart::Bytes(bytes) => memory
             .write_slice(bytes, GuestAddress(at))

@@ -84,28 +84,23 @@ pub fn load(memory: &GuestMemory, file: &File) -> Result<Kernel, KernelError> {
         return Err(KernelError::Entry { entry, end });
     }
     let mut placed = Placed::default();
-    for segment in image.segments {
-        let address = segment.address;
-        placed += put(memory, file, segment).map_err(|source| KernelError::Load { address, source })?;
+    for Segment { address, offset, file_len, memory_len, writable } in image.segments {
+        let put = if writable {
+            // Nearly all of its pages are written while booting: one copy is less than a fault and a copy a page.
+            huge_pages::allow_at(memory, address..address + memory_len);
+            file_pages::copy
+        } else {
+            file_pages::place
+        };
+        placed += put(memory, address, file, offset, file_len)
+            .map_err(|source| KernelError::Load { address, source })?;
     }
     Ok(Kernel { entry, end, placed })
 }
 
-/// Puts a segment where it belongs. Linux never frees its code, nor reads or writes files with it: so that is no memory of a
-/// device. Of its constants, programs have pages (the vDSO), which they may write to files.
-fn put(memory: &GuestMemory, file: &File, segment: Segment) -> Result<Placed, PlaceError> {
-    let Segment { address, offset, file_len, memory_len, writable, code } = segment;
-    if writable {
-        // Nearly all of its pages are written while booting: one copy is less than a fault and a copy a page.
-        huge_pages::allow_at(memory, address..address + memory_len);
-        return file_pages::copy(memory, address, file, offset, file_len);
-    }
-    file_pages::place(memory, address, file, offset, file_len, code)
-}
-
 /// The first address behind a segment that fits below `limit`.
 fn segment_end(segment: &Segment, limit: u64) -> Result<u64, KernelError> {
-    let &Segment { address, file_len, memory_len, .. } = segment;
+    let Segment { address, file_len, memory_len, .. } = *segment;
     if file_len > memory_len {
         return Err(KernelError::SegmentSize { address, file_len, memory_len });
     }

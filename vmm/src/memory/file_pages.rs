@@ -1,7 +1,6 @@
 //! Bytes of a file in guest memory, without copying them where that can be: whole pages are private mappings of the
 //! host's page cache, which all pods with the same file share until they write to a page. What does not lie on page
-//! bounds is copied. Where other processes share guest memory all is copied, from the page cache into the memory's file,
-//! but for what the guest will never use otherwise. Called by `boot` for the kernel and the initramfs.
+//! bounds is copied. Called by `boot` for the kernel and the initramfs.
 //!
 //! A file that is rewritten changes what its pages hold, and one that becomes shorter is no longer behind them: the
 //! guest's next touch ends it with an error of KVM_RUN, the VMM's own touch is a `SIGBUS`. So files that are placed must
@@ -10,15 +9,10 @@
 
 use std::fs::File;
 use std::io::{self, Seek as _, SeekFrom};
-use std::ops::{AddAssign, Range};
+use std::ops::AddAssign;
 use std::os::fd::AsRawFd as _;
 
-use rustix::fs::{seek, sendfile};
-use rustix::io::Errno;
-use vm_memory::{
-    Address as _, Bytes as _, FileOffset, GuestAddress, GuestMemoryBackend as _, GuestMemoryError,
-    GuestMemoryRegion as _, VolatileSlice,
-};
+use vm_memory::{Bytes as _, GuestAddress, GuestMemoryBackend as _, GuestMemoryError, VolatileSlice};
 
 use super::GuestMemory;
 
@@ -82,8 +76,7 @@ impl AddAssign for Placed {
     }
 }
 
-/// Puts `len` bytes of `file`, from byte `offset`, at guest physical `address`. Of these, the guest keeps those in `lasting`
-/// as they are for as long as it runs, and no device is ever given them.
+/// Puts `len` bytes of `file`, from byte `offset`, at guest physical `address`.
 ///
 /// # Errors
 /// See [`PlaceError`]; a part of the bytes may be there then.
@@ -93,19 +86,12 @@ pub fn place(
     file: &File,
     offset: u64,
     len: u64,
-    lasting: Range<u64>,
 ) -> Result<Placed, PlaceError> {
     check_length(file, offset, len)?;
-    let (from, to) = if shared(memory, address).is_some() {
-        let end = lasting.end.min(len);
-        let start = lasting.start.min(end);
-        let pages = whole_pages(address.saturating_add(start), offset + start, end - start);
-        pages.map_or((0, 0), |(from, to)| (start + from, start + to))
-    } else {
-        whole_pages(address, offset, len).unwrap_or((0, 0))
-    };
+    let pages = whole_pages(address, offset, len);
+    let (from, to) = pages.unwrap_or((0, 0));
     read(memory, address, file, offset, from)?;
-    if from < to {
+    if pages.is_some() {
         let slice = slice(memory, address + from, to - from)?;
         map(&slice, file, offset + from)
             .map_err(|source| PlaceError::Map { address: address + from, source })?;
@@ -128,14 +114,6 @@ pub fn copy(
     check_length(file, offset, len)?;
     read(memory, address, file, offset, len)?;
     Ok(Placed { mapped: 0, copied: len })
-}
-
-/// The file behind the memory at an address, where other processes have it too. Pages that are mapped over it are this
-/// process's alone: if the guest freed them, another process would read zeros where the guest wrote its requests.
-fn shared(memory: &GuestMemory, address: u64) -> Option<FileOffset> {
-    let (region, from) = memory.to_region_addr(GuestAddress(address))?;
-    let file = region.file_offset()?;
-    Some(FileOffset::from_arc(file.arc().clone(), file.start() + from.raw_value()))
 }
 
 fn check_length(file: &File, offset: u64, len: u64) -> Result<(), PlaceError> {
@@ -175,31 +153,10 @@ fn read(
         return Ok(());
     }
     let count = slice(memory, address, len)?.len();
-    if let Some(to) = shared(memory, address)
-        && send(&to, file, offset, count).map_err(PlaceError::Read)?
-    {
-        return Ok(());
-    }
     file.seek(SeekFrom::Start(offset)).map_err(PlaceError::Read)?;
     memory
         .read_exact_volatile_from(GuestAddress(address), &mut file, count)
         .map_err(|error| PlaceError::Read(io::Error::other(error)))
-}
-
-/// Copies from file to file, without a fault and a page of zeros for each page of memory; false where the file's file system
-/// has no such copies.
-fn send(to: &FileOffset, file: &File, mut offset: u64, mut count: usize) -> io::Result<bool> {
-    seek(to.file(), rustix::fs::SeekFrom::Start(to.start()))?;
-    while count > 0 {
-        match sendfile(to.file(), file, Some(&mut offset), count) {
-            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
-            Ok(sent) => count -= sent,
-            Err(Errno::INTR) => {}
-            Err(Errno::INVAL | Errno::NOSYS) => return Ok(false),
-            Err(error) => return Err(error.into()),
-        }
-    }
-    Ok(true)
 }
 
 /// Replaces the pages of `slice` by private mappings of the file's from byte `offset`; all are multiples of a page.
@@ -221,7 +178,7 @@ mod tests {
     use std::io::Write as _;
     use std::os::unix::fs::FileExt as _;
 
-    use crate::memory::{HOLE_END, HOLE_START, allocate, allocate_shared};
+    use crate::memory::{HOLE_END, HOLE_START, allocate};
 
     /// A file of `len` bytes, each page and byte of it different from its neighbours.
     fn file_of(len: usize) -> (File, Vec<u8>) {
@@ -235,56 +192,6 @@ mod tests {
         let mut bytes = vec![0; len];
         memory.read_slice(&mut bytes, GuestAddress(address)).unwrap();
         bytes
-    }
-
-    #[test]
-    fn memory_that_others_have_holds_copies() {
-        let (file, bytes) = file_of(5 * 4096);
-        let memory = allocate_shared(64).unwrap();
-        let placed = place(&memory, 0x10_0000, &file, 0, 5 * 4096, 0..0).unwrap();
-        assert_eq!(placed, Placed { mapped: 0, copied: 5 * 4096 });
-        let region = memory.find_region(GuestAddress(0)).unwrap();
-        let mut seen = vec![0; 5 * 4096];
-        region.file_offset().unwrap().file().read_exact_at(&mut seen, 0x10_0000).unwrap();
-        assert_eq!(seen, bytes);
-    }
-
-    #[test]
-    fn of_memory_that_others_have_what_lasts_is_mapped() {
-        let (file, bytes) = file_of(5 * 4096);
-        let cases = [
-            // what lasts, what is mapped
-            (0..5 * 4096, 0..5 * 4096),
-            (4096..3 * 4096, 4096..3 * 4096),
-            (1..3 * 4096 + 1, 4096..3 * 4096),
-            (4 * 4096..u64::MAX, 4 * 4096..5 * 4096),
-            (1..4097, 0..0),
-            (u64::MAX..u64::MAX, 0..0),
-        ];
-        for (lasting, mapped) in cases {
-            let memory = allocate_shared(64).unwrap();
-            let placed = place(&memory, 0x10_0000, &file, 0, 5 * 4096, lasting.clone()).unwrap();
-            let count = mapped.end - mapped.start;
-            assert_eq!(placed, Placed { mapped: count, copied: 5 * 4096 - count }, "{lasting:?}");
-            assert_eq!(read(&memory, 0x10_0000, 5 * 4096), bytes, "{lasting:?}");
-            // Others have the rest.
-            let mut seen = vec![0; 5 * 4096];
-            shared(&memory, 0x10_0000).unwrap().file().read_exact_at(&mut seen, 0x10_0000).unwrap();
-            let mut wanted = bytes.clone();
-            let at = |offset| usize::try_from(offset).unwrap();
-            wanted[at(mapped.start)..at(mapped.end)].fill(0);
-            assert_eq!(seen, wanted, "{lasting:?}");
-        }
-    }
-
-    #[test]
-    fn bytes_are_copied_to_both_sides_of_the_hole() {
-        let (file, bytes) = file_of(8192);
-        let memory = allocate_shared(3073).unwrap();
-        for address in [HOLE_START - 8192, HOLE_END + 1] {
-            assert_eq!(copy(&memory, address, &file, 1, 8191).unwrap().copied, 8191);
-            assert_eq!(read(&memory, address, 8191), bytes[1..], "{address:#x}");
-        }
     }
 
     #[test]
@@ -304,7 +211,7 @@ mod tests {
         ];
         for (address, offset, len, mapped) in cases {
             let memory = allocate(64).unwrap();
-            let placed = place(&memory, address, &file, offset, len, 0..0).unwrap();
+            let placed = place(&memory, address, &file, offset, len).unwrap();
             assert_eq!(placed, Placed { mapped, copied: len - mapped }, "{address:#x} {offset:#x} {len:#x}");
             let (from, count) = (usize::try_from(offset).unwrap(), usize::try_from(len).unwrap());
             let found = read(&memory, address - 2, count + 4);
@@ -318,7 +225,7 @@ mod tests {
         let (file, bytes) = file_of(2 * 4096);
         let machines = [allocate(64).unwrap(), allocate(64).unwrap()];
         for memory in &machines {
-            assert_eq!(place(memory, 0x100_0000, &file, 0, 8192, 0..0).unwrap().mapped, 8192);
+            assert_eq!(place(memory, 0x100_0000, &file, 0, 8192).unwrap().mapped, 8192);
         }
         machines[0].write_slice(&[0; 8192], GuestAddress(0x100_0000)).unwrap();
         assert_eq!(read(&machines[0], 0x100_0000, 8192), vec![0; 8192]);
@@ -334,14 +241,14 @@ mod tests {
         let memory = allocate(64).unwrap();
         let end = 64 << 20;
         for (offset, len) in [(0, 8193), (8192, 1), (u64::MAX, 2), (4096, u64::MAX), (1 << 40, 0)] {
-            let placed = place(&memory, 0x10_0000, &file, offset, len, 0..0);
+            let placed = place(&memory, 0x10_0000, &file, offset, len);
             assert!(matches!(placed, Err(PlaceError::Short { .. })), "{offset:#x} {len:#x}");
         }
         for address in [end - 4096, end, end - 1, u64::MAX, u64::MAX - 4095, u64::MAX - 8191, HOLE_START] {
-            let placed = place(&memory, address, &file, address % 4096, 4097, 0..0);
+            let placed = place(&memory, address, &file, address % 4096, 4097);
             assert!(matches!(placed, Err(PlaceError::Address { .. })), "{address:#x}");
         }
-        place(&memory, end - 8192, &file, 0, 8192, 0..0).unwrap();
+        place(&memory, end - 8192, &file, 0, 8192).unwrap();
     }
 
     #[test]
@@ -349,9 +256,9 @@ mod tests {
         let (file, bytes) = file_of(8192);
         let memory = allocate(3073).unwrap();
         for address in [HOLE_START - 4096, HOLE_END - 4096, HOLE_END + (1 << 20) - 4096] {
-            assert!(matches!(place(&memory, address, &file, 0, 8192, 0..0), Err(PlaceError::Address { .. })));
+            assert!(matches!(place(&memory, address, &file, 0, 8192), Err(PlaceError::Address { .. })));
         }
-        place(&memory, HOLE_END, &file, 0, 8192, 0..0).unwrap();
+        place(&memory, HOLE_END, &file, 0, 8192).unwrap();
         assert_eq!(read(&memory, HOLE_END, 8192), bytes);
     }
 
@@ -359,7 +266,7 @@ mod tests {
     fn the_mapping_ends_with_the_memory() {
         let (file, _) = file_of(4096);
         let memory = allocate(64).unwrap();
-        place(&memory, 0x10_0000, &file, 0, 4096, 0..0).unwrap();
+        place(&memory, 0x10_0000, &file, 0, 4096).unwrap();
         let host = memory.get_slice(GuestAddress(0x10_0000), 1).unwrap().ptr_guard_mut().as_ptr() as usize;
         let is_mapped = || {
             let maps = std::fs::read_to_string("/proc/self/maps").unwrap();

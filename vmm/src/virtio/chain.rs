@@ -318,6 +318,24 @@ impl<'m> Buffers<'m> {
         self.consume(data.len(), |slice, done| slice.copy_from(&data[done..]))
     }
 
+    /// Consumes as many bytes as `to` has, or all, into it; answers how many.
+    pub(crate) fn copy_to(&mut self, to: &VolatileSlice<'_>) -> usize {
+        self.consume(to.len(), |slice, done| {
+            if let Ok(rest) = to.offset(done) {
+                slice.copy_to_volatile_slice(rest);
+            }
+        })
+    }
+
+    /// Writes the bytes of `from` over the first ones and consumes them; answers how many fitted.
+    pub(crate) fn copy_from(&mut self, from: &VolatileSlice<'_>) -> usize {
+        self.consume(from.len(), |slice, done| {
+            if let Ok(rest) = from.offset(done) {
+                rest.copy_to_volatile_slice(slice);
+            }
+        })
+    }
+
     /// Writes `count` zeros over the first bytes and consumes them; answers how many fitted.
     pub fn write_zeros(&mut self, count: usize) -> usize {
         const ZEROS: [u8; 4096] = [0; 4096];

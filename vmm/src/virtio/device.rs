@@ -5,6 +5,7 @@
 
 use std::io;
 
+use vm_memory::GuestMemoryError;
 use vmm_sys_util::epoll::EventSet;
 
 use super::{Interrupt, QueueError, Virtqueue};
@@ -25,12 +26,6 @@ pub trait VirtioDevice: Send {
 
     /// The greatest size of each virtqueue, in descriptors.
     fn queue_sizes(&self) -> &'static [u16];
-
-    /// Whether another process uses the queues and raises the interrupt. Their notifications are not heard here then, but
-    /// for one [`Self::kicked`] a queue at the start.
-    fn is_served_elsewhere(&self) -> bool {
-        false
-    }
 
     /// Looks again at what the configuration space is made of, and answers the bytes of its disk. May be called at any time.
     ///
@@ -105,6 +100,12 @@ pub enum DeviceError {
     /// It has gone.
     #[error("the process behind the device has ended")]
     BackendGone,
+    /// It breaks its rings.
+    #[error("the process behind the device answers what it was not asked")]
+    BackendLies,
+    /// The memory that it has too.
+    #[error("cannot use the memory of the process behind the device")]
+    Arena(#[source] GuestMemoryError),
     /// A descriptor could not be waited for.
     #[error("cannot wait for {what}")]
     Wait {

@@ -36,11 +36,6 @@ impl Interrupt {
         Self { shared: Arc::new(Shared { status, needs_reset, line }) }
     }
 
-    /// What a process that uses buffers writes to.
-    pub(crate) fn line(&self) -> &EventFd {
-        &self.shared.line
-    }
-
     /// Tells the driver that it has used buffers.
     ///
     /// # Errors

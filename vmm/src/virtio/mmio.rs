@@ -77,10 +77,6 @@ impl MmioTransport {
             .map(|_| EventFd::new(EFD_NONBLOCK))
             .collect::<Result<Vec<_>, _>>()
             .map_err(TransportError::MakeEvent)?;
-        let kicks = match device.is_served_elsewhere() {
-            true => &[],
-            false => queue_events.as_slice(),
-        };
         let interrupt = Interrupt::new(line);
         let (device_type, offered) = (device.device_type(), device.features());
         Ok(Self {
@@ -88,7 +84,7 @@ impl MmioTransport {
             offered: offered | feature::VERSION_1 | feature::EVENT_IDX,
             memory,
             interrupt: interrupt.clone(),
-            device: event_loop.add(device, kicks, interrupt).map_err(TransportError::AddDevice)?,
+            device: event_loop.add(device, &queue_events, interrupt).map_err(TransportError::AddDevice)?,
             queue_events,
             state: State::new(queue_sizes.iter().copied()),
         })

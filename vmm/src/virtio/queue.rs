@@ -54,7 +54,7 @@ pub enum Taken {
     Back,
 }
 
-/// Where a virtqueue is in guest memory: guest physical addresses.
+/// Where a virtqueue is: addresses in its memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Rings {
     pub(crate) descriptors: u64,
@@ -81,17 +81,6 @@ impl Virtqueue {
     #[must_use]
     pub fn size(&self) -> u16 {
         self.queue.size()
-    }
-
-    /// Where it is, for whoever uses it in place of this process.
-    pub(crate) fn rings(&self) -> Rings {
-        let queue = &self.queue;
-        Rings { descriptors: queue.desc_table(), available: queue.avail_ring(), used: queue.used_ring() }
-    }
-
-    /// The driver's notifications.
-    pub(crate) fn kick(&self) -> &EventFd {
-        &self.kick
     }
 
     /// The next available chain, if there is one.

@@ -1,8 +1,7 @@
 //! The vhost-user front end: what is agreed with a backend before the guest runs, and the queues that it is given then.
 //!
 //! Only requests without an answer are sent while the guest runs, but for the one that ends a queue: a backend that
-//! hangs cannot hold its device's event loop for longer than [`PATIENCE`]. The backend gets the eventfds of
-//! notifications and interrupts themselves, so that no buffer costs this process anything.
+//! hangs cannot hold its device's event loop for longer than [`PATIENCE`].
 
 use std::io;
 use std::os::fd::{AsRawFd, RawFd};
@@ -13,9 +12,12 @@ use vhost::vhost_user::message::VhostUserProtocolFeatures;
 use vhost::vhost_user::{Frontend, VhostUserFrontend as _, VhostUserVirtioFeatures};
 use vhost::{VhostBackend as _, VhostUserMemoryRegionInfo, VringConfigData};
 use vm_memory::{GuestAddress, GuestMemoryBackend as _};
+use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
 
-use crate::memory::GuestMemory;
-use crate::virtio::{DeviceError, Interrupt, Virtqueue, feature};
+use crate::memory::{GuestMemory, MemoryError};
+use crate::virtio::{DeviceError, Rings, feature};
+
+use super::arena::BLOCKS;
 
 /// How long a backend may take to start and to make acquaintance.
 const START: Duration = Duration::from_secs(60);
@@ -23,8 +25,8 @@ const START: Duration = Duration::from_secs(60);
 /// How long a backend may take to let go of a queue.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// What every backend must be able to do for the transport.
-const NEEDED: u64 = feature::VERSION_1 | feature::EVENT_IDX;
+/// What of virtio's features every backend must have, and gets.
+const NEEDED: u64 = feature::VERSION_1;
 
 /// A backend cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -53,15 +55,35 @@ pub enum BackendError {
         /// What.
         lacking: &'static str,
     },
-    /// Guest memory is of this process alone.
-    #[error("guest memory is not shared")]
-    PrivateMemory(#[source] vhost::Error),
+    /// The memory for requests.
+    #[error("cannot make the memory that the process which serves the files has too")]
+    Arena(#[source] MemoryError),
+    /// It cannot be passed on.
+    #[error("cannot pass on the memory for the process that serves the files")]
+    PassMemory(#[source] vhost::Error),
+    /// An eventfd.
+    #[error("cannot make the events of the process that serves the files")]
+    Events(#[source] io::Error),
+}
+
+/// The events of a queue.
+pub(super) struct Doors {
+    /// To the backend: there are requests.
+    pub(super) kick: EventFd,
+    /// From it: there are answers.
+    pub(super) call: EventFd,
+}
+
+impl Doors {
+    pub(super) fn new() -> Result<Self, BackendError> {
+        let event = || EventFd::new(EFD_NONBLOCK).map_err(BackendError::Events);
+        Ok(Self { kick: event()?, call: event()? })
+    }
 }
 
 /// A vhost-user backend.
 pub(super) struct Backend {
     frontend: Frontend,
-    features: u64,
     queues: usize,
 }
 
@@ -101,30 +123,23 @@ impl Backend {
             .iter()
             .map(VhostUserMemoryRegionInfo::from_guest_region)
             .collect::<Result<_, _>>()
-            .map_err(BackendError::PrivateMemory)?;
+            .map_err(BackendError::PassMemory)?;
         frontend.set_mem_table(&regions).map_err(failed("SET_MEM_TABLE"))?;
         limit(PATIENCE).map_err(BackendError::TimeLimit)?;
-        Ok(Self { frontend, features, queues })
+        Ok(Self { frontend, queues })
     }
 
-    /// The features that it offers.
-    pub(super) fn features(&self) -> u64 {
-        self.features
-    }
-
-    /// Hands the queues over. The driver accepted `features`; the rings of `queues` are in `memory`.
+    /// Has it serve the queues with these rings in `memory`, which have [`BLOCKS`] descriptors.
     pub(super) fn start(
         &mut self,
         memory: &GuestMemory,
-        queues: &[Virtqueue],
-        interrupt: &Interrupt,
-        features: u64,
+        rings: &[Rings],
+        doors: &[Doors],
     ) -> Result<(), DeviceError> {
-        let protocol = VhostUserVirtioFeatures::PROTOCOL_FEATURES.bits();
-        let features = features & self.features & !protocol | protocol;
+        let features = NEEDED | VhostUserVirtioFeatures::PROTOCOL_FEATURES.bits();
         self.frontend.set_features(features).map_err(DeviceError::Backend)?;
-        for (index, queue) in queues.iter().enumerate().take(self.queues) {
-            self.start_queue(memory, index, queue, interrupt).map_err(DeviceError::Backend)?;
+        for (index, (rings, doors)) in rings.iter().zip(doors).enumerate().take(self.queues) {
+            self.start_queue(memory, index, *rings, doors).map_err(DeviceError::Backend)?;
         }
         Ok(())
     }
@@ -133,18 +148,17 @@ impl Backend {
         &mut self,
         memory: &GuestMemory,
         index: usize,
-        queue: &Virtqueue,
-        interrupt: &Interrupt,
+        rings: Rings,
+        doors: &Doors,
     ) -> Result<(), vhost::Error> {
         // The protocol has rings at addresses of this process, which the backend finds in its own by the memory table.
         let host = |address| {
             let found = memory.get_host_address(GuestAddress(address));
             found.map(|address| address as u64).map_err(|_| vhost::Error::InvalidGuestMemory)
         };
-        let rings = queue.rings();
         let config = VringConfigData {
-            queue_max_size: queue.size(),
-            queue_size: queue.size(),
+            queue_max_size: BLOCKS,
+            queue_size: BLOCKS,
             flags: 0,
             desc_table_addr: host(rings.descriptors)?,
             used_ring_addr: host(rings.used)?,
@@ -152,11 +166,11 @@ impl Backend {
             log_addr: None,
         };
         let frontend = &mut self.frontend;
-        frontend.set_vring_num(index, queue.size())?;
+        frontend.set_vring_num(index, BLOCKS)?;
         frontend.set_vring_base(index, 0)?;
         frontend.set_vring_addr(index, &config)?;
-        frontend.set_vring_call(index, interrupt.line())?;
-        frontend.set_vring_kick(index, queue.kick())?;
+        frontend.set_vring_call(index, &doors.call)?;
+        frontend.set_vring_kick(index, &doors.kick)?;
         frontend.set_vring_enable(index, true)
     }
 

@@ -1,19 +1,18 @@
 //! The file system device between a fake driver and a fake backend, which is a thread at the other end of the socket.
 
+use std::fs::File;
 use std::io::{IoSliceMut, Write as _};
 use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::FileExt as _;
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread::JoinHandle;
 
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
-use vm_memory::GuestMemoryBackend as _;
 
+use super::arena::{BLOCK, BLOCKS};
 use super::*;
-use crate::bus::INTERRUPT_ACK_OFFSET;
-use crate::memory::allocate_shared;
-use crate::virtio::harness::DeviceHarness;
-use crate::virtio::harness::register;
+use crate::virtio::harness::{DeviceHarness, Numbers, Part, malformed_chains, register};
 use crate::virtio::status;
 
 /// Requests by number (the vhost-user protocol's table of front-end messages).
@@ -35,7 +34,7 @@ const SET_VRING_ENABLE: u32 = 18;
 /// Bit of the virtio features that stands for protocol features; bit of those for several queues.
 const PROTOCOL: u64 = 1 << 30;
 const MQ: u64 = 1;
-const GOOD: u64 = feature::VERSION_1 | feature::EVENT_IDX | feature::INDIRECT_DESC | PROTOCOL;
+const GOOD: u64 = feature::VERSION_1 | PROTOCOL;
 
 /// A request as the backend has received it.
 #[derive(Debug)]
@@ -140,60 +139,149 @@ fn receive(stream: &UnixStream) -> Option<Request> {
     Some(Request { number: field(0), body, files })
 }
 
-fn connect(answer: Answer) -> (FakeBackend, Result<(Fs, GuestMemory), BackendError>) {
-    let memory = allocate_shared(64).unwrap();
+fn connect(answer: Answer) -> (FakeBackend, Result<Fs, BackendError>) {
     let (backend, stream) = FakeBackend::start(answer);
     let config = FsConfig { tag: "share0".to_owned(), backend: stream };
-    (backend, Fs::connect(config, &memory).map(|device| (device, memory)))
+    (backend, Fs::connect(config))
+}
+
+/// The memory that the backend was given: its file, and where it is in the device's process.
+struct Common {
+    file: File,
+    base: u64,
 }
 
 /// A device whose driver is not started, and a backend that it has made acquaintance with.
-fn connected() -> (FakeBackend, DeviceHarness) {
+fn connected() -> (FakeBackend, Common, DeviceHarness) {
     let (backend, device) = connect(good);
-    let (device, memory) = device.unwrap();
     for number in [GET_FEATURES, GET_PROTOCOL_FEATURES] {
         backend.expect(number);
     }
     assert_eq!(backend.expect(SET_PROTOCOL_FEATURES).word(0), MQ);
     backend.expect(GET_QUEUE_NUM);
     backend.expect(SET_OWNER);
-    let table = backend.expect(SET_MEM_TABLE);
-    assert_eq!(table.files.len(), 1);
-    let region = memory.find_region(vm_memory::GuestAddress(0)).unwrap();
+    let mut table = backend.expect(SET_MEM_TABLE);
     // Count and padding; then address, length, address in this process, offset in the file.
-    let expected = [1, 0, 64 << 20, region.as_ptr() as u64, 0];
-    assert_eq!([0, 1, 2, 3, 4].map(|index| table.word(index)), expected);
-    (backend, DeviceHarness::on(memory, Box::new(device)))
+    let [regions, start, len, base, offset] = [0, 1, 2, 3, 4].map(|index| table.word(index));
+    assert_eq!((table.files.len(), regions, start, offset), (1, 1, 0, 0));
+    assert_eq!(len, (u64::from(BLOCKS) + 1) * BLOCK as u64);
+    let common = Common { file: File::from(table.files.pop().unwrap()), base };
+    assert_eq!(common.file.metadata().unwrap().len(), len);
+    (backend, common, DeviceHarness::new(Box::new(device.unwrap())))
 }
 
-/// The notification and the interrupt of a queue, as the backend gets them.
-struct Given {
+/// A queue as the backend has it.
+struct Side<'a> {
+    common: &'a Common,
+    /// Descriptors, used and available ring in the common memory.
+    rings: [u64; 3],
     kick: OwnedFd,
     call: OwnedFd,
+    taken: u16,
+    answered: u16,
+}
+
+/// A request that the backend has taken.
+struct Taken {
+    first: u16,
+    request: Vec<u8>,
+    /// Where the answer goes.
+    room: Vec<(u64, usize)>,
+}
+
+impl Side<'_> {
+    fn read(&self, offset: u64, len: usize) -> Vec<u8> {
+        let mut bytes = vec![0; len];
+        self.common.file.read_exact_at(&mut bytes, offset).unwrap();
+        bytes
+    }
+
+    fn half(&self, offset: u64) -> u16 {
+        u16::from_le_bytes(self.read(offset, 2).try_into().unwrap())
+    }
+
+    /// Whether it was told of requests since the last call.
+    fn is_told(&self) -> bool {
+        rustix::io::read(&self.kick, &mut [0; 8]).is_ok()
+    }
+
+    fn take(&mut self) -> Option<Taken> {
+        let [descriptors, _, available] = self.rings;
+        if self.half(available + 2) == self.taken {
+            return None;
+        }
+        let first = self.half(available + 4 + 2 * u64::from(self.taken % BLOCKS));
+        self.taken = self.taken.wrapping_add(1);
+        let mut taken = Taken { first, request: Vec::new(), room: Vec::new() };
+        let mut index = first;
+        loop {
+            let descriptor = self.read(descriptors + 16 * u64::from(index), 16);
+            let address = u64::from_le_bytes(descriptor[..8].try_into().unwrap());
+            let len = u32::from_le_bytes(descriptor[8..12].try_into().unwrap()) as usize;
+            match descriptor[12] & 2 {
+                0 => taken.request.extend(self.read(address, len)),
+                _ => taken.room.push((address, len)),
+            }
+            if descriptor[12] & 1 == 0 {
+                return Some(taken);
+            }
+            index = u16::from_le_bytes(descriptor[14..].try_into().unwrap());
+        }
+    }
+
+    /// Puts an entry into the used ring, whatever it is.
+    fn put_used(&mut self, first: u32, len: u32) {
+        let used = self.rings[1];
+        let entry = [first, len].map(u32::to_le_bytes).concat();
+        self.common.file.write_all_at(&entry, used + 4 + 8 * u64::from(self.answered % BLOCKS)).unwrap();
+        self.answered = self.answered.wrapping_add(1);
+        self.common.file.write_all_at(&self.answered.to_le_bytes(), used + 2).unwrap();
+    }
+
+    fn answer(&mut self, taken: &Taken, bytes: &[u8]) {
+        let mut rest = bytes;
+        for (address, len) in &taken.room {
+            let (now, then) = rest.split_at(rest.len().min(*len));
+            self.common.file.write_all_at(now, *address).unwrap();
+            rest = then;
+        }
+        self.put_used(taken.first.into(), u32::try_from(bytes.len()).unwrap());
+    }
+
+    /// Says that there are answers.
+    fn tell(&self) {
+        rustix::io::write(&self.call, &1u64.to_ne_bytes()).unwrap();
+    }
 }
 
 /// What the backend is told when the driver is ready.
-fn expect_start(backend: &FakeBackend, harness: &DeviceHarness) -> Vec<Given> {
+fn expect_start<'a>(backend: &FakeBackend, common: &'a Common) -> [Side<'a>; 2] {
     assert_eq!(backend.expect(SET_FEATURES).word(0), GOOD);
-    let base = harness.memory.get_host_address(vm_memory::GuestAddress(0)).unwrap() as u64;
-    let given = |(index, queue): (usize, &crate::virtio::harness::DriverQueue)| {
-        let state = |number| u64::from(u32::try_from(index).unwrap()) | number << 32;
-        assert_eq!(backend.expect(SET_VRING_NUM).word(0), state(u64::from(queue.size)));
+    [0_u64, 1].map(|index| {
+        let state = |number| index | number << 32;
+        assert_eq!(backend.expect(SET_VRING_NUM).word(0), state(u64::from(BLOCKS)));
         assert_eq!(backend.expect(SET_VRING_BASE).word(0), state(0));
         let address = backend.expect(SET_VRING_ADDR);
-        let rings = [queue.descriptors, queue.used, queue.available].map(|ring| base + ring);
-        assert_eq!([1, 2, 3].map(|word| address.word(word)), rings);
+        let rings = [1, 2, 3].map(|word| address.word(word) - common.base);
         let call = backend.expect(SET_VRING_CALL).files.pop().unwrap();
         let kick = backend.expect(SET_VRING_KICK).files.pop().unwrap();
         assert_eq!(backend.expect(SET_VRING_ENABLE).word(0), state(1));
-        Given { kick, call }
-    };
-    harness.queues.iter().enumerate().map(given).collect()
+        Side { common, rings, kick, call, taken: 0, answered: 0 }
+    })
+}
+
+/// Where tests have their buffers.
+const DATA: u64 = 0x40_0000;
+const ANSWER: u64 = 0x80_0000;
+
+/// Bytes that are not the same twice in a row.
+fn pattern(len: usize) -> Vec<u8> {
+    (0..len).map(|at| u8::try_from((at * 7 + at / 251) % 256).unwrap()).collect()
 }
 
 #[test]
 fn the_driver_finds_tag_and_one_request_queue() {
-    let (_backend, mut harness) = connected();
+    let (_backend, _common, mut harness) = connected();
     let config = harness.config(40);
     assert_eq!(config[..6], *b"share0");
     assert_eq!(config[6..36], [0; 30]);
@@ -205,30 +293,200 @@ fn the_driver_finds_tag_and_one_request_queue() {
 }
 
 #[test]
-fn the_backend_hears_notifications_and_raises_interrupts_by_itself() {
-    let (backend, mut harness) = connected();
+fn requests_and_answers_are_copied() {
+    let (backend, common, mut harness) = connected();
     harness.start(u64::MAX);
-    let given = expect_start(&backend, &harness);
-    let mut count = [0; 8];
-    for (queue, Given { kick, call }) in (0..).zip(&given) {
-        harness.write(crate::bus::QUEUE_NOTIFY_OFFSET, queue);
-        // This process has not taken it.
+    let mut sides = expect_start(&backend, &common);
+    let lens = [
+        // request, answer
+        (1, 0),
+        (40, 16),
+        (40, 1),
+        (BLOCK, BLOCK),
+        (BLOCK - 1, BLOCK + 1),
+        (BLOCK + 1, 3 * BLOCK),
+        (80 + (1 << 20), 24),
+        (40, 16 + (1 << 20)),
+    ];
+    for (queue, side) in sides.iter_mut().enumerate() {
+        for (request, answer) in lens {
+            let (request, answer) = (pattern(request), pattern(answer));
+            let mut parts = vec![Part::Out(DATA, &request[..1]), Part::Out(DATA + 0x1_0001, &request[1..])];
+            if !answer.is_empty() {
+                parts.push(Part::In(ANSWER, 1));
+                parts.push(Part::In(ANSWER + 0x1001, u32::try_from(answer.len()).unwrap() + 5));
+            }
+            let head = harness.add(queue, &parts);
+            harness.kick(queue);
+            assert!(side.is_told());
+            let taken = side.take().unwrap();
+            assert_eq!(taken.request, request);
+            let room: usize = taken.room.iter().map(|(_, len)| len).sum();
+            assert_eq!(room, if answer.is_empty() { 0 } else { answer.len() + 6 });
+            assert!(side.take().is_none() && harness.used(queue).is_none());
+            side.answer(&taken, &answer);
+            side.tell();
+            harness.run();
+            let used = harness.used(queue).unwrap();
+            assert_eq!((used.head, used.len as usize), (head.into(), answer.len()));
+            assert!(harness.interrupted());
+            if let Some((first, rest)) = answer.split_first() {
+                assert_eq!(harness.bytes(ANSWER, 1), [*first]);
+                assert_eq!(harness.bytes(ANSWER + 0x1001, rest.len()), rest);
+            }
+        }
+    }
+}
+
+#[test]
+fn answers_come_in_any_order_and_no_longer_than_their_room() {
+    let (backend, common, mut harness) = connected();
+    harness.start(u64::MAX);
+    let mut sides = expect_start(&backend, &common);
+    let heads = [0u8, 1, 2].map(|byte| {
+        let address = ANSWER + 0x1000 * u64::from(byte);
+        harness.add(1, &[Part::Out(DATA + u64::from(byte), &[byte]), Part::In(address, 4)])
+    });
+    harness.memory_fill(ANSWER, 0xee);
+    harness.kick(1);
+    let side = &mut sides[1];
+    let taken = [0, 1, 2].map(|_| side.take().unwrap());
+    for index in [2u8, 0, 1] {
+        assert_eq!(taken[usize::from(index)].request, [index]);
+        side.answer(&taken[usize::from(index)], &[index; 100]);
+    }
+    side.tell();
+    harness.run();
+    for index in [2u8, 0, 1] {
+        let used = harness.used(1).unwrap();
+        assert_eq!((used.head, used.len), (heads[usize::from(index)].into(), 4));
+        let [a, b, c, d, e] = harness.bytes(ANSWER + 0x1000 * u64::from(index), 5)[..] else { panic!() };
+        assert_eq!([a, b, c, d, e], [index, index, index, index, 0xee]);
+    }
+}
+
+#[test]
+fn requests_wait_for_memory_and_none_is_lost() {
+    let (backend, common, mut harness) = connected();
+    harness.start(u64::MAX);
+    let mut sides = expect_start(&backend, &common);
+    let (mut asked, mut numbers) = (0u32, Vec::new());
+    // Half of what the guest can have under way, of two blocks each.
+    for _ in 0..500 {
+        let number = asked.to_le_bytes();
+        harness.add(1, &[Part::Out(DATA + 8 * u64::from(asked), &number), Part::In(ANSWER, 8)]);
+        asked += 1;
+    }
+    harness.kick(1);
+    // The other queue has no memory either.
+    harness.add(0, &[Part::Out(DATA, b"forget")]);
+    harness.kick(0);
+    assert!(sides[0].take().is_none());
+    while numbers.len() < 500 {
+        let mut taken: Vec<_> = std::iter::from_fn(|| sides[1].take()).collect();
+        assert!((1..=usize::from(BLOCKS) / 2).contains(&taken.len()));
+        taken.reverse();
+        for one in taken {
+            numbers.push(u32::from_le_bytes(one.request.clone().try_into().unwrap()));
+            sides[1].answer(&one, b"answer");
+        }
+        sides[1].tell();
         harness.run();
-        assert_eq!(rustix::io::read(kick, &mut count), Ok(8));
-        assert!(rustix::io::read(kick, &mut count).is_err(), "another queue's");
-        rustix::io::write(call, &1u64.to_ne_bytes()).unwrap();
-        assert!(harness.interrupted());
-        assert_eq!(harness.read(register::INTERRUPT_STATUS), 1);
-        harness.write(INTERRUPT_ACK_OFFSET, 1);
+    }
+    numbers.sort_unstable();
+    assert!(numbers.iter().copied().eq(0..500));
+    assert_eq!(std::iter::from_fn(|| harness.used(1)).map(|used| used.len).collect::<Vec<_>>(), [6; 500]);
+    assert_eq!(sides[0].take().unwrap().request, b"forget");
+    assert!(!harness.needs_reset());
+}
+
+#[test]
+fn what_makes_no_sense_goes_back() {
+    let (backend, common, mut harness) = connected();
+    for (name, table) in malformed_chains(QUEUES[1]) {
+        harness.start(u64::MAX);
+        let mut sides = expect_start(&backend, &common);
+        harness.offer(1, &table);
+        // Some are fit for a share.
+        let used = harness.used(1).map(|used| used.len);
+        assert_eq!(used, if sides[1].take().is_some() { None } else { Some(0) }, "{name}");
+        assert!(!harness.needs_reset(), "{name}");
+        harness.reset();
+        for _ in 0..2 {
+            backend.expect(GET_VRING_BASE);
+        }
+    }
+    harness.start(u64::MAX);
+    let mut sides = expect_start(&backend, &common);
+    // Longer than any driver asks, and nothing at all.
+    harness.add(1, &[Part::In(DATA, 1 << 20), Part::In(DATA, 1 << 20), Part::In(DATA, 1)]);
+    harness.add(1, &[Part::In(DATA, 0)]);
+    harness.kick(1);
+    assert_eq!(std::iter::from_fn(|| harness.used(1)).map(|used| used.len).collect::<Vec<_>>(), [0, 0]);
+    assert!(sides[1].take().is_none() && !harness.needs_reset());
+}
+
+#[test]
+fn a_backend_that_lies_loses_its_driver() {
+    for (first, len) in [(1, 0), (u32::from(BLOCKS), 0), (u32::MAX, u32::MAX), (0x1_0000, 4)] {
+        let (backend, common, mut harness) = connected();
+        harness.start(u64::MAX);
+        let mut sides = expect_start(&backend, &common);
+        harness.add(1, &[Part::Out(DATA, b"x"), Part::In(ANSWER, 8)]);
+        harness.kick(1);
+        let side = &mut sides[1];
+        let taken = side.take().unwrap();
+        assert_eq!(taken.first, 0);
+        side.put_used(first, len);
+        side.tell();
+        harness.run();
+        assert!(harness.needs_reset() && harness.used(1).is_none(), "{first} {len}");
+    }
+    // The same answer twice, and an index that runs ahead.
+    let (backend, common, mut harness) = connected();
+    harness.start(u64::MAX);
+    let mut sides = expect_start(&backend, &common);
+    harness.add(1, &[Part::Out(DATA, b"x"), Part::In(ANSWER, 8)]);
+    harness.kick(1);
+    let taken = sides[1].take().unwrap();
+    for _ in 0..2 {
+        sides[1].answer(&taken, b"twice");
+    }
+    sides[1].tell();
+    harness.run();
+    assert!(harness.needs_reset());
+}
+
+#[test]
+fn random_rings_do_no_harm() {
+    let mut numbers = Numbers(1);
+    for _ in 0..200 {
+        let (backend, common, mut harness) = connected();
+        harness.start(u64::MAX);
+        let sides = expect_start(&backend, &common);
+        for index in 0..8 {
+            harness.add(1, &[Part::Out(DATA, b"request"), Part::In(ANSWER + 64 * index, 64)]);
+        }
+        harness.kick(1);
+        let used = sides[1].rings[1];
+        for at in 0..64 {
+            let word = u32::try_from(numbers.below(20)).unwrap();
+            common.file.write_all_at(&word.to_le_bytes(), used + 4 + 4 * at).unwrap();
+        }
+        let index = u16::try_from(numbers.below(10)).unwrap();
+        common.file.write_all_at(&index.to_le_bytes(), used + 2).unwrap();
+        sides[1].tell();
+        harness.run();
+        assert!(std::iter::from_fn(|| harness.used(1)).count() <= 8);
     }
 }
 
 #[test]
 fn a_reset_takes_the_queues_back_and_the_driver_can_start_again() {
-    let (backend, mut harness) = connected();
+    let (backend, common, mut harness) = connected();
     for _ in 0..3 {
         harness.start(u64::MAX);
-        expect_start(&backend, &harness);
+        expect_start(&backend, &common);
         harness.reset();
         for queue in 0..2 {
             assert_eq!(backend.expect(GET_VRING_BASE).word(0), queue);
@@ -239,9 +497,9 @@ fn a_reset_takes_the_queues_back_and_the_driver_can_start_again() {
 
 #[test]
 fn the_backends_death_is_the_drivers_to_mend() {
-    let (backend, mut harness) = connected();
+    let (backend, common, mut harness) = connected();
     harness.start(u64::MAX);
-    expect_start(&backend, &harness);
+    expect_start(&backend, &common);
     assert!(!harness.needs_reset());
     backend.die();
     backend.thread.join().unwrap();
@@ -257,7 +515,7 @@ fn the_backends_death_is_the_drivers_to_mend() {
 
 #[test]
 fn a_driver_with_queues_out_of_memory_is_not_the_backends_concern() {
-    let (backend, mut harness) = connected();
+    let (backend, common, mut harness) = connected();
     for broken in [u64::MAX - 0xfff, (64 << 20) - 16, 1 << 40] {
         harness.negotiate(u64::MAX);
         for index in 0..2 {
@@ -282,7 +540,7 @@ fn a_driver_with_queues_out_of_memory_is_not_the_backends_concern() {
     harness.reset();
     assert!(backend.requests.try_recv().is_err());
     harness.start(u64::MAX);
-    expect_start(&backend, &harness);
+    expect_start(&backend, &common);
 }
 
 #[test]
@@ -300,27 +558,19 @@ fn what_is_no_backend_of_files_is_refused() {
         let Err(error) = device else { panic!("accepted: {words}") };
         assert!(error.to_string().contains(words), "{words}: {error}");
     }
-    let memory = crate::memory::allocate(64).unwrap();
-    let (_backend, stream) = FakeBackend::start(good);
-    let private = Fs::connect(FsConfig { tag: "a".to_owned(), backend: stream }, &memory);
-    assert!(matches!(private, Err(BackendError::PrivateMemory(_))));
     for tag in [String::new(), "t".repeat(37), "a\0b".to_owned()] {
         let (_backend, stream) = FakeBackend::start(good);
-        assert!(matches!(
-            Fs::connect(FsConfig { tag, backend: stream }, &memory),
-            Err(BackendError::Tag { .. })
-        ));
+        assert!(matches!(Fs::connect(FsConfig { tag, backend: stream }), Err(BackendError::Tag { .. })));
     }
 }
 
 #[test]
 fn garbage_for_an_answer_is_refused() {
     for garbage in [&b"x"[..], &[0xff; 12], &[0; 20], b"HTTP/1.1 400 Bad Request\r\n\r\n", &[0xff; 4096]] {
-        let memory = allocate_shared(64).unwrap();
         let (ours, mut theirs) = UnixStream::pair().unwrap();
         theirs.write_all(garbage).unwrap();
         theirs.shutdown(std::net::Shutdown::Write).unwrap();
-        let device = Fs::connect(FsConfig { tag: "a".to_owned(), backend: ours }, &memory);
+        let device = Fs::connect(FsConfig { tag: "a".to_owned(), backend: ours });
         assert!(matches!(device, Err(BackendError::Request { request: "GET_FEATURES", .. })));
     }
 }
