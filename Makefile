@@ -4,14 +4,14 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := all
-.PHONY: all build kernel guest lab-kernel demo test check fuzz bench bench-boot bench-streams bench-network bench-disk bench-daemon bench-density bench-compare bench-ready profile repro soak install help
+.PHONY: all build kernel guest snp-stub lab-kernel demo test check fuzz bench bench-boot bench-streams bench-network bench-disk bench-daemon bench-density bench-compare bench-ready profile repro soak install help
 
 PREFIX ?= /usr/local
 export PATH := $(PATH):$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/cradle/tools/bin
 
 all: build
 
-build: guest ## build target/release/kcradle and target/pkg-default
+build: guest snp-stub ## build target/release/kcradle and target/pkg-default
 	cargo build --release --locked -p kcradle
 
 kernel: ## build the kernel of pods, or take it from the cache
@@ -25,6 +25,10 @@ lab-kernel: ## build the kernel of the KVM lab's host, or take it from the cache
 guest: kernel ## build guest-init and the runtime package target/pkg-default
 	tests/install rust
 	guest-init/pack.sh target/kernel/guest target/pkg-default
+
+snp-stub: ## build the first code of SNP guests, target/snp-stub/stub
+	tests/install rust
+	snp-stub/build.sh target/snp-stub/stub
 
 demo: ## run a busybox and an nginx image in microVMs
 	tests/install kernel lab images test rust

@@ -1,4 +1,5 @@
 //! `cradle-attest measure` and `diff` on pods of files that are no real kernel: what is measured, and why digests differ.
+#![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 use std::fs;
 use std::path::Path;

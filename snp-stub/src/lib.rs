@@ -7,5 +7,7 @@
 
 pub mod hash_page;
 pub mod map;
+pub mod sha256;
+pub mod start;
 
 pub use hash_page::{HashPage, Part, Refusal};

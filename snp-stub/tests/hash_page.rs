@@ -1,4 +1,5 @@
 //! The hash page: what is written is read, and what the stub could be led astray by is refused.
+#![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 use snp_stub::hash_page::{MAX_PARTS, Range, SIZE};
 use snp_stub::map::{ARCHIVE, BASE_MEMORY_END, BOOT_PARAMS, HIGH_MEMORY, LAUNCHED_END, STAGING};
