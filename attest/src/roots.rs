@@ -39,6 +39,12 @@ impl Roots {
         Self { anchors: AMD.iter().filter_map(anchor).collect() }
     }
 
+    /// None at all: every chain is refused, all else is judged.
+    #[must_use]
+    pub fn none() -> Self {
+        Self { anchors: Vec::new() }
+    }
+
     /// Others, for tests.
     #[cfg(test)]
     pub(crate) fn of(anchors: Vec<Anchor>) -> Self {

@@ -78,11 +78,14 @@ fn without_what_was_launched_and_for_whom_a_judgement_is_incomplete() {
     assert_eq!(scene.judge().verdict(false), crate::check::Verdict::Verified);
 }
 
+/// A change, the rows that fail of it, and the words of a policy that allow it.
+type Allowance = (&'static str, fn(&mut Scene), &'static [&'static str], &'static str);
+
 /// One row each: the change, what fails of it under the strict policy, and the words that allow it.
 #[test]
 fn the_policy_decides_of_what_is_genuine() {
     let refused = Some(Class::Policy);
-    let matrix: [(&str, fn(&mut Scene), &[&str], &str); 9] = [
+    let matrix: [Allowance; 9] = [
         ("debug", |scene| scene.put(0x0a, &[0x0b]), &["debug"], r#""allow_debug": true"#),
         ("migration", |scene| scene.put(0x0a, &[0x07]), &["migration"], r#""allow_migration": true"#),
         (
