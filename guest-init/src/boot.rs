@@ -6,10 +6,11 @@ use crate::interfaces::{self, InterfaceError};
 use crate::launch::{self, LaunchError};
 use crate::signals::ChildSignal;
 use crate::stream::Stream;
-use crate::{loopback, stage, vsock};
+use crate::{loopback, processors, queue_pairs, stage, vsock};
 use rustix::fd::OwnedFd;
 use rustix::mount::MountFlags;
 use rustix::process::{Resource, Rlimit};
+use spec::launch::InterfaceSpec;
 use spec::vsock::VDOCKER_PORT;
 use spec::{LaunchSpec, Stage};
 use std::ffi::CStr;
@@ -55,6 +56,12 @@ pub(crate) enum BootError {
     /// A disk cannot be used.
     #[error(transparent)]
     Disks(#[from] DiskError),
+    /// The pod would have fewer processors than it was promised.
+    #[error("cannot start processor {0}")]
+    Processor(u32, #[source] io::Error),
+    /// A network interface would stay with one pair of queues.
+    #[error("cannot use all queues of network interface {0}")]
+    QueuePairs(String, #[source] io::Error),
 }
 
 /// What the boot has prepared.
@@ -120,7 +127,19 @@ fn prepare(spec: LaunchSpec) -> Result<(LaunchSpec, Disks, ChildSignal), BootErr
     interfaces::set_up(&spec.network.interfaces)?;
     let children = ChildSignal::open().map_err(BootError::Signals)?;
     let disks = Disks::mount(&spec)?;
+    start_processors(&spec)?;
     Ok((spec, disks, children))
+}
+
+/// Last, so that what waits for all of them has nobody to wait for.
+fn start_processors(spec: &LaunchSpec) -> Result<(), BootError> {
+    let count = processors::start_all().map_err(|(number, error)| BootError::Processor(number, error))?;
+    if count > 1 {
+        for InterfaceSpec { name, .. } in &spec.network.interfaces {
+            queue_pairs::spread(name, count).map_err(|error| BootError::QueuePairs(name.clone(), error))?;
+        }
+    }
+    Ok(())
 }
 
 /// Makes a tmpfs the root: the initramfs itself can be no one's old root in pivot_root(2). Its files go, so

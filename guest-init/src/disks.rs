@@ -10,6 +10,7 @@ use crate::container::etc;
 use crate::files::Layers;
 use crate::grow;
 use crate::launch;
+use crate::processors;
 use rustix::fd::OwnedFd;
 use rustix::fs::{Mode, OFlags, XattrFlags};
 use rustix::mount::{MountFlags, UnmountFlags};
@@ -214,6 +215,7 @@ impl Disks {
     /// Writes everything to the writable disks and unmounts them, after the last process has ended. Where
     /// something still holds one, it is synced and made read-only.
     pub(crate) fn flush(&self) {
+        processors::hurry();
         for tree in &self.trees {
             // What is still held keeps its disk busy too, which is dealt with below.
             let _busy = rustix::mount::unmount(&tree.root, UnmountFlags::empty());

@@ -27,6 +27,8 @@ mod mountfd;
 mod output;
 mod pod;
 mod processes;
+mod processors;
+mod queue_pairs;
 mod reaper;
 mod runtime;
 mod signals;

@@ -196,9 +196,10 @@ fn names_and_ports(user: Option<u32>) {
         assert_eq!(ask(&address), "echo hello", "{address}");
     }
 
-    let script = "ping -c 1 -w 20 web && ping -6 -c 1 -w 20 echo.shop && get web 80; nslookup 10.77.0.9; cat /etc/resolv.conf";
-    let said = networks.script("client", &["--network", "shop"], script);
-    for expected in ["web\n", "echo.shop", "nameserver 10.77.0.1", " 0% packet loss"] {
+    let script = "ping -c 1 -w 20 web && ping -6 -c 1 -w 20 echo.shop && get web 80; nslookup 10.77.0.9; cat /etc/resolv.conf; \
+                  ls /sys/class/net/eth0/queues";
+    let said = networks.script("client", &["--network", "shop", "--cpus", "2"], script);
+    for expected in ["web\n", "echo.shop", "nameserver 10.77.0.1", " 0% packet loss", "rx-1\n", "tx-1\n"] {
         assert!(said.contains(expected), "{expected}: {said}");
     }
 

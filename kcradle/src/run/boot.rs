@@ -57,6 +57,10 @@ pub(crate) fn config(
 
     let mut config = VmConfig::new(open(package.kernel())?);
     config.vcpus = u8::try_from(launch.resources.cpu).context("too many vCPUs")?;
+    if config.vcpus > 1 {
+        // guest-init starts the others when the kernel no longer has to wait for them at each step.
+        config.cmdline_extra.push_str("maxcpus=1");
+    }
     config.memory_mib = launch.resources.mem;
     config.initrd = vec![InitrdPart::File(open(package.initramfs())?), InitrdPart::Bytes(archive)];
     config.disks = disks;
