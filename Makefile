@@ -4,7 +4,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := all
-.PHONY: all build kernel guest snp-stub lab-kernel demo test check fuzz bench bench-boot bench-streams bench-network bench-disk bench-daemon bench-density bench-compare bench-ready profile repro soak install help
+.PHONY: all attest build kernel guest snp-stub lab-kernel demo test check fuzz bench bench-boot bench-streams bench-network bench-disk bench-daemon bench-density bench-compare bench-ready profile repro soak install help
 
 PREFIX ?= /usr/local
 export PATH := $(PATH):$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/cradle/tools/bin
@@ -29,6 +29,10 @@ guest: kernel ## build guest-init and the runtime package target/pkg-default
 snp-stub: ## build the first code of SNP guests, target/snp-stub/stub
 	tests/install rust
 	snp-stub/build.sh target/snp-stub/stub
+
+attest: ## build target/cradle-attest, a static program that judges attestation reports on any machine
+	tests/install rust
+	attest/build.sh target/cradle-attest
 
 demo: ## run a busybox and an nginx image in microVMs
 	tests/install kernel lab images test rust

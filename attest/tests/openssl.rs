@@ -101,3 +101,37 @@ fn ecdsa_der(signature: &[u8]) -> Vec<u8> {
     }
     [&[0x30, u8::try_from(content.len()).unwrap()], content.as_slice()].concat()
 }
+
+/// What docs/snp.md tells to type works as it stands there.
+#[test]
+fn the_documents_commands_work() {
+    let dir = tempfile::tempdir().unwrap();
+    for (from, to) in [
+        ("tests/data/milan-ms.report.bin", "report.bin"),
+        ("tests/data/milan-ms.vcek.pem", "vcek.pem"),
+        ("src/roots/milan.ark.pem", "ark.pem"),
+        ("src/roots/milan.ask.pem", "ask.pem"),
+    ] {
+        fs::copy(source(from), dir.path().join(to)).unwrap();
+    }
+    let document = fs::read_to_string(source("../docs/snp.md")).unwrap();
+    let section =
+        document.split("\n## By hand, with openssl\n").nth(1).unwrap().split("\n## ").next().unwrap();
+    let commands: String =
+        section.lines().filter_map(|line| line.strip_prefix("    ")).flat_map(|line| [line, "\n"]).collect();
+    let script = format!("set -euo pipefail\n{commands}");
+    let said = Command::new("bash").args(["-c", &script]).current_dir(&dir).output().unwrap();
+    let lines = String::from_utf8(said.stdout).unwrap();
+    assert!(said.status.success(), "{lines}\n{}", String::from_utf8_lossy(&said.stderr));
+    let lines: Vec<&str> = lines.lines().collect();
+    let report = Report::parse(&fs::read(dir.path().join("report.bin")).unwrap()).unwrap();
+    let hex = attest::hex::encode;
+    assert_eq!(lines[..2], ["vcek.pem: OK", "Verified OK"]);
+    assert_eq!(lines[2], hex(&report.measurement()));
+    assert_eq!(lines[3], hex(&report.host_data()));
+    assert_eq!(lines[4], hex(&report.report_data()));
+    assert_eq!((lines[5], lines[6]), ("1f00030000000000", "00000000"));
+    assert_eq!(lines[7], hex(&report.reported_tcb()));
+    assert_eq!(lines[8], hex(&report.chip_id()));
+    assert!(lines[9..].iter().any(|line| line.contains(&hex(&report.chip_id()).to_uppercase())));
+}
