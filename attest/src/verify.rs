@@ -8,7 +8,7 @@ mod platform;
 use ring::signature::{ECDSA_P384_SHA384_FIXED, UnparsedPublicKey};
 
 use crate::certificate::{Certificate, PublicKey};
-use crate::check::{Check, Class, Outcome};
+use crate::check::{Check, Class, Outcome, Status};
 use crate::crl::Crl;
 use crate::policy::Policy;
 use crate::product::Product;
@@ -57,15 +57,20 @@ pub fn verify(evidence: Evidence<'_>, expected: &Expected, policy: &Policy, root
     let (chain, rows) = key::check(&report, key, &evidence, policy, roots);
     checks.extend(rows);
     checks.push(signature(&report, found.map(|(_, signed)| signed)));
-    let product = chain.as_ref().map(|chain| chain.product);
     checks.extend(platform::check(&report, chain.as_ref(), policy));
     checks.extend(guest::bindings(&report, expected));
     checks.extend(guest::policy(&report, policy));
-    let hint = match key {
-        None => platform::where_to_get(&report),
-        Some(_) => None,
-    };
-    Outcome { checks, product: product.or(report.product()), hint }
+    let product = product_of(&report, chain.as_ref());
+    let hint = product
+        .filter(|_| lacks_certificate(&checks))
+        .and_then(|product| platform::where_to_get(&report, product));
+    Outcome { checks, product, hint }
+}
+
+/// Whether there is no certificate, or one of another chip or TCB version.
+fn lacks_certificate(checks: &[Check]) -> bool {
+    let failed = |name| checks.iter().any(|check| check.name == name && check.status == Status::Failed);
+    failed("chip_id") || failed("key_tcb") || !checks.iter().any(|check| check.name == "key_tcb")
 }
 
 /// Of the certificates the one whose key has signed the report, or the first that could have and has not.

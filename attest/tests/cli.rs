@@ -147,6 +147,40 @@ fn a_nonce_a_key_and_a_configuration_make_report_data() {
     assert_eq!(row("host_data")["expected"], attest::hex::encode(&host_data));
 }
 
+/// What `attest measure --json` wrote of a pod.
+fn measured(digest: &str, host_data: &str) -> String {
+    let file = serde_json::json!({"size": 1, "sha256": "00"});
+    serde_json::json!({
+        "version": 1,
+        "digest": digest,
+        "stable_digest": "00",
+        "host_data": host_data,
+        "inputs": {"kernel": file, "initramfs": file, "launch": file, "stub": file,
+            "command_line": "", "memory_mib": 64, "vcpus": 1},
+        "runs": [{"name": "stub", "kind": "normal", "gpa": 0, "pages": 1, "sha256": null,
+            "digest": digest, "depends_on": "-"}],
+    })
+    .to_string()
+}
+
+#[test]
+fn a_pod_says_what_the_report_must_hold() {
+    let bench = Bench::new();
+    let (right, zeros, data) = (MEASUREMENT, "00".repeat(48), report_data());
+    for (digest, host_data, code, hint) in [
+        (right, HOST_DATA, 0, ""),
+        (&zeros, HOST_DATA, 15, "so the runtime package is another"),
+        (&zeros, &zeros[..64], 15, "another launch.json was launched"),
+        (right, &zeros[..64], 16, ""),
+        ("00", HOST_DATA, 10, "`attest measure --json` writes such files"),
+    ] {
+        let pod = bench.file("pod.json", measured(digest, host_data));
+        let output = Bench::verify(&["--pod", &pod, "--report-data", &data]);
+        assert_eq!(output.status.code(), Some(code), "{}{}", stdout(&output), stderr(&output));
+        assert!((stdout(&output) + &stderr(&output)).contains(hint), "{}", stdout(&output));
+    }
+}
+
 #[test]
 fn the_json_is_stable() {
     let output = Bench::verify(&["--measurement", MEASUREMENT, "--json"]);

@@ -108,6 +108,10 @@ fn certificates_hold_for_their_time() {
     }
 }
 
+fn chip(report: &[u8]) -> String {
+    attest::hex::encode(&report[0x1a0..0x1e0])
+}
+
 #[test]
 fn another_processors_certificate_says_nothing() {
     for known in VECTORS {
@@ -121,6 +125,8 @@ fn another_processors_certificate_says_nothing() {
             };
             assert!(failed("chip_id"));
             assert_eq!(failed("product"), known.2 != other.2);
+            let address = outcome.hint.unwrap();
+            assert!(address.contains(&chip(&report)), "{address}");
         }
     }
 }

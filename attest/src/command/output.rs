@@ -96,7 +96,26 @@ fn hints(outcome: &Outcome, verdict: Verdict) -> Vec<String> {
     }
     let failed = outcome.checks.iter().filter(|check| check.status == Status::Failed);
     hints.extend(failed.filter_map(advice).map(str::to_owned));
+    hints.extend(of_measurement(outcome).map(str::to_owned));
     hints
+}
+
+/// Of a measurement that differs, in what: HOST_DATA says whether it is launch.json.
+fn of_measurement(outcome: &Outcome) -> Option<&'static str> {
+    let status = |name| outcome.checks.iter().find(|check| check.name == name).map(|check| check.status);
+    Some(match (status("measurement")?, status("host_data")?) {
+        (Status::Failed, Status::Ok) => {
+            "launch.json is the one that was launched, so the runtime package is another: kernel, initramfs, stub or \
+             command line; `attest diff` compares two pods"
+        }
+        (Status::Failed, Status::Failed) => {
+            "another launch.json was launched: other images, processes, memory or vCPUs; `attest diff` compares two pods"
+        }
+        (Status::Failed, Status::NotChecked) => {
+            "`attest measure --explain DIR` says what a pod is made of, and `attest diff` compares two"
+        }
+        _ => return None,
+    })
 }
 
 fn advice(check: &Check) -> Option<&'static str> {
@@ -114,7 +133,6 @@ fn advice(check: &Check) -> Option<&'static str> {
             "get the certificate of this chip; one that the host masks needs \"allow_masked_chip_id\" in the policy"
         }
         "validity" => "--at judges as of another time",
-        "measurement" => "`attest diff` says in which part of the launch two digests differ",
         _ => return None,
     })
 }

@@ -151,9 +151,8 @@ fn minimum(report: &Report, product: Product, policy: &Policy) -> Vec<Check> {
     rows.into_iter().map(check).collect()
 }
 
-/// Where AMD has the certificate that a report of a known processor needs.
-pub(super) fn where_to_get(report: &Report) -> Option<String> {
-    let product = report.product()?;
+/// Where AMD has the certificate that a report needs.
+pub(super) fn where_to_get(report: &Report, product: Product) -> Option<String> {
     if report.signer() != Signer::Vcek || report.chip_id() == [0; 64] {
         return None;
     }
@@ -164,7 +163,7 @@ pub(super) fn where_to_get(report: &Report) -> Option<String> {
         Product::Milan | Product::Genoa => String::new(),
     };
     Some(format!(
-        "AMD has it at https://kdsintf.amd.com/vcek/v1/{product}/{chip}?{fmc}blSPL={:02}&teeSPL={:02}&snpSPL={:02}&ucodeSPL={:02}",
+        "AMD has the certificate that this report names at https://kdsintf.amd.com/vcek/v1/{product}/{chip}?{fmc}blSPL={:02}&teeSPL={:02}&snpSPL={:02}&ucodeSPL={:02}",
         tcb.get(Component::Bootloader),
         tcb.get(Component::Tee),
         tcb.get(Component::Snp),

@@ -10,7 +10,6 @@ mod revocation;
 
 use super::*;
 use crate::certificate::Certificate;
-use crate::check::Status;
 use crate::time;
 
 use fake::{Hierarchy, Said, endorsements, extension, tlv};
