@@ -1,11 +1,11 @@
 //! The pod's network interfaces: names, addresses and default routes, as the launch specification has them. Called once
-//! by the boot recipe.
+//! by the boot recipe, and when one comes or goes.
 
 mod netlink;
 
 use self::netlink::{CREATE, Message, Netlink, attributes};
 use spec::MacAddress;
-use spec::launch::{InterfaceAddress, InterfaceSpec};
+use spec::launch::{InterfaceAddress, InterfaceSpec, NetworkSpec};
 use std::io;
 use std::net::IpAddr;
 
@@ -67,11 +67,44 @@ pub(crate) fn set_up(interfaces: &[InterfaceSpec]) -> Result<(), InterfaceError>
     }
     let kernel = Netlink::open().map_err(InterfaceError::Open)?;
     let devices = devices(&kernel).map_err(InterfaceError::List)?;
-    let find = |spec: &InterfaceSpec| {
-        let found = devices.iter().find(|device| device.mac == spec.mac.octets());
-        found.ok_or_else(|| InterfaceError::Missing { name: spec.name.clone(), mac: spec.mac })
-    };
-    let pairs = interfaces.iter().map(|spec| Ok((spec, find(spec)?))).collect::<Result<Vec<_>, _>>()?;
+    let pair = |spec| Ok((spec, find(&devices, spec)?));
+    let pairs = interfaces.iter().map(pair).collect::<Result<Vec<_>, _>>()?;
+    rename(&kernel, &pairs)?;
+    for (spec, device) in &pairs {
+        set_up_one(&kernel, spec, device.index)?;
+    }
+    set_routes(&kernel, interfaces, &devices)
+}
+
+/// Sets an interface up that has come to those of a pod that runs.
+///
+/// # Errors
+/// The first step that failed.
+pub(crate) fn add(network: &NetworkSpec, interface: &InterfaceSpec) -> Result<(), InterfaceError> {
+    let kernel = Netlink::open().map_err(InterfaceError::Open)?;
+    let devices = devices(&kernel).map_err(InterfaceError::List)?;
+    let device = find(&devices, interface)?;
+    rename(&kernel, &[(interface, device)])?;
+    set_up_one(&kernel, interface, device.index)?;
+    set_routes(&kernel, &network.interfaces, &devices)
+}
+
+/// Sets the default routes of a pod one of whose interfaces has gone, and its routes with it.
+///
+/// # Errors
+/// The first step that failed.
+pub(crate) fn route(network: &NetworkSpec) -> Result<(), InterfaceError> {
+    let kernel = Netlink::open().map_err(InterfaceError::Open)?;
+    let devices = devices(&kernel).map_err(InterfaceError::List)?;
+    set_routes(&kernel, &network.interfaces, &devices)
+}
+
+fn find<'d>(devices: &'d [Device], spec: &InterfaceSpec) -> Result<&'d Device, InterfaceError> {
+    let found = devices.iter().find(|device| device.mac == spec.mac.octets());
+    found.ok_or_else(|| InterfaceError::Missing { name: spec.name.clone(), mac: spec.mac })
+}
+
+fn rename(kernel: &Netlink, pairs: &[(&InterfaceSpec, &Device)]) -> Result<(), InterfaceError> {
     // All names are free before the first is given: they may be those that the kernel gave to others.
     for rename in [|index, _: &str| format!("pod{index}"), |_, name: &str| name.to_owned()] {
         for (spec, device) in pairs.iter().filter(|(spec, device)| spec.name != device.name) {
@@ -80,33 +113,40 @@ pub(crate) fn set_up(interfaces: &[InterfaceSpec]) -> Result<(), InterfaceError>
             kernel.ask(link).map_err(|source| failed("change the name", spec, source))?;
         }
     }
-    let has = |other: &InterfaceSpec, is6: bool| {
-        if is6 { other.gateway6.is_some() } else { other.gateway.is_some() }
-    };
-    for (position, (spec, device)) in pairs.iter().enumerate() {
-        let first = |is6| !interfaces[..position].iter().any(|other| has(other, is6));
-        let gateways = [spec.gateway.map(IpAddr::V4), spec.gateway6.map(IpAddr::V6)];
-        let gateways = gateways.into_iter().flatten().filter(|gateway| first(gateway.is_ipv6()));
-        set_up_one(&kernel, spec, device.index, gateways)?;
+    Ok(())
+}
+
+/// Sets the default route of each family, through the first interface that names a gateway. Where there is one it stays.
+fn set_routes(
+    kernel: &Netlink,
+    interfaces: &[InterfaceSpec],
+    devices: &[Device],
+) -> Result<(), InterfaceError> {
+    for is6 in [false, true] {
+        let gateway = |spec: &InterfaceSpec| match is6 {
+            true => spec.gateway6.map(IpAddr::V6),
+            false => spec.gateway.map(IpAddr::V4),
+        };
+        let Some((spec, gateway)) = interfaces.iter().find_map(|spec| Some((spec, gateway(spec)?))) else {
+            continue;
+        };
+        match kernel.ask(route_through(find(devices, spec)?.index, gateway)) {
+            Err(source) if source.raw_os_error() != Some(libc::EEXIST) => {
+                return Err(failed("set the default route", spec, source));
+            }
+            _ => {}
+        }
     }
     Ok(())
 }
 
-fn set_up_one(
-    kernel: &Netlink,
-    spec: &InterfaceSpec,
-    index: u32,
-    gateways: impl Iterator<Item = IpAddr>,
-) -> Result<(), InterfaceError> {
+fn set_up_one(kernel: &Netlink, spec: &InterfaceSpec, index: u32) -> Result<(), InterfaceError> {
     set_ipv6(spec);
     let up = link(index, libc::IFF_UP.unsigned_abs());
     let up = up.attribute(attribute::LINK_MTU, &u32::from(spec.mtu).to_ne_bytes());
     kernel.ask(up).map_err(|source| failed("set the state and the MTU", spec, source))?;
     for own in &spec.addresses {
         kernel.ask(address(index, *own)).map_err(|source| failed("set an address", spec, source))?;
-    }
-    for gateway in gateways {
-        kernel.ask(route(index, gateway)).map_err(|source| failed("set the default route", spec, source))?;
     }
     Ok(())
 }
@@ -201,7 +241,7 @@ fn address(index: u32, own: InterfaceAddress) -> Message {
 }
 
 /// A default route (`struct rtmsg`).
-fn route(index: u32, gateway: IpAddr) -> Message {
+fn route_through(index: u32, gateway: IpAddr) -> Message {
     const TABLE_MAIN: u8 = 254;
     const PROTOCOL_BOOT: u8 = 3;
     const SCOPE_UNIVERSE: u8 = 0;

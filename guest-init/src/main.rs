@@ -25,6 +25,7 @@ mod loopback;
 mod member;
 mod mountfd;
 mod output;
+mod plug;
 mod pod;
 mod processes;
 mod processors;

@@ -20,6 +20,7 @@ use crate::{chain, stage};
 use bytes::Bytes;
 use rustix::process::WaitStatus;
 use spec::frame::{Kind, MAX_PAYLOAD};
+use spec::launch::NetworkSpec;
 use spec::{ContainerExit, ExitRecord, LaunchSpec, Stage};
 use std::cell::{Cell, RefCell};
 use std::time::Duration;
@@ -50,6 +51,10 @@ pub(crate) struct Pod {
     pub(crate) buffer: RefCell<Vec<u8>>,
     /// [`Self::deadline`] may have changed.
     pub(crate) rescheduled: Notify,
+    /// The network as it is now.
+    pub(crate) network: RefCell<NetworkSpec>,
+    /// Held while an interface comes or goes.
+    pub(crate) plugging: tokio::sync::Mutex<()>,
     /// All containers have ended for good.
     pub(crate) finished: Latch,
     /// The host has the exit record on its disk.
@@ -81,6 +86,8 @@ impl Pod {
             disks,
             buffer: RefCell::new(vec![0; MAX_PAYLOAD]),
             rescheduled: Notify::new(),
+            network: RefCell::new(spec.network.clone()),
+            plugging: tokio::sync::Mutex::new(()),
             finished: Latch::default(),
             acknowledged: Latch::default(),
             lifecycle: RefCell::new(lifecycle(&spec.containers)),

@@ -5,6 +5,7 @@ use crate::boot::Booted;
 use crate::engine::Engine;
 use crate::grow;
 use crate::listener::Api;
+use crate::plug;
 use crate::pod::Pod;
 use crate::stream::{Frame, StreamError};
 use rustix::fd::OwnedFd;
@@ -108,6 +109,10 @@ async fn talk(pod: Rc<Pod>) {
     let obey = |frame: &Frame| match frame.kind {
         Kind::Grow => {
             grow::obey(&pod, &frame.payload);
+            Ok(())
+        }
+        Kind::Link => {
+            plug::obey(&pod, &frame.payload);
             Ok(())
         }
         _ => pod.obey(frame),

@@ -7,6 +7,7 @@ mod event;
 mod frames;
 mod grow;
 mod input;
+mod links;
 mod networks;
 mod outcome;
 mod output;
@@ -41,7 +42,7 @@ use crate::network::wishes;
 use pod::atomic_file;
 use pod::{
     Home, LockError, Networking, PodDir, PodLock, PodRecord, PodState, RestartPolicy, SocketDir, StateFile,
-    Status, socket, state,
+    Status, network, socket, state,
 };
 
 use console::Console;
@@ -58,6 +59,9 @@ use throttles::Throttles;
 
 /// Descriptors that a run may have before the kernel must lengthen its table of them: 8 KiB of host memory.
 const DESCRIPTORS: i32 = 1024;
+
+/// Networks that may be added to those that a pod begins with, while it runs: each costs its boot some exits.
+const SPARE_NETS: usize = 3;
 
 /// Runs a pod; `origin` is when the program began.
 pub(crate) fn run(args: &RunArgs, origin: Instant) -> Result<u8, Failure> {
@@ -165,6 +169,10 @@ fn boot_and_attach(
     config.disks = throttles.hold(config.disks, record);
     config.shares = shares.take_configs();
     config.nets = networks.take_configs();
+    if networking.changes {
+        config.spare_nets = SPARE_NETS;
+        config.spare_queues = network::queues(&launch).into();
+    }
     let machine = Vm::build(config).map_err(|error| shares.explain(error))?;
     let handle = machine.handle();
     let signals = Signals::block().context("cannot watch for signals")?;
@@ -208,6 +216,7 @@ fn boot_and_attach(
         state,
         throttles,
         growth: Growth::of(&launch),
+        links: networks.into_links(handle.net_slots()),
         terminal,
         tty: attached.tty,
         pids: vec![None; names.len()],

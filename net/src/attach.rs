@@ -15,7 +15,8 @@ use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg}
 use thiserror::Error;
 
 use crate::dir::NetworkDir;
-use crate::message::{Endpoint, Request};
+use crate::message::{Change, Endpoint, Request};
+use crate::port::Port;
 use crate::wire::{self, MAX_QUEUES, Question, Reply};
 use crate::{keeper, socket};
 
@@ -93,15 +94,15 @@ pub fn attach(dir: &NetworkDir, request: &Request, program: &Path) -> Result<End
     }
 }
 
-/// Has a pod that is on the network found by other names from now on.
+/// Changes something for a pod that is on the network; answers the ports that are published since, where they change.
 ///
 /// # Errors
-/// [`AttachError::Ask`], [`AttachError::Silent`], and [`AttachError::Refused`] where it is not on the network.
-pub fn rename(dir: &NetworkDir, pod: &str, names: &[String]) -> Result<(), AttachError> {
-    let question = Question::Rename { pod: pod.to_owned(), names: names.to_vec() };
+/// [`AttachError::Ask`], [`AttachError::Silent`], and [`AttachError::Refused`] where it is not on the network, or its ports are taken.
+pub fn change(dir: &NetworkDir, pod: &str, change: Change) -> Result<Vec<Port>, AttachError> {
+    let question = Question::Change { pod: pod.to_owned(), change };
     let question = wire::encode(&question).map_err(AttachError::Ask)?;
     match socket::connect(dir).and_then(|stream| ask(stream, &question)).map_err(AttachError::Silent)? {
-        (Reply::Done, ..) => Ok(()),
+        (Reply::Changed(ports), ..) => Ok(ports),
         (Reply::Refused(why), ..) => Err(AttachError::Refused(why)),
         _ => Err(AttachError::Silent(io::Error::other("it answers another question"))),
     }

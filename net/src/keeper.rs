@@ -9,6 +9,7 @@ mod bridge;
 mod close;
 mod conntrack;
 mod lease;
+mod outward;
 mod place;
 mod pods;
 mod proxy;

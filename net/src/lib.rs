@@ -16,10 +16,10 @@ mod socket;
 mod subnet;
 mod wire;
 
-pub use attach::{AttachError, attach, check, rename};
+pub use attach::{AttachError, attach, change, check};
 pub use definition::{Definition, DefinitionError, Pool};
 pub use dir::{NetworkDir, NetworkDirError};
 pub use host_routes::host_routes;
-pub use message::{Answer, Endpoint, Request};
+pub use message::{Answer, Change, Endpoint, Request};
 pub use port::{Port, PortError, PortWish, Protocol};
 pub use subnet::{Subnet, SubnetError};

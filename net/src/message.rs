@@ -39,6 +39,26 @@ pub struct Request {
     pub siblings: Vec<PathBuf>,
 }
 
+/// What changes for a pod that is on the network.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Change {
+    /// What others find it by.
+    Names(Vec<String>),
+    /// Directories of the other networks that it is on.
+    Siblings(Vec<PathBuf>),
+    /// This network is the pod's way out from now on.
+    #[serde(rename_all = "camelCase")]
+    Ports {
+        /// The pod's name, as errors call it.
+        name: String,
+        /// The ports that the host is to publish, in place of those that it did.
+        ports: Vec<PortWish>,
+        /// Whether the pod may reach the host at the gateway's address.
+        host_gateway: bool,
+    },
+}
+
 /// What a pod got, as others may know it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]

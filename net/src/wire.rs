@@ -3,7 +3,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::message::{Answer, Request};
+use crate::message::{Answer, Change, Request};
+use crate::port::Port;
 
 /// The longest message in bytes.
 pub(crate) const MAX_MESSAGE: usize = 256 << 10;
@@ -19,12 +20,12 @@ pub(crate) enum Question {
     Attach(Box<Request>),
     /// Which addresses, or which names of an address, the pods of the network have.
     Lookup(String),
-    /// A pod is called otherwise from now on.
-    Rename {
+    /// Something changes for a pod that is on the network.
+    Change {
         /// The pod's id.
         pod: String,
-        /// What others find it by now.
-        names: Vec<String>,
+        /// What.
+        change: Change,
     },
 }
 
@@ -36,8 +37,8 @@ pub(crate) enum Reply {
     Attached(Box<Answer>),
     /// Addresses of the name, or names of the address; `None`: no pod has it.
     Found(Option<Vec<String>>),
-    /// So it is.
-    Done,
+    /// So it is; the ports that the host publishes since, where they have changed.
+    Changed(Vec<Port>),
     /// Why not.
     Refused(String),
 }

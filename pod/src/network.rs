@@ -5,9 +5,10 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 
-use net::{Answer, PortWish};
+use net::{Answer, PortWish, Request};
 use serde::{Deserialize, Serialize};
-use spec::MacAddress;
+use spec::launch::MAX_QUEUES;
+use spec::{LaunchSpec, MacAddress};
 
 /// The version of [`PodNetworks`].
 pub const VERSION: u32 = 1;
@@ -27,16 +28,19 @@ pub struct Networking {
     /// Whether the pod may reach the host at the first network's gateway.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub host_gateway: bool,
+    /// Whether networks may come and go while it runs.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub changes: bool,
     /// Resolvers for the pod's queries in place of the host's.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub dns: Vec<IpAddr>,
 }
 
 impl Networking {
-    /// Whether the pod has no network.
+    /// Whether the pod has no network and gets none.
     #[must_use]
     pub fn is_none(&self) -> bool {
-        self.networks.is_empty()
+        self.networks.is_empty() && !self.changes
     }
 }
 
@@ -78,6 +82,47 @@ pub struct Attached {
     pub interface: String,
     /// Addresses, gateways and ports.
     pub endpoint: Answer,
+}
+
+/// What a network is to a pod.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// The one whose ports are published and which is the way to the host.
+    First,
+    /// Any other.
+    Further,
+}
+
+/// What the pod asks of one of its networks.
+#[must_use]
+pub fn request(networking: &Networking, index: usize, role: Role, launch: &LaunchSpec) -> Request {
+    let wanted = &networking.networks[index];
+    let first = role == Role::First;
+    let others = networking.networks.iter().enumerate().filter(|(other, _)| *other != index);
+    // Resolvers that a pod file names are asked by the network's.
+    let named = launch.network.nameservers.iter().filter_map(|text| text.parse().ok());
+    Request {
+        pod: launch.id.clone(),
+        name: match networking.name.as_str() {
+            "" => launch.containers.first().map(|container| container.name.clone()).unwrap_or_default(),
+            name => name.to_owned(),
+        },
+        names: wanted.names.clone(),
+        ip: wanted.ip,
+        ip6: wanted.ip6,
+        mac: wanted.mac,
+        ports: if first { networking.ports.clone() } else { Vec::new() },
+        queues: queues(launch),
+        host_gateway: first && networking.host_gateway,
+        dns: if networking.dns.is_empty() { named.collect() } else { networking.dns.clone() },
+        siblings: others.map(|(_, other)| other.dir.clone()).collect(),
+    }
+}
+
+/// Queues of each of the pod's taps: one a vCPU, as far as there are.
+#[must_use]
+pub fn queues(launch: &LaunchSpec) -> u8 {
+    u8::try_from(launch.resources.cpu).unwrap_or(MAX_QUEUES).clamp(1, MAX_QUEUES)
 }
 
 #[cfg(test)]

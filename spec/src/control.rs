@@ -6,6 +6,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::LimitChanges;
+use crate::launch::InterfaceSpec;
 
 /// The version of these messages; another is refused.
 pub const VERSION: u32 = 1;
@@ -52,6 +53,28 @@ pub enum Verb {
         disk: String,
         /// The limits that change. Others stay, also those that only this run of the pod has.
         changes: LimitChanges,
+    },
+    /// Connect the pod to another network. With it come, by SCM_RIGHTS, the queues of the tap and last the connection that
+    /// the place on the network lasts as long as. Answered by [`Reply::Pending`], see [`Verb::Settle`].
+    Connect {
+        /// The new interface.
+        interface: InterfaceSpec,
+        /// The network's resolvers.
+        nameservers: Vec<String>,
+    },
+    /// Take an interface away and let go of its place. Answered by [`Reply::Pending`], see [`Verb::Settle`].
+    Disconnect {
+        /// The interface's name.
+        interface: String,
+    },
+    /// Whether the guest has followed the last change of an interface: [`Reply::Pending`] until then. Its outcome is told
+    /// once.
+    Settle {
+        /// The interface's name.
+        interface: String,
+        /// Wait no more for a guest that does not follow: an interface that was to come has not come, and one that was to go
+        /// has gone.
+        give_up: bool,
     },
     /// Describe the running pod.
     State,

@@ -43,6 +43,9 @@ pub enum Kind {
     /// Guest to host: a [`Kind::Grow`] is done; payload: the disk's index, u32 little-endian, then why it failed, UTF-8, or
     /// nothing.
     Grown = 8,
+    /// Guest to host: a [`Kind::Link`] is done; payload: the device's slot, u32 little-endian, then why it failed, UTF-8, or
+    /// nothing.
+    Linked = 9,
     /// Host to guest: bytes for a container's standard input.
     Stdin = 16,
     /// Host to guest: end of a container's standard input.
@@ -59,11 +62,13 @@ pub enum Kind {
     /// Host to guest: the disk of a named volume has become larger; payload: its index in the launch specification, u32, and
     /// its bytes, u64, little-endian.
     Grow = 22,
+    /// Host to guest: an interface comes or goes; payload: JSON of [`crate::launch::LinkChange`].
+    Link = 23,
 }
 
 impl Kind {
     /// All kinds.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 17] = [
         Self::Stdout,
         Self::Stderr,
         Self::Started,
@@ -72,6 +77,7 @@ impl Kind {
         Self::Final,
         Self::StdinTaken,
         Self::Grown,
+        Self::Linked,
         Self::Stdin,
         Self::StdinEof,
         Self::Resize,
@@ -79,6 +85,7 @@ impl Kind {
         Self::Stop,
         Self::FinalAck,
         Self::Grow,
+        Self::Link,
     ];
 }
 

@@ -11,8 +11,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 pub use network::{
-    HostEntry, InterfaceAddress, InterfaceSpec, MAX_ADDRESSES, MAX_INTERFACES, MAX_MTU, MIN_MTU, MIN_MTU6,
-    NetworkSpec,
+    HostEntry, InterfaceAddress, InterfaceSpec, LinkChange, MAX_ADDRESSES, MAX_INTERFACES, MAX_MTU,
+    MAX_QUEUES, MIN_MTU, MIN_MTU6, NetworkSpec,
 };
 
 /// The version of the launch specification.

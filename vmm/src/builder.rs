@@ -3,7 +3,6 @@
 //! Reads top to bottom in [`Vm::build`]. Nothing of the guest runs here.
 
 use std::io;
-use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use kvm_ioctls::VmFd;
@@ -21,7 +20,7 @@ use crate::cpu::cpuid::{self, CpuidError};
 use crate::devices::block::{Block, DiskConfig};
 use crate::devices::console::{Console, ConsoleConfig};
 use crate::devices::fs::{BackendError, Fs, FsConfig};
-use crate::devices::net::{Net, NetConfig, TapError};
+use crate::devices::net::{Cable, Net, NetConfig, TapError};
 use crate::devices::rng::Rng;
 use crate::devices::vsock::{Vsock, VsockConfig};
 use crate::disposal::Disposal;
@@ -36,7 +35,7 @@ use crate::seccomp::{Filters, Role, SeccompError};
 use crate::timeline::{Phase, Timeline};
 use crate::vcpu::{Machine, Vcpu, VcpuError};
 use crate::virtio::{MmioTransport, TransportError, VirtioDevice};
-use crate::vm::{LoopThread, Vm};
+use crate::vm::{LoopThread, NetPort, Vm};
 
 /// A virtual machine cannot be built.
 #[derive(Debug, thiserror::Error)]
@@ -136,7 +135,8 @@ impl Vm {
         let timeline = Arc::new(Timeline::new(config.origin));
         let ranges = memory::ranges(config.memory_mib)?;
         // The thread of stdio is the caller's.
-        let unused = if config.nets.is_empty() { &[Role::Stdio, Role::Net][..] } else { &[Role::Stdio] };
+        let has_nets = !config.nets.is_empty() || config.spare_nets > 0;
+        let unused = if !has_nets { &[Role::Stdio, Role::Net][..] } else { &[Role::Stdio] };
         let filters = Filters::compile(config.seccomp, unused)?;
 
         let kvm = host::check()?;
@@ -147,8 +147,6 @@ impl Vm {
 
         let mut devices = Devices::new(&vm, &memory);
         devices.attach_disks(config.disks)?;
-        let taps = config.nets.iter().flat_map(|net| &net.queues).map(OwnedFd::try_clone);
-        let taps = taps.collect::<Result<_, _>>().map_err(BuildError::Disposal)?;
         devices.attach_nets(config.nets)?;
         devices.attach_vsock(config.vsock)?;
         devices.attach_console(config.console)?;
@@ -163,6 +161,7 @@ impl Vm {
         timeline.placed(kernel.placed, initrd.map(|initrd| initrd.placed).unwrap_or_default());
         // Last, because their processes start meanwhile.
         devices.attach_shares(config.shares)?;
+        devices.attach_spare_nets(config.spare_nets, config.spare_queues)?;
         let line = cmdline::compose(config.log_level, &devices.slots, &config.cmdline_extra)?;
         cmdline::write(&memory, &line)?;
         let write = |what| move |source| BuildError::Write { what, source };
@@ -185,7 +184,7 @@ impl Vm {
         let ports = Ports::new(EarlyConsole::new(config.early_console), Arc::clone(&timeline));
         let end = Arc::new(End::default());
         let disposal = Disposal::new().map_err(BuildError::Disposal)?;
-        let Devices { bus, loops, disks, .. } = devices;
+        let Devices { bus, loops, disks, nets, .. } = devices;
         let machine = Arc::new(Machine { bus, ports, end: Arc::clone(&end) });
         timeline.phase(Phase::Built);
         Ok(Self {
@@ -198,7 +197,7 @@ impl Vm {
             filters,
             vm,
             disposal,
-            taps,
+            nets: nets.into(),
             memory,
         })
     }
@@ -218,11 +217,21 @@ struct Devices<'a> {
     loops: Vec<LoopThread>,
     /// The ways to the disks, in their order.
     disks: Vec<DeviceHandle>,
+    /// The network devices.
+    nets: Vec<NetPort>,
 }
 
 impl<'a> Devices<'a> {
     fn new(vm: &'a VmFd, memory: &'a GuestMemory) -> Self {
-        Self { vm, memory, bus: MmioBus::default(), slots: Vec::new(), loops: Vec::new(), disks: Vec::new() }
+        Self {
+            vm,
+            memory,
+            bus: MmioBus::default(),
+            slots: Vec::new(),
+            loops: Vec::new(),
+            disks: Vec::new(),
+            nets: Vec::new(),
+        }
     }
 
     /// Each disk blocks in its requests, so each has a thread.
@@ -256,11 +265,43 @@ impl<'a> Devices<'a> {
     /// Each has a thread, so that the guest's traffic does not hold up its standard output.
     fn attach_nets(&mut self, nets: Vec<NetConfig>) -> Result<(), BuildError> {
         for (index, net) in nets.into_iter().enumerate() {
-            let net = Net::new(net).map_err(|source| BuildError::Tap { index, source })?;
+            let cable = Cable::of(&net).map_err(BuildError::Events)?;
+            let net = Net::new(net, cable.clone()).map_err(|source| BuildError::Tap { index, source })?;
             let mut events = EventLoop::new().map_err(BuildError::Events)?;
-            self.attach(Box::new(net), &mut events)?;
+            self.attach_net(net, cable, &mut events)?;
             self.loops.push(LoopThread { name: format!("net{index}"), role: Role::Net, events });
         }
+        Ok(())
+    }
+
+    /// They share the thread of the last one that is connected: most are never used. Last of all, where there is place.
+    fn attach_spare_nets(&mut self, count: usize, queues: usize) -> Result<(), BuildError> {
+        if count == 0 {
+            return Ok(());
+        }
+        let mut thread = match self.loops.iter().rposition(|thread| thread.role == Role::Net) {
+            Some(index) => self.loops.swap_remove(index),
+            None => LoopThread {
+                name: "net".to_owned(),
+                role: Role::Net,
+                events: EventLoop::new().map_err(BuildError::Events)?,
+            },
+        };
+        for _ in 0..count {
+            if self.bus.next_slot().is_none() {
+                break;
+            }
+            let cable = Cable::default();
+            self.attach_net(Net::unplugged(queues, cable.clone()), cable, &mut thread.events)?;
+        }
+        self.loops.push(thread);
+        Ok(())
+    }
+
+    fn attach_net(&mut self, net: Net, cable: Cable, events: &mut EventLoop) -> Result<(), BuildError> {
+        let slot = u32::try_from(self.slots.len()).unwrap_or(u32::MAX);
+        let device = self.attach(Box::new(net), events)?;
+        self.nets.push(NetPort { slot, device, cable });
         Ok(())
     }
 

@@ -34,6 +34,11 @@ pub struct VmConfig {
     pub disks: Vec<DiskConfig>,
     /// Network devices, in the order of the pod's interfaces.
     pub nets: Vec<NetConfig>,
+    /// Network devices that are connected to nothing, for taps that come while the machine runs: fewer where there is no
+    /// place for so many.
+    pub spare_nets: usize,
+    /// Queues of each.
+    pub spare_queues: usize,
     /// Shares of the host's files.
     pub shares: Vec<FsConfig>,
     /// The vsock.
@@ -64,6 +69,8 @@ impl VmConfig {
             disks: Vec::new(),
             shares: Vec::new(),
             nets: Vec::new(),
+            spare_nets: 0,
+            spare_queues: 1,
             vsock: None,
             console: None,
             rng: false,

@@ -78,7 +78,7 @@ impl EventLoop {
             let events = EventSet::IN | EventSet::EDGE_TRIGGERED;
             sources.control(ControlOperation::Add, kick, events, KICK | queue)?;
         }
-        let config = ConfigSpace::new(device.config());
+        let config = ConfigSpace::of(device.as_ref());
         self.slots.push(Slot { device, interrupt, config: config.clone(), active: false });
         Ok(DeviceHandle { device: index, remote: self.remote.clone(), config })
     }
@@ -185,8 +185,16 @@ impl Slot {
     /// Has the device measure itself, and tells its driver where that came to something else.
     fn measure(&mut self) -> io::Result<u64> {
         let bytes = self.device.measure()?;
-        if self.config.replace(self.device.config()) && self.active {
-            self.interrupt.config_changed()?;
+        let was = self.config.device_type();
+        if self.config.refresh(self.device.as_ref()) && self.active {
+            if self.config.device_type() == was && was != 0 {
+                self.interrupt.config_changed()?;
+            } else {
+                // It is gone, under a driver that has not let go of it.
+                self.device.reset();
+                self.active = false;
+                self.interrupt.device_needs_reset()?;
+            }
         }
         Ok(bytes)
     }

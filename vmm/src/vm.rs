@@ -3,7 +3,6 @@
 //! `kcradle run` builds one and calls [`Vm::run`], which returns when the guest has ended.
 
 use std::io;
-use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
@@ -11,6 +10,7 @@ use std::time::Duration;
 use kvm_ioctls::VmFd;
 use vmm_sys_util::signal::Killable;
 
+use crate::devices::net::{Cable, NetConfig};
 use crate::disposal::Disposal;
 use crate::event_loop::{DeviceHandle, EventLoop, Stopper};
 use crate::exit::{End, RunError, VmExit};
@@ -38,8 +38,16 @@ pub struct Vm {
     pub(crate) filters: Filters,
     pub(crate) vm: VmFd,
     pub(crate) disposal: Disposal,
-    pub(crate) taps: Vec<OwnedFd>,
+    pub(crate) nets: Arc<[NetPort]>,
     pub(crate) memory: GuestMemory,
+}
+
+/// A network device and what it is connected to.
+pub(crate) struct NetPort {
+    /// Its position on the bus.
+    pub(crate) slot: u32,
+    pub(crate) device: DeviceHandle,
+    pub(crate) cable: Cable,
 }
 
 /// An event loop and the thread it will have.
@@ -55,6 +63,7 @@ pub struct VmHandle {
     end: Arc<End>,
     timeline: Arc<Timeline>,
     disks: Arc<[DeviceHandle]>,
+    nets: Arc<[NetPort]>,
 }
 
 impl VmHandle {
@@ -73,6 +82,36 @@ impl VmHandle {
         self.disks.get(index).ok_or(io::ErrorKind::NotFound)?.measure(PATIENCE)
     }
 
+    /// The positions on the bus of all network devices: those that were connected to something at the start come first.
+    #[must_use]
+    pub fn net_slots(&self) -> Vec<u32> {
+        self.nets.iter().map(|net| net.slot).collect()
+    }
+
+    /// Connects the network device with that index to a tap. A driver finds it when it looks for it.
+    ///
+    /// # Errors
+    /// There is no such device, it is connected, or the tap is none that it can have: it is as it was then.
+    pub fn plug_net(&self, index: usize, config: NetConfig) -> io::Result<()> {
+        let net = self.nets.get(index).ok_or(io::ErrorKind::NotFound)?;
+        net.cable.plug(config)?;
+        net.device.measure(PATIENCE).map(drop).inspect_err(|_| drop(net.cable.pull()))
+    }
+
+    /// Takes the tap from the network device with that index, and closes it. A driver that has not let go of the device is
+    /// told to reset it, and finds none then.
+    ///
+    /// # Errors
+    /// There is no such device, or it is busy for seconds: it loses its tap afterwards.
+    pub fn unplug_net(&self, index: usize) -> io::Result<()> {
+        let net = self.nets.get(index).ok_or(io::ErrorKind::NotFound)?;
+        let taps = net.cable.pull();
+        let done = net.device.measure(PATIENCE);
+        // The last descriptors: with them goes the interface.
+        drop(taps);
+        done.map(drop)
+    }
+
     /// The marks of the boot so far.
     #[must_use]
     pub fn timeline(&self) -> &Timeline {
@@ -88,6 +127,7 @@ impl Vm {
             end: Arc::clone(&self.end),
             timeline: Arc::clone(&self.timeline),
             disks: Arc::clone(&self.disks),
+            nets: Arc::clone(&self.nets),
         }
     }
 
@@ -100,7 +140,7 @@ impl Vm {
     /// # Errors
     /// Where the guest did not end by itself or by [`VmHandle::kill`]; see [`RunError`].
     pub fn run(self) -> Result<VmExit, RunError> {
-        let Self { vcpus, loops, machine, end, timeline, filters, vm, disposal, taps, memory, .. } = self;
+        let Self { vcpus, loops, machine, end, timeline, filters, vm, disposal, nets, memory, .. } = self;
         vcpu::install_stop_handler().map_err(RunError::SignalHandler)?;
         sandbox::drop_privileges()
             .map_err(|source| RunError::Sandbox { thread: "main".to_owned(), source })?;
@@ -119,7 +159,7 @@ impl Vm {
         threads.stop();
         machine.ports.flush();
         drop(machine);
-        disposal.dispose(vm, taps);
+        disposal.dispose(vm, nets.iter().flat_map(|net| net.cable.pull()).collect());
         // Unmapped here, each page would be taken from KVM first and from the process then; at its end both are one sweep.
         std::mem::forget(memory);
         timeline.phase(Phase::Joined);

@@ -90,7 +90,7 @@ fn container_mac(
     Ok(version.at_least(SEVERAL).then_some(OLD_MAC))
 }
 
-/// Connects a container that does not run.
+/// Notes that a container is to be on a network.
 ///
 /// # Errors
 /// [`EngineError::BadRequest`] for settings that make no sense on the network, and for a network that goes with no other.
@@ -103,11 +103,19 @@ pub(crate) fn connect(
     add(record.networks.endpoints_config.get_or_insert_default(), network, settings)
 }
 
-/// Disconnects a container that does not run.
-pub(crate) fn disconnect(container: &Container, network: &Network) {
-    if let Some(endpoints) = &mut container.record.borrow_mut().networks.endpoints_config {
-        endpoints.retain(|_, settings| settings.network_id.as_deref() != Some(&network.id));
-    }
+/// Notes that a container is not to be on a network; answers what it wanted there, by the network's name.
+pub(crate) fn disconnect(container: &Container, network: &Network) -> Option<(String, EndpointSettings)> {
+    let mut record = container.record.borrow_mut();
+    let endpoints = record.networks.endpoints_config.as_mut()?;
+    let is_it = |settings: &EndpointSettings| settings.network_id.as_deref() == Some(&network.id);
+    let name = endpoints.iter().find(|(_, settings)| is_it(settings))?.0.clone();
+    endpoints.remove_entry(&name)
+}
+
+/// Takes back that a container is not to be on a network.
+pub(crate) fn restore(container: &Container, endpoint: Option<(String, EndpointSettings)>) {
+    let mut record = container.record.borrow_mut();
+    record.networks.endpoints_config.get_or_insert_default().extend(endpoint);
 }
 
 /// One that is not there is looked for again at the start, as Docker does: a client takes what is not found for the image.

@@ -5,8 +5,8 @@ use std::path::Path;
 use std::rc::Rc;
 
 use bollard_stubs::models::{EndpointSettings, HostConfig, NetworkingConfig};
-use net::NetworkDir;
-use pod::{Attachment, Networking, PodDir};
+use net::{AttachError, Change, NetworkDir};
+use pod::{Attachment, LinkError, Networking, PodDir};
 use vdocker::EngineError;
 
 use super::record::Record;
@@ -32,7 +32,8 @@ pub(super) async fn prepare(
         let without =
             daemon.without_network.is_some() && can_do_without(&record.networks, &record.host_config);
         let networks = if without { Vec::new() } else { wanted(daemon, &record)? };
-        networking(daemon.networks.root(), &record, &networks)?
+        let changes = daemon.without_network.is_none() && may_change(&record);
+        Networking { changes, ..networking(daemon.networks.root(), &record, &networks)? }
     };
     let dir = dir.clone();
     daemon.blocking(move || write(&dir, networking)).await?
@@ -42,6 +43,12 @@ pub(super) async fn prepare(
 fn can_do_without(networks: &NetworkingConfig, host: &HostConfig) -> bool {
     let mut names = networks.endpoints_config.iter().flatten().map(|(name, _)| name.as_str());
     names.all(|name| name == "bridge") && !ports::publishes(host)
+}
+
+/// Whether networks may come and go while a container runs: it has a network of its own.
+fn may_change(record: &Record) -> bool {
+    let mut names = record.networks.endpoints_config.iter().flatten().map(|(name, _)| name.as_str());
+    record.config.network_disabled != Some(true) && !names.any(|name| name == "none")
 }
 
 /// What a client is told of a container's networks where none can be made.
@@ -112,6 +119,7 @@ fn networking(root: &Path, record: &Record, wanted: &[Wanted]) -> Result<Network
     };
     let Some((first, _)) = wanted.first() else { return Ok(Networking::default()) };
     Ok(Networking {
+        changes: false,
         name: record.name.clone(),
         networks: wanted.iter().map(attachment).collect(),
         ports: ports::wishes(record, Options::of(first)?.host_binding)?,
@@ -132,13 +140,79 @@ pub(super) async fn rename(daemon: &Rc<Daemon>, container: &Container) {
     let id = container.id.clone();
     let tell = move || {
         for network in networks.iter().filter(|network| !network.names.is_empty()) {
-            if let Err(error) = net::rename(&NetworkDir::at(&network.dir), &id, &network.names) {
+            if let Err(error) =
+                net::change(&NetworkDir::at(&network.dir), &id, Change::Names(network.names.clone()))
+            {
                 report("a network does not learn the new name of a container", &error);
             }
         }
     };
     if let Err(error) = daemon.blocking(tell).await {
         report("networks do not learn the new name of a container", &error);
+    }
+}
+
+/// Puts a container that runs on a network that its record has since.
+///
+/// # Errors
+/// The network has no place for it, in Docker's words; its pod cannot be reached, or its guest does not follow.
+pub(crate) async fn plug(daemon: &Rc<Daemon>, container: &Container, id: &str) -> Result<(), EngineError> {
+    let (dir, program) = (pod_dir(daemon, container)?, daemon.pods.program().to_owned());
+    let (networking, index) = {
+        let mut record = container.record.borrow_mut();
+        for settings in record.networks.endpoints_config.iter_mut().flat_map(HashMap::values_mut) {
+            if settings.network_id.as_deref() == Some(id) {
+                settings.endpoint_id = Some(crate::network::new_id()?);
+            }
+        }
+        let networks = wanted(daemon, &record)?;
+        let index = networks.iter().position(|(network, _)| network.id == id);
+        (networking(daemon.networks.root(), &record, &networks)?, index)
+    };
+    // One without a driver is none that a pod knows.
+    let Some(index) = index else { return Ok(()) };
+    let plugged = daemon.blocking(move || pod::link::connect(&dir, &networking, index, &program)).await?;
+    let place = plugged.map_err(|error| refusal(&error))?;
+    container.places.borrow_mut().push(place);
+    Ok(())
+}
+
+/// Takes a container that runs from a network that its record has no more.
+///
+/// # Errors
+/// Its pod cannot be reached.
+pub(crate) async fn unplug(daemon: &Rc<Daemon>, container: &Container, id: &str) -> Result<(), EngineError> {
+    let dir = pod_dir(daemon, container)?;
+    let networking = {
+        let record = container.record.borrow();
+        networking(daemon.networks.root(), &record, &wanted(daemon, &record)?)?
+    };
+    let id = id.to_owned();
+    match daemon.blocking(move || pod::link::disconnect(&dir, &networking, &id)).await? {
+        Ok(left) => {
+            container.places.replace(left.places);
+            if let Some(error) = left.unpublished {
+                report("a container's ports are published no more", &error);
+            }
+        }
+        // It was started without.
+        Err(LinkError::Absent) => {}
+        Err(error) => return Err(refusal(&error)),
+    }
+    Ok(())
+}
+
+fn pod_dir(daemon: &Daemon, container: &Container) -> Result<PodDir, EngineError> {
+    daemon.pods.of(&container.id).map_err(|error| failed(&error))
+}
+
+fn refusal(error: &LinkError) -> EngineError {
+    match error {
+        LinkError::Attach(AttachError::Refused(why)) if why.starts_with("Address already in use") => {
+            EngineError::Denied(why.clone())
+        }
+        LinkError::Attach(error) => EngineError::Failed(error.to_string()),
+        error => failed(error),
     }
 }
 

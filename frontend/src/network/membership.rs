@@ -1,5 +1,5 @@
-//! `/networks/{id}/connect` and `…/disconnect`: what networks a container has at its next start. The networks of a virtual
-//! machine that runs stay as they are.
+//! `/networks/{id}/connect` and `…/disconnect`: what networks a container has from now on, where it runs, or from its next
+//! start.
 
 use bollard_stubs::models;
 use hyper::StatusCode;
@@ -9,7 +9,7 @@ use vdocker::response::{self, Response};
 
 use super::Network;
 use crate::container::record::Status;
-use crate::container::{Container, endpoints};
+use crate::container::{Container, endpoints, networking};
 use crate::context::Context;
 
 /// What connect and disconnect take.
@@ -29,16 +29,26 @@ pub(super) async fn connect(mut context: Context) -> Result<Response, EngineErro
     let network = daemon.networks.find(&context.name)?;
     let _operation = container.operation.lock().await;
     check_state(&container)?;
-    let is_on = container.is_on(&network.id);
-    if container.has_pod() {
-        return Err(if is_on { already(&container, &network) } else { refused(&container, "connect") });
+    let is_running = container.process.borrow().is_some();
+    if container.is_on(&network.id) {
+        // Docker takes no notice of a second time while it does not run.
+        return if is_running {
+            Err(already(&container, &network))
+        } else {
+            Ok(response::status(StatusCode::OK))
+        };
     }
-    // Docker takes no notice of a second time.
-    if !is_on {
-        let settings = wish.endpoint_config.unwrap_or_default();
-        endpoints::connect(&container, &network, settings)?;
-        container.change(daemon, |_| {}, []).await?;
+    let settings = wish.endpoint_config.unwrap_or_default();
+    endpoints::connect(&container, &network, settings)?;
+    let mut events = Vec::new();
+    if is_running {
+        if let Err(error) = networking::plug(daemon, &container, &network.id).await {
+            endpoints::disconnect(&container, &network);
+            return Err(error);
+        }
+        events.push(network.event("connect", &[("container", &container.id)]));
     }
+    container.change(daemon, |_| {}, events).await?;
     Ok(response::status(StatusCode::OK))
 }
 
@@ -63,11 +73,16 @@ pub(super) async fn disconnect(mut context: Context) -> Result<Response, EngineE
             container.id, network.name
         )));
     }
-    if container.has_pod() {
-        return Err(refused(&container, "disconnect"));
+    let settings = endpoints::disconnect(&container, &network);
+    let mut events = Vec::new();
+    if container.process.borrow().is_some() {
+        if let Err(error) = networking::unplug(daemon, &container, &network.id).await {
+            endpoints::restore(&container, settings);
+            return Err(error);
+        }
+        events.push(network.event("disconnect", &[("container", &container.id)]));
     }
-    endpoints::disconnect(&container, &network);
-    container.change(daemon, |_| {}, []).await?;
+    container.change(daemon, |_| {}, events).await?;
     Ok(response::status(StatusCode::OK))
 }
 
@@ -86,12 +101,4 @@ fn check_state(container: &Container) -> Result<(), EngineError> {
 fn already(container: &Container, network: &Network) -> EngineError {
     let (name, network) = (container.name(), &network.name);
     EngineError::Denied(format!("endpoint with name {name} already exists in network {network}"))
-}
-
-fn refused(container: &Container, verb: &str) -> EngineError {
-    let name = container.name();
-    EngineError::Unsupported(format!(
-        "container {name} runs, and the networks of a virtual machine cannot be changed while it runs: \
-         stop {name}, {verb} it, and start it again"
-    ))
 }

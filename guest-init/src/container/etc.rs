@@ -13,6 +13,12 @@ pub(crate) fn hosts(network: &NetworkSpec, hostname: &str) -> String {
     for entry in &network.hosts {
         let _infallible = writeln!(text, "{}\t{}", entry.address, entry.name);
     }
+    text + &own_hosts(network, hostname)
+}
+
+/// The lines of a container's own addresses in it.
+pub(crate) fn own_hosts(network: &NetworkSpec, hostname: &str) -> String {
+    let mut text = String::new();
     let domain = &network.domainname;
     let short = hostname.split_once('.').map(|(short, _)| format!(" {short}")).unwrap_or_default();
     let own = if domain.is_empty() { hostname.to_owned() } else { format!("{hostname}.{domain} {hostname}") };

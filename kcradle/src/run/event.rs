@@ -1,5 +1,6 @@
 //! What happens to a running pod, as the session hears it from the threads around it.
 
+use std::os::fd::OwnedFd;
 use std::sync::mpsc::SyncSender;
 
 use spec::ExitRecord;
@@ -35,6 +36,13 @@ pub(crate) enum Event {
         /// What failed; empty where nothing did.
         why: String,
     },
+    /// The interface of the device in that slot has come or gone, or why not.
+    Linked {
+        /// The slot as the guest has it.
+        slot: u32,
+        /// What failed; empty where nothing did.
+        why: String,
+    },
     /// The guest's last word.
     Final(ExitRecord),
     /// No more output comes, with the reason where the stream did not simply end.
@@ -43,8 +51,8 @@ pub(crate) enum Event {
     OutputClosed,
     /// A signal arrived.
     Signal(Arrival),
-    /// A request came on the control socket; the answer goes back on the channel.
-    Control(Verb, SyncSender<Reply>),
+    /// A request came on the control socket, with these descriptors; the answer goes back on the channel.
+    Control(Verb, Vec<OwnedFd>, SyncSender<Reply>),
     /// The virtual machine has ended, or failed with this cause.
     MachineEnded(Result<VmExit, String>),
 }

@@ -5,6 +5,7 @@
 use std::io::{self, Read, Write};
 
 use spec::frame::{HEADER_LEN, Header, HeaderError, Kind, MAX_PAYLOAD};
+use spec::launch::LinkChange;
 use thiserror::Error;
 
 /// Why the stream cannot be read on.
@@ -80,6 +81,11 @@ impl Frame {
     pub(crate) fn grow(disk: u32, bytes: u64) -> Self {
         let payload = [&disk.to_le_bytes()[..], &bytes.to_le_bytes()].concat();
         Self { kind: Kind::Grow, container: 0, payload }
+    }
+
+    /// An interface that comes or goes.
+    pub(crate) fn link(change: &LinkChange) -> io::Result<Self> {
+        Ok(Self { kind: Kind::Link, container: 0, payload: serde_json::to_vec(change)? })
     }
 
     /// The size of a container's terminal.

@@ -1,18 +1,20 @@
 //! The networks of a run: the pod asks for a place on each before its machine is made, and has it for as long as this
 //! process lives.
 
-use std::os::unix::net::UnixStream;
 use std::path::Path;
 
 use anyhow::Context as _;
-use net::{Endpoint, NetworkDir, Request};
+use net::{Endpoint, NetworkDir};
+use pod::network::Role;
 use pod::{Attached, Networking, PodDir, PodNetworks, atomic_file, network};
 use spec::LaunchSpec;
-use spec::launch::{HostEntry, InterfaceSpec};
-use vmm::devices::net::{MAX_QUEUES, NetConfig};
+use spec::launch::{HostEntry, InterfaceSpec, NetworkSpec};
+use vmm::devices::net::NetConfig;
 
 use crate::failure::Failure;
 use crate::network::wishes::HOST_GATEWAY;
+
+use super::links::{Link, Links};
 
 /// The same program, also where another has been installed in its place.
 const PROGRAM: &str = "/proc/self/exe";
@@ -21,8 +23,9 @@ const PROGRAM: &str = "/proc/self/exe";
 #[derive(Default)]
 pub(super) struct Networks {
     configs: Vec<NetConfig>,
-    /// The places are the pod's while these are open.
-    leases: Vec<UnixStream>,
+    links: Vec<Link>,
+    /// What the guest is told beside them.
+    network: NetworkSpec,
 }
 
 /// Asks for the places, tells the guest of them, and writes `network.json`.
@@ -34,18 +37,24 @@ pub(super) fn attach(
     let mut networks = Networks::default();
     let mut attached = Vec::new();
     for index in 0..networking.networks.len() {
-        let request = request(networking, index, launch);
+        let role = if index == 0 { Role::First } else { Role::Further };
+        let request = network::request(networking, index, role, launch);
         let network = NetworkDir::at(&networking.networks[index].dir);
         let endpoint = net::attach(&network, &request, Path::new(PROGRAM)).map_err(anyhow::Error::from)?;
-        let interface = format!("eth{index}");
-        tell(launch, &interface, &endpoint);
-        attached.push(Attached { interface, endpoint: networks.keep(endpoint) });
+        let name = format!("eth{index}");
+        let interface = interface(&name, &endpoint.answer);
+        launch.network.interfaces.push(interface.clone());
+        attached.push(Attached { interface: name, endpoint: networks.keep(interface, endpoint) });
     }
     name_host(launch, &attached);
+    if networking.changes {
+        networks.network = NetworkSpec { interfaces: Vec::new(), ..launch.network.clone() };
+    }
     if attached.is_empty() {
         // What an earlier run was on is nothing of this one's.
         let _ = std::fs::remove_file(dir.network());
     } else {
+        networks.network.nameservers.clear();
         launch.network.nameservers =
             attached.iter().flat_map(|one| &one.endpoint.nameservers).map(ToString::to_string).collect();
         let networks = PodNetworks { version: network::VERSION, networks: attached };
@@ -56,12 +65,17 @@ pub(super) fn attach(
 }
 
 impl Networks {
+    /// The pod's interfaces on the machine's network devices, in these slots.
+    pub(super) fn into_links(self, slots: Vec<u32>) -> Links {
+        Links::new(self.network, self.links, slots)
+    }
+
     /// The machine's network devices; the places stay with this value.
     pub(super) fn take_configs(&mut self) -> Vec<NetConfig> {
         std::mem::take(&mut self.configs)
     }
 
-    fn keep(&mut self, endpoint: Endpoint) -> net::Answer {
+    fn keep(&mut self, interface: InterfaceSpec, endpoint: Endpoint) -> net::Answer {
         let Endpoint { answer, queues, lease } = endpoint;
         self.configs.push(NetConfig {
             queues,
@@ -69,48 +83,22 @@ impl Networks {
             mtu: answer.mtu,
             addresses: answer.addresses.iter().map(|own| own.address).collect(),
         });
-        self.leases.push(lease);
+        let nameservers = answer.nameservers.iter().map(ToString::to_string).collect();
+        self.links.push(Link { interface, nameservers, lease: lease.into() });
         answer
     }
 }
 
-/// What the pod asks of one of its networks. Ports and the host are the first's.
-fn request(networking: &Networking, index: usize, launch: &LaunchSpec) -> Request {
-    let wanted = &networking.networks[index];
-    let first = index == 0;
-    let others = networking.networks.iter().enumerate().filter(|(other, _)| *other != index);
-    let queues = usize::try_from(launch.resources.cpu).unwrap_or(1).clamp(1, MAX_QUEUES);
-    // Resolvers that a pod file names are asked by the network's.
-    let named = launch.network.nameservers.iter().filter_map(|text| text.parse().ok());
-    Request {
-        pod: launch.id.clone(),
-        name: match networking.name.as_str() {
-            "" => launch.containers.first().map(|container| container.name.clone()).unwrap_or_default(),
-            name => name.to_owned(),
-        },
-        names: wanted.names.clone(),
-        ip: wanted.ip,
-        ip6: wanted.ip6,
-        mac: wanted.mac,
-        ports: if first { networking.ports.clone() } else { Vec::new() },
-        queues: u8::try_from(queues).unwrap_or(1),
-        host_gateway: first && networking.host_gateway,
-        dns: if networking.dns.is_empty() { named.collect() } else { networking.dns.clone() },
-        siblings: others.map(|(_, other)| other.dir.clone()).collect(),
-    }
-}
-
-/// Tells the guest of an interface.
-fn tell(launch: &mut LaunchSpec, name: &str, endpoint: &Endpoint) {
-    let answer = &endpoint.answer;
-    launch.network.interfaces.push(InterfaceSpec {
+/// The interface of a place.
+fn interface(name: &str, answer: &net::Answer) -> InterfaceSpec {
+    InterfaceSpec {
         name: name.to_owned(),
         mac: answer.mac,
         mtu: answer.mtu,
         addresses: answer.addresses.clone(),
         gateway: answer.gateway,
         gateway6: answer.gateway6,
-    });
+    }
 }
 
 /// Puts the host's addresses where the pod's files want them. Without a network there are none.

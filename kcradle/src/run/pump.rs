@@ -25,7 +25,7 @@ const MAX_RECORD: usize = 1 << 20;
 /// The most frames of an exit record: each makes the host read from the beginning again.
 const MAX_RECORD_FRAMES: usize = MAX_RECORD / spec::frame::MAX_PAYLOAD;
 
-/// The longest reason for which a disk did not grow, in characters.
+/// The longest reason for which a disk did not grow, or an interface did not come, in characters.
 const MAX_WHY: usize = 200;
 
 /// How long a request waits for the session.
@@ -147,6 +147,11 @@ impl<O: Write, E: Write> Demultiplexer<O, E> {
                 let why = String::from_utf8_lossy(why).chars().take(MAX_WHY).collect();
                 self.tell(Event::Grown { disk: u32::from_le_bytes(*disk), why });
             }
+            Kind::Linked => {
+                let (slot, why) = payload.split_first_chunk().ok_or("a device without a slot")?;
+                let why = String::from_utf8_lossy(why).chars().take(MAX_WHY).collect();
+                self.tell(Event::Linked { slot: u32::from_le_bytes(*slot), why });
+            }
             Kind::Final => {
                 if let Some(record) = record.take(payload, self.containers)? {
                     self.tell(Event::Final(record));
@@ -158,7 +163,8 @@ impl<O: Write, E: Write> Demultiplexer<O, E> {
             | Kind::Signal
             | Kind::Stop
             | Kind::FinalAck
-            | Kind::Grow => return Err("a frame that only the host sends"),
+            | Kind::Grow
+            | Kind::Link => return Err("a frame that only the host sends"),
         }
         Ok(())
     }
@@ -201,9 +207,9 @@ pub(crate) fn watch_signals(signals: &Signals, events: &SyncSender<Event>) {
 /// Serves the control socket, one request after the other, until the session has ended.
 pub(crate) fn serve_control(listener: &UnixListener, events: &SyncSender<Event>) {
     while let Ok((stream, _)) = listener.accept() {
-        let answer = |verb| {
+        let answer = |verb, descriptors| {
             let (reply, answered) = sync_channel(1);
-            let sent = events.send(Event::Control(verb, reply)).is_ok();
+            let sent = events.send(Event::Control(verb, descriptors, reply)).is_ok();
             let answered = sent.then(|| answered.recv_timeout(PATIENCE).ok()).flatten();
             answered.unwrap_or_else(|| Reply::Error("the pod does not answer".to_owned()))
         };

@@ -3,10 +3,13 @@
 //! Runs in a thread of its own: the main thread is the virtual machine's. It owns the user's terminal and
 //! `state.json`.
 
+use std::io;
+use std::os::fd::OwnedFd;
 use std::sync::mpsc::{Receiver, Sender};
 
 use spec::ExitRecord;
 use spec::control::{Reply, Verb};
+use vmm::devices::net::NetConfig;
 use vmm::{VmExit, VmHandle};
 
 use pod::{StateFile, Status, state};
@@ -15,6 +18,7 @@ use super::console::Console;
 use super::event::Event;
 use super::frames::Frame;
 use super::grow::Growth;
+use super::links::{Links, Sockets};
 use super::outcome::Outcome;
 use super::signals::{Arrival, is_termination};
 use super::terminal::{self, RawTerminal};
@@ -32,6 +36,8 @@ pub(crate) struct Session {
     pub(crate) throttles: Throttles,
     /// The disks of volumes, which may become larger.
     pub(crate) growth: Growth,
+    /// The interfaces, which may come and go.
+    pub(crate) links: Links,
     /// The user's terminal, raw; put back when the session ends.
     pub(crate) terminal: Option<RawTerminal>,
     /// The container whose terminal follows the size of the user's.
@@ -42,6 +48,16 @@ pub(crate) struct Session {
     pub(crate) held: bool,
     /// A signal that asks for the end is for the pod, not for its first container.
     pub(crate) stops_on_signal: bool,
+}
+
+impl Sockets for VmHandle {
+    fn plug(&self, index: usize, config: NetConfig) -> io::Result<()> {
+        self.plug_net(index, config)
+    }
+
+    fn unplug(&self, index: usize) -> io::Result<()> {
+        self.unplug_net(index)
+    }
 }
 
 /// What the loop learns.
@@ -102,6 +118,7 @@ impl Session {
             Event::Log(line) => self.console.line(&line),
             // Each costs a write to the disk and an answer: a guest that repeats itself gets neither.
             Event::Grown { disk, why } => self.growth.done(disk, why),
+            Event::Linked { slot, why } => self.links.done(slot, why, &self.machine),
             Event::Final(_) if progress.record.is_some() => {}
             Event::Final(record) => {
                 // The guest powers off once this is on the disk.
@@ -126,9 +143,9 @@ impl Session {
             }
             Event::Signal(Arrival::Resized) => self.send_size(),
             Event::Signal(Arrival::Forward { number, .. }) => return self.forward(number, progress),
-            Event::Control(verb, reply) => {
+            Event::Control(verb, descriptors, reply) => {
                 // The session outlives the request, or the asker has gone.
-                let _ = reply.send(self.answer(&verb, progress));
+                let _ = reply.send(self.answer(verb, descriptors, progress));
             }
             Event::MachineEnded(end) => progress.machine = Some(end),
         }
@@ -160,27 +177,40 @@ impl Session {
         true
     }
 
-    fn answer(&mut self, verb: &Verb, progress: &mut Progress) -> Reply {
+    fn answer(&mut self, verb: Verb, descriptors: Vec<OwnedFd>, progress: &mut Progress) -> Reply {
         match verb {
             Verb::Stop { grace_seconds } => {
                 progress.stopped = true;
                 self.throttles.pardon();
-                self.send(Frame::stop(*grace_seconds));
+                self.send(Frame::stop(grace_seconds));
             }
             Verb::Kill => {
                 progress.stopped = true;
                 self.machine.kill();
             }
-            Verb::Signal { number } if (1..=64).contains(number) => self.send(Frame::signal(0, *number)),
+            Verb::Signal { number } if (1..=64).contains(&number) => self.send(Frame::signal(0, number)),
             Verb::Signal { number } => return Reply::Error(format!("{number} is no signal")),
             Verb::Grow { volume } => {
                 let machine = &self.machine;
-                let (reply, frame) = self.growth.answer(volume, |disk| machine.measure_disk(disk));
+                let (reply, frame) = self.growth.answer(&volume, |disk| machine.measure_disk(disk));
                 frame.into_iter().for_each(|frame| self.send(frame));
                 return reply;
             }
-            Verb::Throttle { disk, changes } if self.throttles.set(disk, *changes) => {}
+            Verb::Throttle { disk, changes } if self.throttles.set(&disk, changes) => {}
             Verb::Throttle { disk, .. } => return Reply::Error(format!("it has no disk {disk}")),
+            Verb::Connect { interface, nameservers } => {
+                let (reply, frame) = self.links.connect(interface, nameservers, descriptors, &self.machine);
+                frame.into_iter().for_each(|frame| self.send(frame));
+                return reply;
+            }
+            Verb::Disconnect { interface } => {
+                let (reply, frame) = self.links.disconnect(&interface);
+                frame.into_iter().for_each(|frame| self.send(frame));
+                return reply;
+            }
+            Verb::Settle { interface, give_up } => {
+                return self.links.settle(&interface, give_up, &self.machine);
+            }
             Verb::State => {
                 return Reply::State { pid: std::process::id(), containers: self.pids.clone() };
             }

@@ -1,6 +1,7 @@
 //! The places on a network: what a pod gets, and what goes back when it has gone.
 
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
@@ -10,14 +11,14 @@ use spec::launch::InterfaceAddress;
 
 use super::addresses::Addresses;
 use super::bridge::{self, OpenTap};
-use super::conntrack;
+use super::outward::{Outward, Wish};
 use super::place::Place;
 use super::pods::{Pod, Pods};
-use super::publish::{Published, Publisher};
+use super::publish::Publisher;
 use super::resolver::Resolver;
-use super::rules;
 use crate::definition::Definition;
-use crate::message::{Answer, Request};
+use crate::message::{Answer, Change, Request};
+use crate::port::Port;
 use crate::wire::MAX_QUEUES;
 
 /// The most pods on a network: a bridge of Linux has 1023 ports.
@@ -35,6 +36,8 @@ pub(super) struct Network {
     pods: Rc<Pods>,
     resolver: Rc<Resolver>,
     publisher: Publisher,
+    /// By a pod's number.
+    outward: RefCell<BTreeMap<u64, Outward>>,
     used: Cell<bool>,
 }
 
@@ -44,8 +47,6 @@ pub(super) struct Lease {
     network: Rc<Network>,
     addresses: Vec<IpAddr>,
     number: Option<u64>,
-    admitted: bool,
-    published: Published,
 }
 
 impl Network {
@@ -60,6 +61,7 @@ impl Network {
             place: place.clone(),
             open_tap,
             pods,
+            outward: RefCell::default(),
             used: Cell::new(false),
         })
     }
@@ -74,10 +76,43 @@ impl Network {
         &self.pods
     }
 
-    /// Calls a pod otherwise, or says why not.
-    pub(super) fn rename(&self, pod: &str, wished: &[String]) -> Result<(), String> {
-        let found = self.pods.rename(pod, &names(wished));
-        if found { Ok(()) } else { Err(format!("pod {pod} is not on network {}", self.definition.name)) }
+    /// Changes something for a pod, or says why not; answers its ports where they change.
+    pub(super) fn change(&self, pod: &str, change: Change) -> Result<Vec<Port>, String> {
+        let missing = || format!("pod {pod} is not on network {}", self.definition.name);
+        match change {
+            Change::Names(wished) => {
+                self.pods.change(pod, |pod| pod.names = names(&wished)).ok_or_else(missing)?;
+            }
+            Change::Siblings(siblings) => {
+                self.pods.change(pod, |pod| pod.siblings = siblings).ok_or_else(missing)?;
+            }
+            Change::Ports { name, ports, host_gateway } => {
+                let mut addresses = Vec::new();
+                let number = self.pods.change(pod, |pod| addresses.clone_from(&pod.addresses));
+                let number = number.ok_or_else(missing)?;
+                self.withdraw(number, &addresses);
+                let wish = Wish { name: &name, pod, ports: &ports, host_gateway };
+                return self.open(number, &addresses, &wish);
+            }
+        }
+        Ok(Vec::new())
+    }
+
+    /// Opens what a pod wants to be open of the outside; answers its ports.
+    fn open(&self, number: u64, addresses: &[IpAddr], wish: &Wish<'_>) -> Result<Vec<Port>, String> {
+        let mut outward = Outward::default();
+        let opened = outward.open(&self.place, &self.definition, &self.publisher, addresses, wish);
+        let ports = outward.ports();
+        self.outward.borrow_mut().insert(number, outward);
+        // What was opened before the step that failed.
+        opened.inspect_err(|_| self.withdraw(number, addresses)).map(|()| ports)
+    }
+
+    /// Closes it again.
+    fn withdraw(&self, number: u64, addresses: &[IpAddr]) {
+        if let Some(outward) = self.outward.borrow_mut().remove(&number) {
+            outward.close(&self.place, &self.definition, addresses, self.is_left());
+        }
     }
 
     /// Whether it had pods and has none any more.
@@ -100,13 +135,7 @@ impl Network {
             ));
         }
         // From here on whatever was taken goes back where a later step fails.
-        let mut lease = Lease {
-            network: Rc::clone(self),
-            addresses: Vec::new(),
-            number: None,
-            admitted: false,
-            published: Published::default(),
-        };
+        let mut lease = Lease { network: Rc::clone(self), addresses: Vec::new(), number: None };
         for pool in self.addresses.borrow_mut().iter_mut() {
             let wish = if pool.is_ipv6() { request.ip6.map(IpAddr::V6) } else { request.ip.map(IpAddr::V4) };
             lease.addresses.push(pool.take(wish).map_err(|error| says(&error))?);
@@ -116,33 +145,24 @@ impl Network {
         let queues = request.queues.clamp(1, MAX_QUEUES);
         let taps = bridge::add_tap(&self.place, &self.definition, self.open_tap, queues, mac);
         let taps = taps.map_err(|error| says(&error))?;
-        lease.number = Some(self.pods.add(Pod {
+        let number = self.pods.add(Pod {
             id: request.pod.clone(),
             names: names(&request.names),
             addresses: lease.addresses.clone(),
             mac,
             dns: request.dns,
             siblings: request.siblings,
-        }));
+        });
+        lease.number = Some(number);
         self.used.set(true);
-        if request.host_gateway {
-            rules::admit(&self.place, &self.definition, &lease.addresses, true)
-                .map_err(|error| says(&error))?;
-            lease.admitted = true;
-        }
-        // Nobody reaches a network without a way out.
-        if !self.definition.internal {
-            lease.published = self.publisher.publish(&request.ports, &lease.addresses).map_err(|error| {
-                let (name, pod) = (&request.name, &request.pod);
-                format!("driver failed programming external connectivity on endpoint {name} ({pod}): {error}")
-            })?;
-            if !self.place.is_own() {
-                let redirected = lease.published.redirected();
-                rules::publish(&self.place, &self.definition, &redirected, true)
-                    .map_err(|error| says(&error))?;
-            }
-        }
-        Ok((self.answer(mac, &lease), taps, lease))
+        let wish = Wish {
+            name: &request.name,
+            pod: &request.pod,
+            ports: &request.ports,
+            host_gateway: request.host_gateway,
+        };
+        let ports = self.open(number, &lease.addresses, &wish)?;
+        Ok((self.answer(mac, &lease, ports), taps, lease))
     }
 
     /// A wish for an address of a family that the network does not have.
@@ -163,7 +183,7 @@ impl Network {
         if taken(mac) { Err(format!("MAC address {mac} already in use on this network")) } else { Ok(mac) }
     }
 
-    fn answer(&self, mac: MacAddress, lease: &Lease) -> Answer {
+    fn answer(&self, mac: MacAddress, lease: &Lease, ports: Vec<Port>) -> Answer {
         let pools = &self.definition.pools;
         let with_length = pools.iter().zip(&lease.addresses);
         let way_out = || pools.iter().map(|pool| pool.gateway).filter(|_| !self.definition.internal);
@@ -181,7 +201,7 @@ impl Network {
             gateway: way_out().find_map(|ip| if let IpAddr::V4(ip) = ip { Some(ip) } else { None }),
             gateway6: way_out().find_map(|ip| if let IpAddr::V6(ip) = ip { Some(ip) } else { None }),
             nameservers: pools.iter().map(|pool| pool.gateway).collect(),
-            ports: lease.published.ports(),
+            ports,
         }
     }
 }
@@ -191,33 +211,10 @@ impl Drop for Lease {
         let network = &self.network;
         if let Some(number) = self.number {
             network.pods.remove(number);
-        }
-        let told = |result: Result<(), rules::RulesError>| {
-            if let Err(error) = result {
-                eprintln!("{}", super::chain(&error));
-            }
-        };
-        let redirected = self.published.redirected();
-        // A network that nobody uses any more is removed as a whole.
-        if self.admitted && !network.is_left() {
-            told(rules::admit(&network.place, &network.definition, &self.addresses, false));
-        }
-        // Also of the last pod: a connection that begins between the two would be remembered.
-        if !network.place.is_own() && !redirected.is_empty() {
-            told(rules::publish(&network.place, &network.definition, &redirected, false));
-            forget(&self.addresses);
+            network.withdraw(number, &self.addresses);
         }
         for (pool, address) in network.addresses.borrow_mut().iter_mut().zip(&self.addresses) {
             pool.free_again(*address);
-        }
-    }
-}
-
-/// What other hosts still send to the ports of a pod that has gone is for no pod that gets its addresses.
-fn forget(addresses: &[IpAddr]) {
-    for address in addresses {
-        if let Err(error) = conntrack::forget(*address) {
-            eprintln!("cannot forget the connections to {address}: {error}");
         }
     }
 }

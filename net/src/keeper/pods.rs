@@ -43,11 +43,12 @@ impl Pods {
         number
     }
 
-    /// Gives a pod other names; false where it is not here.
-    pub(super) fn rename(&self, id: &str, names: &[String]) -> bool {
+    /// Changes a pod; answers its number, or `None` where it is not here.
+    pub(super) fn change(&self, id: &str, change: impl FnOnce(&mut Pod)) -> Option<u64> {
         let mut pods = self.pods.borrow_mut();
-        let found = pods.values_mut().find(|pod| pod.id == id);
-        found.map(|pod| pod.names = names.to_vec()).is_some()
+        let (number, pod) = pods.iter_mut().find(|(_, pod)| pod.id == id)?;
+        change(pod);
+        Some(*number)
     }
 
     /// Removes the one with that number.
@@ -123,7 +124,9 @@ mod tests {
         assert_eq!(pods.lookup("one.shop").unwrap(), ["10.0.0.2"]);
         assert_eq!(pods.lookup("one.shop.shop"), None);
         assert_eq!(pods.lookup("10.0.0.2").unwrap(), ["db.shop", "one.shop"]);
-        assert!(pods.rename("10.0.0.2", &["db".to_owned(), "first".to_owned()]) && !pods.rename("x", &[]));
+        let names = vec!["db".to_owned(), "first".to_owned()];
+        assert_eq!(pods.change("10.0.0.2", |pod| pod.names = names), Some(0));
+        assert_eq!(pods.change("x", |_| {}), None);
         assert_eq!((pods.lookup("one"), pods.lookup("first").unwrap().len()), (None, 1));
         pods.remove(second);
         assert_eq!(pods.lookup("db").unwrap(), ["10.0.0.2"]);

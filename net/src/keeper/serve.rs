@@ -107,9 +107,9 @@ async fn answer(mut stream: UnixStream, network: &Rc<Network>) -> io::Result<()>
             let found = Reply::Found(network.pods().lookup(&wanted));
             return send(&mut stream, &found, &[]).await;
         }
-        Question::Rename { pod, names } => {
-            let renamed = network.rename(&pod, &names).map_or_else(Reply::Refused, |()| Reply::Done);
-            return send(&mut stream, &renamed, &[]).await;
+        Question::Change { pod, change } => {
+            let changed = network.change(&pod, change).map_or_else(Reply::Refused, Reply::Changed);
+            return send(&mut stream, &changed, &[]).await;
         }
         Question::Attach(request) => request,
     };

@@ -11,6 +11,8 @@ use crate::mac::MacAddress;
 
 /// The most interfaces of a pod.
 pub const MAX_INTERFACES: usize = 8;
+/// The most queues of an interface: one a vCPU is best.
+pub const MAX_QUEUES: u8 = 4;
 /// The most addresses of an interface.
 pub const MAX_ADDRESSES: usize = 16;
 /// The least MTU in bytes: what every IPv4 host takes (RFC 791, section 3.2).
@@ -83,6 +85,18 @@ pub struct InterfaceAddress {
     pub address: IpAddr,
     /// Bits of the subnet's prefix: 1 to 32, or 128 for IPv6.
     pub prefix_length: u8,
+}
+
+/// What happens to a pod's interfaces while it runs: the payload of [`crate::frame::Kind::Link`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct LinkChange {
+    /// The number of the virtio-mmio device: its position on the kernel command line.
+    pub slot: u32,
+    /// The interface that is new, where `network` has one of its name, or goes.
+    pub interface: InterfaceSpec,
+    /// The pod's network afterwards.
+    pub network: NetworkSpec,
 }
 
 impl NetworkSpec {

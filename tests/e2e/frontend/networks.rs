@@ -146,15 +146,7 @@ fn everything(daemon: &Daemon<'_>) {
     // Who has what, has it alone.
     let said = docker.refused(&["network", "rm", "back"], 1);
     assert!(said.contains("has active endpoints") && said.contains("name:\"web\""), "{said}");
-    assert!(
-        docker
-            .refused(&["network", "connect", "bridge", "web"], 1)
-            .contains("stop web, connect it, and start it")
-    );
-    for force in [&["network", "disconnect"][..], &["network", "disconnect", "-f"]] {
-        let said = docker.refused(&[force, &["back", "web"]].concat(), 1);
-        assert!(said.contains("stop web, disconnect it, and start it"), "{said}");
-    }
+    changes_while_it_runs(&docker);
     // Of one that is gone there is nothing to be done, and by force that is no error.
     docker.good(&["network", "disconnect", "-f", "back", "gone"]);
     assert!(docker.refused(&["network", "disconnect", "back", "gone"], 1).contains("No such container"));
@@ -171,10 +163,7 @@ fn everything(daemon: &Daemon<'_>) {
 
     // The default network knows no names, and other networks are out of reach.
     docker.good(&["run", "-d", "--name", "other", "busybox", "sleep", "1000"]);
-    let said = docker.shell(
-        "other",
-        "wget -T 3 -qO- http://web/ 2>&1 || wget -T 3 -qO- http://10.77.0.9/ 2>&1 || echo no",
-    );
+    let said = docker.shell("other", "nslookup web >/dev/null || nc -w 3 10.77.0.9 80 </dev/null || echo no");
     assert!(said.ends_with("no\n"), "{said}");
 
     // What is stopped frees what it had.
@@ -186,7 +175,61 @@ fn everything(daemon: &Daemon<'_>) {
     for event in events.lines() {
         *counts.entry(event).or_insert(0) += 1;
     }
-    assert_eq!(counts, [("connect", 3), ("create", 1), ("destroy", 1), ("disconnect", 3)].into());
+    assert_eq!(counts, [("connect", 4), ("create", 1), ("destroy", 1), ("disconnect", 4)].into());
+}
+
+/// Networks come and go for `client` and `web`, which run on `back` all the time or again.
+fn changes_while_it_runs(docker: &Docker) {
+    docker.good(&["network", "create", "side"]);
+    docker.good(&["run", "-d", "--name", "peer", "--network", "side", "busybox", "sh", "-c", WEB]);
+    let reaches = |name: &str| docker.shell("client", &format!("wget -qO- http://{name}/"));
+    let knows = |name: &str| docker.run(&["exec", "client", "nslookup", name]).code == Some(0);
+    assert!(!knows("peer"));
+
+    docker.good(&["network", "connect", "--alias", "guest", "side", "client"]);
+    assert_eq!(docker.shell("client", "until wget -qO- http://peer/; do sleep 0.2; done"), "web\n");
+    assert_eq!(reaches("web"), "web\n");
+    let address = "{{.NetworkSettings.Networks.side.IPAddress}}";
+    let address = docker.good(&["inspect", "-f", address, "client"]).trim().to_owned();
+    for name in ["client", "guest"] {
+        assert!(docker.shell("peer", &format!("nslookup {name}")).contains(&address), "{name}");
+    }
+    assert!(docker.shell("client", "cat /etc/hosts; ip addr show eth1").matches(&address).count() == 2);
+    let said = docker.refused(&["network", "connect", "side", "client"], 1);
+    assert!(said.contains("endpoint with name client already exists in network side"), "{said}");
+
+    let peer = docker.good(&["inspect", "-f", "{{.NetworkSettings.Networks.side.IPAddress}}", "peer"]);
+    docker.good(&["network", "disconnect", "side", "client"]);
+    assert!(!knows("peer") && reaches("web") == "web\n");
+    let said = docker.shell("client", &format!("nc -w 3 {} 80 </dev/null 2>&1 || echo no", peer.trim()));
+    assert!(said.ends_with("no\n"), "{said}");
+    assert_eq!(
+        docker.shell("client", "ls /sys/class/net; grep -c nameserver /etc/resolv.conf"),
+        "eth0\nlo\n2\n"
+    );
+    assert!(!docker.shell("client", "cat /etc/hosts").contains(&address));
+    let said = docker.refused(&["network", "disconnect", "side", "client"], 1);
+    assert!(said.contains("is not connected to the network side"), "{said}");
+
+    // Published ports and the default route go where there is a way out.
+    docker.good(&["network", "connect", "side", "web"]);
+    let port = published(docker, "web", "80/tcp");
+    assert_eq!(get(&format!("127.0.0.1:{port}")), "web\n");
+    docker.good(&["network", "disconnect", "back", "web"]);
+    let port = published(docker, "web", "80/tcp");
+    assert_eq!(get(&format!("[::1]:{port}")), "web\n");
+    assert!(docker.shell("web", "ip route").contains("dev eth1") && !knows("web"));
+    let said = docker.refused(&["network", "connect", "--ip", "10.77.0.1", "back", "web"], 1);
+    assert!(said.contains("Address already in use"), "{said}");
+    docker.good(&["network", "connect", "--ip", "10.77.0.9", "--alias", "shop", "back", "web"]);
+    docker.good(&["network", "disconnect", "side", "web"]);
+    let port = published(docker, "web", "80/tcp");
+    assert_eq!((get(&format!("127.0.0.1:{port}")), reaches("shop")), ("web\n".into(), "web\n".into()));
+    docker.good(&["rm", "-f", "peer"]);
+    docker.good(&["network", "rm", "side"]);
+    let events = docker.events(&["--filter", "network=side", "--format", "{{.Action}}"]);
+    let connects = events.lines().filter(|action| *action == "connect").count();
+    assert_eq!(connects, 3, "{events}");
 }
 
 #[test]
@@ -217,9 +260,20 @@ fn networks_outlive_the_daemon_and_change_between_runs() {
     assert_eq!(shown(address), before);
     assert_eq!(docker.shell("web", "ip route | grep -c default || true"), "0\n");
 
+    // What came while it ran is known to a daemon that did not bring it.
+    docker.good(&["network", "create", "outer"]);
+    docker.good(&["network", "connect", "outer", "web"]);
+    let before = shown(address);
+    daemon.kill();
+    daemon.again();
+    assert_eq!(shown(address), before);
+    let port = published(&docker, "web", "80/tcp");
+    assert_eq!(get(&format!("127.0.0.1:{port}")), "web\n");
+    docker.good(&["network", "disconnect", "outer", "web"]);
+    assert_eq!(docker.shell("web", "ip route | grep -c default || true"), "0\n");
+
     docker.good(&["stop", "-t", "0", "web"]);
     assert_eq!(shown("{{.NetworkSettings.Networks.inner.IPAddress}}"), "\n");
-    docker.good(&["network", "create", "outer"]);
     docker.good(&["network", "connect", "--alias", "shop", "outer", "web"]);
     docker.good(&["rename", "web", "renamed"]);
     docker.good(&["start", "renamed"]);

@@ -4,6 +4,7 @@
 //! sends: these are copied, checked, and sent as they were checked. All queues are served by the one thread of the
 //! device's event loop, some frames of each by turns.
 
+mod cable;
 mod control;
 mod drops;
 mod feature;
@@ -23,11 +24,13 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use spec::MacAddress;
 use vmm_sys_util::epoll::EventSet;
 
+pub(crate) use cable::Cable;
 pub use tap::TapError;
 
 use crate::event_loop::Sources;
 use crate::memory::GuestMemory;
 use crate::virtio::{ActivationContext, DeviceError, VirtioDevice, Virtqueue};
+use cable::Change;
 use drops::Drops;
 use filter::Identity;
 use link::Link;
@@ -36,7 +39,7 @@ use transmit::Rules;
 use window::Window;
 
 /// The most queues of a tap that a device serves; one for each vCPU up to these is best.
-pub const MAX_QUEUES: usize = 4;
+pub const MAX_QUEUES: usize = spec::launch::MAX_QUEUES as usize;
 
 /// The sizes of all queues of the device with the most.
 const QUEUE_SIZES: [u16; 2 * MAX_QUEUES + 1] = [256; 2 * MAX_QUEUES + 1];
@@ -58,14 +61,23 @@ pub struct NetConfig {
 
 /// A network device.
 pub struct Net {
+    /// Pairs of queues, as many as a tap has that is connected to it.
+    most: usize,
+    port: Option<Port>,
+    cable: Cable,
+    connect: fn(NetConfig) -> Result<Port, TapError>,
+    drops: Drops,
+    active: Option<Active>,
+}
+
+/// What a device is connected to.
+struct Port {
     links: Vec<Link>,
     mac: MacAddress,
     mtu: u16,
     identity: Identity,
     features: u64,
     set_offloads: fn(BorrowedFd<'_>, libc::c_uint) -> io::Result<()>,
-    drops: Drops,
-    active: Option<Active>,
 }
 
 struct Active {
@@ -79,12 +91,9 @@ struct Active {
     pairs: usize,
 }
 
-impl Net {
-    /// A device on a tap, whose queues are checked and set up.
-    ///
-    /// # Errors
-    /// [`TapError`].
-    pub fn new(config: NetConfig) -> Result<Self, TapError> {
+impl Port {
+    /// Checks the queues of a tap and sets them up.
+    fn new(config: NetConfig) -> Result<Self, TapError> {
         if !(1..=MAX_QUEUES).contains(&config.queues.len()) {
             return Err(TapError::Queues(config.queues.len()));
         }
@@ -109,16 +118,40 @@ impl Net {
             identity,
             features: feature::ALWAYS | multiple | features,
             set_offloads,
-            drops: Drops::default(),
-            active: None,
         }
+    }
+}
+
+impl Net {
+    /// A device on a tap, whose queues are checked and set up.
+    ///
+    /// # Errors
+    /// [`TapError`].
+    pub(crate) fn new(config: NetConfig, cable: Cable) -> Result<Self, TapError> {
+        let mut net = Self::unplugged(config.queues.len(), cable);
+        net.port = Some(Port::new(config)?);
+        Ok(net)
+    }
+
+    /// A device that is connected to nothing yet: to its driver it is none. What is connected to it has so many queues.
+    pub(crate) fn unplugged(queues: usize, cable: Cable) -> Self {
+        let most = queues.clamp(1, MAX_QUEUES);
+        Self { most, port: None, cable, connect: Port::new, drops: Drops::default(), active: None }
+    }
+
+    fn plug(&mut self, config: NetConfig) -> Result<(), TapError> {
+        if config.queues.len() != self.most {
+            return Err(TapError::Queues(config.queues.len()));
+        }
+        self.port = Some((self.connect)(config)?);
+        Ok(())
     }
 
     /// Reads frames for a receive queue: from all queues of the tap whose frames go there.
     fn receive(&mut self, pair: usize) -> Result<(), DeviceError> {
         let Some(Active { memory, receivers, pairs, .. }) = &mut self.active else { return Ok(()) };
         let Some(receiver) = receivers.get_mut(pair).filter(|_| pair < *pairs) else { return Ok(()) };
-        for link in self.links.iter_mut().skip(pair).step_by(*pairs) {
+        for link in self.port.iter_mut().flat_map(|port| &mut port.links).skip(pair).step_by(*pairs) {
             receiver.receive(memory, link, &mut self.drops)?;
         }
         Ok(())
@@ -126,15 +159,16 @@ impl Net {
 
     fn transmit(&mut self, pair: usize) -> Result<(), DeviceError> {
         let Some(Active { memory, transmitters, features, .. }) = &mut self.active else { return Ok(()) };
-        let (Some(queue), Some(link)) = (transmitters.get_mut(pair), self.links.get_mut(pair)) else {
+        let Some(port) = &mut self.port else { return Ok(()) };
+        let (Some(queue), Some(link)) = (transmitters.get_mut(pair), port.links.get_mut(pair)) else {
             return Ok(());
         };
-        let rules = Rules { identity: &self.identity, features: *features, mtu: self.mtu };
+        let rules = Rules { identity: &port.identity, features: *features, mtu: port.mtu };
         rules.transmit(queue, memory, link, &mut self.drops)
     }
 
     fn obey(&mut self) -> Result<(), DeviceError> {
-        let most = self.links.len();
+        let most = self.most;
         let Some(Active { memory, control: Some(control), pairs, .. }) = &mut self.active else {
             return Ok(());
         };
@@ -148,32 +182,47 @@ impl Net {
 
 impl VirtioDevice for Net {
     fn device_type(&self) -> u32 {
-        1
+        u32::from(self.port.is_some())
     }
 
     fn features(&self) -> u64 {
-        self.features
+        self.port.as_ref().map_or(0, |port| port.features)
     }
 
     /// `struct virtio_net_config` (virtio 1.3, section 5.1.4) up to the MTU.
     fn config(&self) -> Vec<u8> {
-        let pairs = u16::try_from(self.links.len()).unwrap_or(1);
-        let mut config = self.mac.octets().to_vec();
+        let Some(port) = &self.port else { return Vec::new() };
+        let pairs = u16::try_from(self.most).unwrap_or(1);
+        let mut config = port.mac.octets().to_vec();
         config.extend([0, 0]);
         config.extend(pairs.to_le_bytes());
-        config.extend(self.mtu.to_le_bytes());
+        config.extend(port.mtu.to_le_bytes());
         config
     }
 
     fn queue_sizes(&self) -> &'static [u16] {
-        let pairs = self.links.len();
-        &QUEUE_SIZES[..2 * pairs + usize::from(pairs > 1)]
+        &QUEUE_SIZES[..2 * self.most + usize::from(self.most > 1)]
+    }
+
+    /// Sees what has happened to the cable.
+    fn measure(&mut self) -> io::Result<u64> {
+        let Some(change) = self.cable.change() else { return Ok(0) };
+        self.reset();
+        self.port = None;
+        match change {
+            Change::Plugged(config) => self.plug(config).map_err(io::Error::other)?,
+            Change::Pulled => {}
+        }
+        Ok(0)
     }
 
     fn activate(&mut self, context: ActivationContext) -> Result<(), DeviceError> {
         let ActivationContext { memory, queues, sources, features, .. } = context;
         // Without the feature there is one pair, and the control queue comes after it (section 5.1.2).
-        let most = if features & feature::MQ != 0 { self.links.len() } else { 1 };
+        let Some(port) = &mut self.port else { return Err(DeviceError::Absent) };
+        // What was offered may have been another tap's.
+        let features = features & port.features;
+        let most = if features & feature::MQ != 0 { self.most } else { 1 };
         let count = queues.len();
         let mut queues = queues.into_iter();
         let (mut receivers, mut transmitters) = (Vec::new(), Vec::new());
@@ -181,7 +230,7 @@ impl VirtioDevice for Net {
             let (Some(receive), Some(transmit)) = (queues.next(), queues.next()) else {
                 return Err(DeviceError::QueueMissing(count));
             };
-            receivers.push(Receiver::new(receive, features, self.mtu));
+            receivers.push(Receiver::new(receive, features, port.mtu));
             transmitters.push(transmit);
         }
         let control = if features & feature::CTRL_VQ != 0 { queues.next() } else { None };
@@ -189,9 +238,9 @@ impl VirtioDevice for Net {
             return Err(DeviceError::QueueMissing(count));
         }
         let what = "the tap";
-        for (token, link) in (0..).zip(&mut self.links) {
+        for (token, link) in (0..).zip(&mut port.links) {
             (link.readable, link.blocked) = (true, false);
-            (self.set_offloads)(link.fd.as_fd(), feature::offloads(features))
+            (port.set_offloads)(link.fd.as_fd(), feature::offloads(features))
                 .map_err(|source| DeviceError::Wait { what, source })?;
             sources
                 .add(link, EventSet::IN | EventSet::OUT | EventSet::EDGE_TRIGGERED, token)
@@ -213,7 +262,7 @@ impl VirtioDevice for Net {
     fn ready(&mut self, token: u32, events: EventSet) -> Result<(), DeviceError> {
         let index = token as usize;
         let pairs = self.active.as_ref().map_or(1, |active| active.pairs);
-        let Some(link) = self.links.get_mut(index) else { return Ok(()) };
+        let Some(link) = self.port.as_mut().and_then(|port| port.links.get_mut(index)) else { return Ok(()) };
         let blocked = link.blocked;
         if events.contains(EventSet::IN) {
             link.readable = true;
@@ -226,7 +275,7 @@ impl VirtioDevice for Net {
         self.drops.tell();
         self.drops = Drops::default();
         if let Some(active) = self.active.take() {
-            for link in &self.links {
+            for link in self.port.iter().flat_map(|port| &port.links) {
                 active.sources.remove(link);
             }
         }

@@ -116,8 +116,9 @@ const STDIO: [i64; 19] = [
 const KVM_RUN: u64 = 0xae80;
 const KVM_GET_REGS: u64 = 0x8090_ae81;
 const VCPU_IOCTLS: [u64; 2] = [KVM_RUN, KVM_GET_REGS];
-/// What the driver takes of a tap's offloads: the kernel is told when the driver is ready.
-const NET_IOCTLS: [u64; 1] = [libc::TUNSETOFFLOAD];
+/// What the driver takes of a tap's offloads: the kernel is told when the driver is ready. The others check a tap that comes
+/// while the machine runs.
+const NET_IOCTLS: [u64; 3] = [libc::TUNSETOFFLOAD, libc::TUNGETIFF, libc::TUNSETVNETHDRSZ];
 const STDIO_IOCTLS: [u64; 10] = [
     libc::FIONBIO,
     libc::TCGETS,
@@ -160,13 +161,18 @@ pub(super) fn of(role: Role) -> Rules {
     };
     let not_executable = || When::Without(libc::PROT_EXEC.unsigned_abs());
     // Copies of descriptors; the check of debug builds that a descriptor to be closed is open.
-    let commands = [libc::F_DUPFD_CLOEXEC, libc::F_GETFD].map(|command| command.unsigned_abs());
+    let mut commands = vec![libc::F_DUPFD_CLOEXEC, libc::F_GETFD];
+    if role == Role::Net {
+        // A tap that comes while the machine runs must not block.
+        commands.push(libc::F_GETFL);
+    }
+    let commands = commands.into_iter().map(i32::unsigned_abs).collect();
     let mut when = vec![
         (number(SYS_mmap), 2, not_executable()),
         (number(SYS_mprotect), 2, not_executable()),
         // The main thread's signal to vCPUs, and abort(3): to no other process.
         (number(SYS_tgkill), 0, When::OneOf(vec![std::process::id()])),
-        (number(SYS_fcntl), 1, When::OneOf(commands.to_vec())),
+        (number(SYS_fcntl), 1, When::OneOf(commands)),
     ];
     if !ioctls.is_empty() {
         when.push((number(SYS_ioctl), 1, When::OneOf(ioctls.iter().map(|request| low(*request)).collect())));

@@ -14,20 +14,21 @@ use crate::memory::GuestMemory;
 
 /// A virtio device (virtio 1.3, section 2).
 pub trait VirtioDevice: Send {
-    /// The device id (virtio 1.3, section 5).
+    /// The device id (virtio 1.3, section 5); 0 while nothing is connected to the device.
     fn device_type(&self) -> u32;
 
     /// The feature bits offered besides those of [`super::feature`] that the transport adds.
     fn features(&self) -> u64;
 
-    /// The device configuration space, which changes with [`Self::measure`] alone; no device here has a field that the
-    /// driver may write.
+    /// The device configuration space, which like the id and the features changes with [`Self::measure`] alone; no device
+    /// here has a field that the driver may write.
     fn config(&self) -> Vec<u8>;
 
     /// The greatest size of each virtqueue, in descriptors.
     fn queue_sizes(&self) -> &'static [u16];
 
-    /// Looks again at what the configuration space is made of, and answers the bytes of its disk. May be called at any time.
+    /// Looks again at what is behind the device, and answers the bytes of its disk. May be called at any time. A device
+    /// that has another id, features or peer behind it gives its queues up.
     ///
     /// # Errors
     /// It cannot, or this device has none.
@@ -91,6 +92,9 @@ pub enum DeviceError {
     /// The driver left a queue out that the device needs.
     #[error("the driver did not set virtqueue {0} up")]
     QueueMissing(usize),
+    /// Nothing is connected to the device.
+    #[error("nothing is connected to it")]
+    Absent,
     /// The interrupt could not be sent.
     #[error("cannot signal the interrupt")]
     Interrupt(#[source] io::Error),

@@ -194,6 +194,19 @@ impl DeviceHarness {
         self.status() & status::DEVICE_NEEDS_RESET != 0
     }
 
+    /// Has the device look at what is behind it.
+    pub(crate) fn measure(&mut self) -> std::io::Result<u64> {
+        let Self { transport, event_loop, .. } = self;
+        let handle = transport.device().clone();
+        thread::scope(|scope| {
+            let measured = scope.spawn(move || handle.measure(std::time::Duration::from_secs(60)));
+            while !measured.is_finished() {
+                event_loop.turn(1).unwrap();
+            }
+            measured.join().unwrap()
+        })
+    }
+
     /// Writes 0 to the status register, which waits for the event loop.
     pub(crate) fn reset(&mut self) {
         let Self { transport, event_loop, .. } = self;

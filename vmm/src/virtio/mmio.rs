@@ -41,8 +41,6 @@ pub enum TransportError {
 
 /// The registers of one device.
 pub struct MmioTransport {
-    device_type: u32,
-    offered: u64,
     memory: GuestMemory,
     interrupt: Interrupt,
     queue_events: Vec<EventFd>,
@@ -78,10 +76,7 @@ impl MmioTransport {
             .collect::<Result<Vec<_>, _>>()
             .map_err(TransportError::MakeEvent)?;
         let interrupt = Interrupt::new(line);
-        let (device_type, offered) = (device.device_type(), device.features());
         Ok(Self {
-            device_type,
-            offered: offered | feature::VERSION_1 | feature::EVENT_IDX,
             memory,
             interrupt: interrupt.clone(),
             device: event_loop.add(device, &queue_events, interrupt).map_err(TransportError::AddDevice)?,
@@ -101,14 +96,19 @@ impl MmioTransport {
         &self.device
     }
 
+    /// The features that the driver may accept.
+    fn offered(&self) -> u64 {
+        self.device.config().features() | feature::VERSION_1 | feature::EVENT_IDX
+    }
+
     fn read_register(&self, offset: u64) -> u32 {
         let queue = self.state.selected_queue();
         match offset {
             MAGIC_VALUE => MAGIC,
             VERSION => 2,
-            DEVICE_ID => self.device_type,
+            DEVICE_ID => self.device.config().device_type(),
             VENDOR_ID => VENDOR,
-            DEVICE_FEATURES => half(self.offered, self.state.features_sel),
+            DEVICE_FEATURES => half(self.offered(), self.state.features_sel),
             QUEUE_SIZE_MAX => queue.map_or(0, |queue| u32::from(queue.max_size)),
             QUEUE_READY => u32::from(queue.is_some_and(|queue| queue.ready)),
             INTERRUPT_STATUS => self.interrupt.status(),
@@ -148,6 +148,7 @@ impl MmioTransport {
         if value == 0 {
             return self.reset();
         }
+        let offered = self.offered();
         let state = &mut self.state;
         for (bit, before) in [
             (status::ACKNOWLEDGE, 0),
@@ -161,7 +162,7 @@ impl MmioTransport {
                 continue;
             }
             let accepted = match bit {
-                status::FEATURES_OK => state.features_are_good(self.offered),
+                status::FEATURES_OK => state.features_are_good(offered),
                 status::DRIVER_OK => state.status & status::FAILED == 0,
                 _ => true,
             };

@@ -1,6 +1,7 @@
 //! The network device as a driver sees it, with a socket in the tap's place: each message is a frame.
 
 mod hostile;
+mod plugging;
 mod queues;
 mod receiving;
 mod sending;
@@ -56,8 +57,14 @@ impl Wire {
 /// A device with so many queues, its driver's harness before any negotiation, and the other ends.
 fn device(queues: usize) -> (DeviceHarness, Vec<Wire>) {
     let (taps, wires) = (0..queues).map(|_| Wire::pair()).unzip();
-    let net = Net::on(config(taps), feature::HOST_USO, |_, _| Ok(()));
+    let mut net = Net::unplugged(queues, Cable::default());
+    net.port = Some(connect(config(taps)).unwrap());
     (DeviceHarness::new(Box::new(net)), wires)
+}
+
+#[expect(clippy::unnecessary_wraps, reason = "in the place of one that may fail")]
+fn connect(config: NetConfig) -> Result<Port, TapError> {
+    Ok(Port::on(config, feature::HOST_USO, |_, _| Ok(())))
 }
 
 /// A device with one pair of queues whose driver has taken these features.

@@ -125,8 +125,8 @@ fn a_reset_device_starts_again() {
 
 #[test]
 fn what_is_no_tap_is_refused() {
-    assert!(matches!(Net::new(config(Vec::new())), Err(TapError::Queues(0))));
+    assert!(matches!(Port::new(config(Vec::new())), Err(TapError::Queues(0))));
     let many = (0..5).map(|_| Wire::pair().0).collect();
-    assert!(matches!(Net::new(config(many)), Err(TapError::Queues(5))));
-    assert!(matches!(Net::new(config(vec![Wire::pair().0])), Err(TapError::Identify(_))));
+    assert!(matches!(Port::new(config(many)), Err(TapError::Queues(5))));
+    assert!(matches!(Port::new(config(vec![Wire::pair().0])), Err(TapError::Identify(_))));
 }
