@@ -122,21 +122,21 @@ fn enter(entry: Entry) -> ! {
     }
 }
 
-/// Asks the host to end the machine, and waits for it.
+/// Asks the host to end the machine.
 fn terminate(code: u8) -> ! {
     let request = TERMINATE | REASONS | u32::from(code) << 16;
-    loop {
-        // SAFETY: writes the register for requests to the host and leaves the guest (VMGEXIT); where that does not end the
-        // machine, an exception without a handler does.
-        unsafe {
-            asm!(
-                "wrmsr",
-                "rep vmmcall",
-                in("ecx") GHCB,
-                in("eax") request,
-                in("edx") 0,
-            );
-        }
+    // SAFETY: writes the register for requests to the host and leaves the guest (VMGEXIT). A host that comes back finds an
+    // exception without a handler, which ends the machine.
+    unsafe {
+        asm!(
+            "wrmsr",
+            "rep vmmcall",
+            "ud2",
+            in("ecx") GHCB,
+            in("eax") request,
+            in("edx") 0,
+            options(noreturn),
+        );
     }
 }
 
