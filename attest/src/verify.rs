@@ -61,9 +61,9 @@ pub fn verify(evidence: Evidence<'_>, expected: &Expected, policy: &Policy, root
     checks.extend(guest::bindings(&report, expected));
     checks.extend(guest::policy(&report, policy));
     let product = product_of(&report, chain.as_ref());
-    let hint = product
-        .filter(|_| lacks_certificate(&checks))
-        .and_then(|product| platform::where_to_get(&report, product));
+    // A certificate that does not fit may be another product's as well.
+    let named = report.product().or(product).filter(|_| lacks_certificate(&checks));
+    let hint = named.and_then(|product| platform::where_to_get(&report, product));
     Outcome { checks, product, hint }
 }
 
@@ -91,13 +91,13 @@ fn is_signed_by(report: &Report, certificate: &Certificate) -> bool {
 }
 
 fn signature(report: &Report, signed: Option<bool>) -> Check {
-    let expected = "ECDSA P-384 with SHA-384 by the certificate's key";
+    let expected = "ECDSA P-384 by the certificate's key";
     let row = |holds, actual| Check::made("signature", Class::Signature, holds, expected, actual);
     match signed {
         _ if report.signature().iter().all(|byte| *byte == 0) => row(false, "none: the report is not signed"),
         None => Check::skipped("signature", Class::Signature, "there is no certificate of the signing key"),
         Some(true) => row(true, "it is"),
-        Some(false) => row(false, "it is not: other bytes were signed, or by another key"),
+        Some(false) => row(false, "no: other bytes, or another key"),
     }
 }
 

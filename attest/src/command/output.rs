@@ -127,11 +127,12 @@ fn advice(check: &Check) -> Option<&'static str> {
             "give the certificate of the signing key, and for a VLEK that of its issuer, with --certs; the roots are built in"
         }
         "key_tcb" => {
-            "get the certificate for the reported TCB version: firmware was updated since this one was made"
+            "this is no certificate of the reported TCB version: the host's firmware is another one now"
         }
-        "chip_id" => {
-            "get the certificate of this chip; one that the host masks needs \"allow_masked_chip_id\" in the policy"
+        "chip_id" if check.class == Class::Policy => {
+            "a chip that the host masks needs \"allow_masked_chip_id\" in the policy"
         }
+        "chip_id" => "this is the certificate of another chip",
         "validity" => "--at judges as of another time",
         _ => return None,
     })
