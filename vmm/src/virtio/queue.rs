@@ -8,7 +8,7 @@ use std::num::Wrapping;
 use std::sync::atomic::{Ordering, fence};
 
 use virtio_queue::{Queue, QueueOwnedT, QueueT};
-use vm_memory::{Bytes, GuestAddress, GuestMemoryError};
+use vm_memory::{Bytes, GuestAddress, GuestMemoryBackend as _, GuestMemoryError, VolatileMemory as _};
 use vmm_sys_util::eventfd::EventFd;
 
 use super::{Descriptors, DeviceError, Interrupt};
@@ -17,9 +17,12 @@ use crate::memory::GuestMemory;
 /// Why a virtqueue cannot be used any more.
 #[derive(Debug, thiserror::Error)]
 pub enum QueueError {
-    /// The available ring's index is ahead by more than the queue holds, or memory cannot be read.
+    /// Memory cannot be read.
     #[error("cannot read the available ring")]
-    ReadAvailable(#[source] virtio_queue::Error),
+    ReadAvailable(#[source] GuestMemoryError),
+    /// The available ring's index is ahead by more than the queue holds.
+    #[error("{0} chains are available at once")]
+    Available(u16),
     /// Memory cannot be written.
     #[error("cannot write the used ring")]
     WriteUsed(#[source] GuestMemoryError),
@@ -68,13 +71,16 @@ pub struct Virtqueue {
     queue: Queue,
     interrupt: Interrupt,
     kick: EventFd,
+    /// The available ring's index as it was last read.
+    available: Wrapping<u16>,
     /// The used ring's index when the driver's wish for an interrupt was last looked at.
     told: Wrapping<u16>,
 }
 
 impl Virtqueue {
     pub(super) fn new(index: usize, queue: Queue, interrupt: Interrupt, kick: EventFd) -> Self {
-        Self { index, queue, interrupt, kick, told: Wrapping(0) }
+        let available = Wrapping(queue.next_avail());
+        Self { index, queue, interrupt, kick, available, told: Wrapping(0) }
     }
 
     /// Descriptors in the queue: also the longest chain.
@@ -86,18 +92,29 @@ impl Virtqueue {
     /// The next available chain, if there is one.
     ///
     /// # Errors
-    /// [`QueueError::ReadAvailable`].
+    /// [`QueueError::ReadAvailable`], [`QueueError::Available`].
     pub fn pop<'m>(&mut self, memory: &'m GuestMemory) -> Result<Option<Descriptors<'m>>, DeviceError> {
-        let (table, size) = (GuestAddress(self.queue.desc_table()), self.queue.size());
-        match self.queue.iter(memory) {
-            Ok(mut available) => {
-                let head = available.next().map(|chain| chain.head_index());
-                Ok(head.map(|head| Descriptors::new(memory, table, size, head)))
+        let (next, ring) = (Wrapping(self.queue.next_avail()), self.queue.avail_ring());
+        let load = |offset: u64, ordering| memory.load::<u16>(GuestAddress(ring + offset), ordering);
+        let failed = |source| DeviceError::Queue { index: self.index, source };
+        if self.available == next {
+            let available =
+                load(2, Ordering::Acquire).map_err(|source| failed(QueueError::ReadAvailable(source)))?;
+            self.available = Wrapping(u16::from_le(available));
+            let ahead = self.available - next;
+            if ahead.0 > self.size() {
+                return Err(failed(QueueError::Available(ahead.0)));
             }
-            Err(source) => {
-                Err(DeviceError::Queue { index: self.index, source: QueueError::ReadAvailable(source) })
+            if ahead.0 == 0 {
+                return Ok(None);
             }
         }
+        let entry = 4 + 2 * u64::from(next.0 % self.size());
+        let head =
+            load(entry, Ordering::Relaxed).map_err(|source| failed(QueueError::ReadAvailable(source)))?;
+        self.queue.set_next_avail((next + Wrapping(1)).0);
+        let table = GuestAddress(self.queue.desc_table());
+        Ok(Some(Descriptors::new(memory, table, self.size(), u16::from_le(head))))
     }
 
     /// Gives the last popped chain back, to be popped again.
@@ -119,21 +136,21 @@ impl Virtqueue {
     /// As [`Self::push_used`]; the driver sees none then.
     pub fn push_all_used(&mut self, memory: &GuestMemory, chains: &[UsedChain]) -> Result<(), DeviceError> {
         let mut next = Wrapping(self.queue.next_used());
-        let ring = self.queue.used_ring();
+        let size = usize::from(self.size());
+        let ring = memory
+            .get_slice(GuestAddress(self.queue.used_ring()), 4 + 8 * size)
+            .map_err(|source| self.fail(QueueError::WriteUsed(source)))?;
         for chain in chains {
             if chain.head >= self.size() {
                 return Err(self.fail(QueueError::NoSuchHead(chain.head)));
             }
-            let entry = GuestAddress(ring + 4 + 8 * u64::from(next.0 % self.size()));
             let element = u64::from(chain.head) | u64::from(chain.written) << 32;
-            memory
-                .write_obj(element.to_le(), entry)
-                .map_err(|source| self.fail(QueueError::WriteUsed(source)))?;
+            let entry = ring.get_ref::<u64>(4 + 8 * (usize::from(next.0) % size));
+            entry.map_err(|source| self.fail(QueueError::WriteUsed(source.into())))?.store(element.to_le());
             next += 1;
         }
-        memory
-            .store(next.0.to_le(), GuestAddress(ring + 2), Ordering::Release)
-            .map_err(|source| self.fail(QueueError::WriteUsed(source)))?;
+        ring.store(next.0.to_le(), 2, Ordering::Release)
+            .map_err(|source| self.fail(QueueError::WriteUsed(source.into())))?;
         self.queue.set_next_used(next.0);
         Ok(())
     }

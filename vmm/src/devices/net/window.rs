@@ -92,7 +92,9 @@ impl Window {
             let Some(chain) = self.chains.pop_front() else { break };
             let written = len.min(chain.len);
             used.push(UsedChain { head: chain.head, written: u32::try_from(written).unwrap_or(u32::MAX) });
-            self.parts.drain(..chain.parts);
+            for _ in 0..chain.parts {
+                self.parts.pop_front();
+            }
             self.len -= chain.len;
             len -= written;
         }
