@@ -1,24 +1,15 @@
 //! REPORT_DATA of a cradle guest: what ties a report to a question, to a connection and to a configuration.
 
 use sha2::{Digest as _, Sha256, Sha512};
+use spec::attestation::report_data_message;
 
-/// What the hash begins with, so that no other protocol's bytes are taken for it.
-const DOMAIN: &[u8] = b"cradle-snp-v1\0";
-/// The fewest and the most bytes of a nonce.
-pub const NONCE: std::ops::RangeInclusive<usize> = 32..=64;
+pub use spec::attestation::NONCE;
 
-/// REPORT_DATA of the answer to `nonce`: SHA-512 of the domain, the nonce's length in one byte, the nonce, SHA-256 of the
-/// TLS key's SubjectPublicKeyInfo and [`host_data`]. `None` for a nonce of another length than [`NONCE`].
+/// REPORT_DATA of the answer to `nonce`, see [`report_data_message`]. `None` for a nonce of another length than [`NONCE`].
 #[must_use]
 pub fn report_data(nonce: &[u8], spki: &[u8], host_data: &[u8; 32]) -> Option<[u8; 64]> {
-    let length = u8::try_from(nonce.len()).ok().filter(|_| NONCE.contains(&nonce.len()))?;
-    let hash = Sha512::new()
-        .chain_update(DOMAIN)
-        .chain_update([length])
-        .chain_update(nonce)
-        .chain_update(Sha256::digest(spki))
-        .chain_update(host_data);
-    Some(hash.finalize().into())
+    let message = report_data_message(nonce, &Sha256::digest(spki).into(), host_data)?;
+    Some(Sha512::digest(message).into())
 }
 
 /// HOST_DATA of a pod: SHA-256 of its launch.json, byte by byte.

@@ -1,7 +1,7 @@
 //! Damaged reports, certificates and policies: what parses bytes of hosts and strangers neither panics nor believes.
 #![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
-use attest::certificate::{Bundle, Certificate};
+use attest::certificate::{Bundle, BundleError, Certificate};
 use attest::check::Class;
 use attest::policy::Policy;
 use attest::report::Report;
@@ -60,8 +60,10 @@ fn certificates() {
                 }
                 let outcome = judge(&report, &certificates, &Policy::default());
                 assert!(outcome.failure().is_some(), "there are no roots");
-                shape((certificates.len(), outcome.checks.len()))
+                let names: Vec<_> = certificates.iter().map(Certificate::subject_name).collect();
+                shape((names, outcome.checks.len()))
             }
+            Err(BundleError::Certificate { source, .. }) => shape(source.to_string()),
             Err(error) => shape(error.to_string()),
         });
 }

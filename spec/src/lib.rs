@@ -6,6 +6,7 @@
 //! host's own tools talk to the VM's process in the messages of [`control`].
 #![forbid(unsafe_code)]
 
+pub mod attestation;
 pub mod boot;
 pub mod control;
 pub mod exit;
