@@ -73,6 +73,15 @@ impl Chain {
         Err(failure)
     }
 
+    /// Whether all three hold at a time, in seconds since 1970.
+    #[must_use]
+    pub fn holds_at(&self, time: u64) -> bool {
+        self.certificates().into_iter().all(|certificate| {
+            let (from, to) = certificate.validity();
+            (from..=to).contains(&time)
+        })
+    }
+
     /// The three certificates, the signing key's first.
     #[must_use]
     pub fn certificates(&self) -> [&Certificate; 3] {

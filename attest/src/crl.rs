@@ -8,7 +8,7 @@ use rustls_pki_types::pem::PemObject as _;
 use crate::certificate::signed::{Signed, time};
 use crate::certificate::{Certificate, SignatureError, common_name, extension_list, extensions, name};
 
-/// X.509 CRL version 2.
+/// X.509 CRL version 2; version 1 is not written.
 const VERSION_2: u8 = 1;
 
 /// A list whose signature nobody has looked at.
@@ -25,7 +25,7 @@ impl Crl {
     /// Reads a list, in PEM or DER.
     ///
     /// # Errors
-    /// What is no list of version 2 with a date for the next one, is not signed with RSASSA-PSS and SHA-384, or has critical
+    /// What is no list of version 1 or 2 with a date for the next one, is not signed with RSASSA-PSS and SHA-384, or has critical
     /// extensions: none is known.
     pub fn parse(bytes: &[u8]) -> der::Result<Self> {
         if bytes.first() == Some(&0x30) {
@@ -40,7 +40,7 @@ impl Crl {
         let signed = Signed::parse(der)?;
         let mut outer = SliceReader::new(signed.bytes())?;
         let crl = outer.sequence(|reader| {
-            if u8::decode(reader)? != VERSION_2 {
+            if Tag::peek(reader)? == Tag::Integer && u8::decode(reader)? != VERSION_2 {
                 return Err(Tag::Integer.value_error().into());
             }
             signed.assert_algorithm(reader.tlv_bytes()?)?;

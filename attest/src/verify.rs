@@ -8,6 +8,7 @@ mod platform;
 use ring::signature::{ECDSA_P384_SHA384_FIXED, UnparsedPublicKey};
 
 use crate::certificate::{Certificate, PublicKey};
+use crate::chain::{self, Chain};
 use crate::check::{Check, Class, Outcome, Status};
 use crate::crl::Crl;
 use crate::policy::Policy;
@@ -52,7 +53,7 @@ pub fn verify(evidence: Evidence<'_>, expected: &Expected, policy: &Policy, root
     };
     let actual = format!("{} bytes, version {}", evidence.report.len(), report.version());
     let mut checks = vec![Check::made("report", Class::Malformed, true, form, actual)];
-    let found = certificate_of(&report, evidence.certificates);
+    let found = certificate_of(&report, &evidence, roots);
     let key = found.map(|(key, _)| key);
     let (chain, rows) = key::check(&report, key, &evidence, policy, roots);
     checks.extend(rows);
@@ -73,13 +74,23 @@ fn lacks_certificate(checks: &[Check]) -> bool {
     failed("chip_id") || failed("key_tcb") || !checks.iter().any(|check| check.name == "key_tcb")
 }
 
-/// Of the certificates the one whose key has signed the report, or the first that could have and has not.
-fn certificate_of<'a>(report: &Report, certificates: &'a [Certificate]) -> Option<(&'a Certificate, bool)> {
-    let keys = || certificates.iter().filter(|known| matches!(known.key(), PublicKey::P384(_)));
-    if let Some(key) = keys().find(|key| is_signed_by(report, key)) {
+/// Of the certificates the one whose key has signed the report, or the first that could have and has not. Of several for one
+/// key (AMD makes a new one for each who asks) the first that leads to a root and holds now.
+fn certificate_of<'a>(
+    report: &Report,
+    evidence: &Evidence<'a>,
+    roots: &Roots,
+) -> Option<(&'a Certificate, bool)> {
+    let keys = || evidence.certificates.iter().filter(|known| matches!(known.key(), PublicKey::P384(_)));
+    let signers: Vec<_> = keys().filter(|key| is_signed_by(report, key)).collect();
+    let sound = |key: &&&Certificate| {
+        Chain::build(key, evidence.certificates, roots).is_ok_and(|chain| chain.holds_at(evidence.now))
+    };
+    if let [first, more @ ..] = signers.as_slice() {
+        let key = if more.is_empty() { first } else { signers.iter().find(sound).unwrap_or(first) };
         return Some((key, true));
     }
-    let kind = keys().find(|key| crate::chain::signer(key) == Some(report.signer()));
+    let kind = keys().find(|key| chain::signer(key) == Some(report.signer()));
     kind.or_else(|| keys().next()).map(|key| (key, false))
 }
 
@@ -102,7 +113,7 @@ fn signature(report: &Report, signed: Option<bool>) -> Check {
 }
 
 /// The product of a report by itself, or of its chain.
-fn product_of(report: &Report, chain: Option<&crate::chain::Chain>) -> Option<Product> {
+fn product_of(report: &Report, chain: Option<&Chain>) -> Option<Product> {
     chain.map(|chain| chain.product).or_else(|| report.product())
 }
 

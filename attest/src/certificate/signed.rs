@@ -1,25 +1,19 @@
 //! What certificates and lists of revoked ones have in common: bytes that are signed, an algorithm and a signature.
 
-use der::asn1::{BitStringRef, GeneralizedTime, UtcTime};
-use der::{Decode as _, Reader, SliceReader, Tag};
+use der::asn1::{BitStringRef, GeneralizedTime, Null, UtcTime};
+use der::oid::ObjectIdentifier;
+use der::{Decode as _, Header, Reader, SliceReader, Tag, TagNumber};
 use ring::signature::{RSA_PSS_2048_8192_SHA384, UnparsedPublicKey};
 
 use super::PublicKey;
 
-/// RSASSA-PSS with SHA-384, MGF1 of the same and 48 bytes of salt (RFC 4055), as AMD writes it: since 2023 without the
-/// trailer, which is the default, before with it.
-const ALGORITHMS: [&[u8]; 2] = [
-    b"\x30\x41\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x01\x0a\x30\x34\
-      \xa0\x0f\x30\x0d\x06\x09\x60\x86\x48\x01\x65\x03\x04\x02\x02\x05\x00\
-      \xa1\x1c\x30\x1a\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x01\x08\
-      \x30\x0d\x06\x09\x60\x86\x48\x01\x65\x03\x04\x02\x02\x05\x00\
-      \xa2\x03\x02\x01\x30",
-    b"\x30\x46\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x01\x0a\x30\x39\
-      \xa0\x0f\x30\x0d\x06\x09\x60\x86\x48\x01\x65\x03\x04\x02\x02\x05\x00\
-      \xa1\x1c\x30\x1a\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x01\x08\
-      \x30\x0d\x06\x09\x60\x86\x48\x01\x65\x03\x04\x02\x02\x05\x00\
-      \xa2\x03\x02\x01\x30\xa3\x03\x02\x01\x01",
-];
+const RSASSA_PSS: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.10");
+const MGF1: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.8");
+const SHA384: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.16.840.1.101.3.4.2.2");
+/// The salt, in bytes.
+const SALT: u8 = 48;
+/// The trailer 0xbc, the only one there is (RFC 4055, section 3.1).
+const TRAILER: u8 = 1;
 
 /// Why a signature does not hold.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -48,7 +42,7 @@ pub enum SignatureError {
 pub(crate) struct Signed {
     der: Vec<u8>,
     bytes: Vec<u8>,
-    algorithm: &'static [u8],
+    algorithm: Vec<u8>,
     signature: Vec<u8>,
 }
 
@@ -58,11 +52,8 @@ impl Signed {
         let mut outer = SliceReader::new(der)?;
         let signed = outer.sequence(|reader| {
             let bytes = reader.tlv_bytes()?.to_vec();
-            let algorithm = reader.tlv_bytes()?;
-            let algorithm = ALGORITHMS
-                .into_iter()
-                .find(|known| *known == algorithm)
-                .ok_or_else(|| Tag::ObjectIdentifier.value_error())?;
+            let algorithm = reader.tlv_bytes()?.to_vec();
+            assert_pss(&algorithm)?;
             let signature = BitStringRef::decode(reader)?;
             let signature = signature.as_bytes().ok_or_else(|| Tag::BitString.value_error())?.to_vec();
             Ok::<_, der::Error>(Self { der: der.to_vec(), bytes, algorithm, signature })
@@ -100,4 +91,57 @@ pub(crate) fn time(reader: &mut SliceReader<'_>) -> der::Result<u64> {
         _ => GeneralizedTime::decode(reader)?.to_unix_duration(),
     }
     .as_secs())
+}
+
+/// Takes RSASSA-PSS with SHA-384, MGF1 of the same and 48 bytes of salt (RFC 4055), and nothing else. AMD writes the trailer
+/// in some certificates and leaves it out in others.
+fn assert_pss(algorithm: &[u8]) -> der::Result<()> {
+    let mut reader = SliceReader::new(algorithm)?;
+    reader.sequence(|reader| {
+        assert_id(reader, RSASSA_PSS)?;
+        reader.sequence(|reader| {
+            explicit(reader, 0, assert_sha384)?;
+            explicit(reader, 1, |reader| {
+                reader.sequence(|reader| {
+                    assert_id(reader, MGF1)?;
+                    assert_sha384(reader)
+                })
+            })?;
+            explicit(reader, 2, |reader| assert_number(reader, SALT))?;
+            if reader.is_finished() {
+                return Ok(());
+            }
+            explicit(reader, 3, |reader| assert_number(reader, TRAILER))
+        })
+    })
+}
+
+/// What stands under a tag of its context.
+fn explicit<'a>(
+    reader: &mut SliceReader<'a>,
+    number: u32,
+    inside: impl FnOnce(&mut SliceReader<'a>) -> der::Result<()>,
+) -> der::Result<()> {
+    let header = Header::decode(reader)?;
+    header.tag().assert_eq(Tag::ContextSpecific { constructed: true, number: TagNumber(number) })?;
+    reader.read_nested(header.length(), inside)
+}
+
+fn assert_sha384(reader: &mut SliceReader<'_>) -> der::Result<()> {
+    reader.sequence(|reader| {
+        assert_id(reader, SHA384)?;
+        if reader.is_finished() { Ok(()) } else { Null::decode(reader).map(|_| ()) }
+    })
+}
+
+fn assert_id(reader: &mut SliceReader<'_>, id: ObjectIdentifier) -> der::Result<()> {
+    if ObjectIdentifier::decode(reader)? == id {
+        Ok(())
+    } else {
+        Err(Tag::ObjectIdentifier.value_error().into())
+    }
+}
+
+fn assert_number(reader: &mut SliceReader<'_>, number: u8) -> der::Result<()> {
+    if u8::decode(reader)? == number { Ok(()) } else { Err(Tag::Integer.value_error().into()) }
 }

@@ -213,7 +213,7 @@ impl Hierarchy {
             tlv(0xa0, &[&sequence(&[&list.extensions])])
         };
         let said = sequence(&[
-            &integer(&[1]),
+            if list.old_form { &[] } else { &[2, 1, 1] },
             &pss(false),
             &name(&list.issuer),
             &utc(list.from),
@@ -232,6 +232,8 @@ pub(crate) struct List {
     pub(crate) from: &'static str,
     pub(crate) to: &'static str,
     pub(crate) forged: bool,
+    /// Version 1, which is not written and has no extensions.
+    pub(crate) old_form: bool,
     pub(crate) entry_extensions: Vec<u8>,
     pub(crate) extensions: Vec<u8>,
 }
@@ -245,6 +247,7 @@ impl List {
             from: "260101000000Z",
             to: "270101000000Z",
             forged: false,
+            old_form: false,
             entry_extensions: Vec::new(),
             extensions: extension("2.5.29.20", false, &integer(&[7])),
         }

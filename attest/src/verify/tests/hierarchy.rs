@@ -61,6 +61,28 @@ fn a_signing_key_signs_no_certificates() {
     assert_eq!(outcome.failure(), Some(Class::Chain));
 }
 
+/// Parameters other than AMD's are another algorithm.
+#[test]
+fn other_algorithms_are_none() {
+    let scene = Scene::new(Product::Milan, 3);
+    let der = scene.hierarchy.endorsed(&scene.said).der().to_vec();
+    // Salt, hash, mask, and the algorithm itself; both where it is signed and behind.
+    for (known, other) in [
+        (&[0xa2, 3, 2, 1, 48][..], &[0xa2, 3, 2, 1, 32][..]),
+        (&[0x65, 3, 4, 2, 2], &[0x65, 3, 4, 2, 1]),
+        (&[0x0d, 1, 1, 8], &[0x0d, 1, 1, 9]),
+        (&[0x0d, 1, 1, 10], &[0x0d, 1, 1, 11]),
+    ] {
+        let places: Vec<_> = (0..der.len()).filter(|place| der[*place..].starts_with(known)).collect();
+        assert!(places.len() >= 2, "{known:x?}");
+        let mut changed = der.clone();
+        for place in &places {
+            changed[*place..*place + other.len()].copy_from_slice(other);
+            assert!(Certificate::parse(&changed).is_err(), "{other:x?}");
+        }
+    }
+}
+
 #[test]
 fn critical_extensions_of_a_key_must_be_understood() {
     let cases: [Case; 2] = [
@@ -97,6 +119,21 @@ fn certificates_hold_for_their_time() {
     // The intermediate ends in 2045.
     assert_eq!(at("2046-01-01T00:00:00Z", |said| said.to = "490101000000Z"), refused);
     assert_eq!(at("1970-01-01T00:00:00Z", |_| {}), refused);
+}
+
+/// Whoever asks AMD gets a new certificate of the same key.
+#[test]
+fn of_several_certificates_of_a_key_one_that_holds_counts() {
+    let mut scene = Scene::new(Product::Milan, 3);
+    let fresh = scene.hierarchy.endorsed(&scene.said);
+    scene.said.to = "260601000000Z";
+    scene.given = vec![fresh];
+    assert_eq!(failed(&scene.judge()), Vec::<&str>::new());
+    let mut scene = Scene::new(Product::Milan, 3);
+    scene.said.to = "260601000000Z";
+    let other = scene.hierarchy.endorsed(&Said { issuer: "SEV-Other".to_owned(), ..scene.said.clone() });
+    scene.given = vec![other];
+    assert_eq!(failed(&scene.judge()), ["validity"], "where none holds, the first");
 }
 
 #[test]

@@ -37,6 +37,11 @@ fn lists_of_the_root_decide() {
             Vec::<&str>::new(),
             "without a number"
         );
+        let old = |list: &mut List| {
+            list.old_form = true;
+            list.extensions.clear();
+        };
+        assert_eq!(failed(&with(product, old)), Vec::<&str>::new(), "of version 1");
         // A key's serial number is 0 for all keys, and not the root's to revoke.
         assert_eq!(failed(&with(product, |list| list.serials.push(vec![0]))), Vec::<&str>::new());
     }
