@@ -98,6 +98,7 @@ soak: ## boot 500 pods and check each (BOOTS=, MINUTES=); kill daemon, machines,
 install: ## install kcradle, its runtime package, units, manual and completions under PREFIX (default /usr/local)
 	@[[ -x target/release/kcradle && -e target/pkg-default/cradle.json ]] || { echo "make install: run \`make\` first" >&2; exit 1; }
 	install -D -m 755 target/release/kcradle $(DESTDIR)$(PREFIX)/bin/kcradle
+	[[ ! -e target/cradle-attest ]] || install -D -m 755 target/cradle-attest $(DESTDIR)$(PREFIX)/bin/cradle-attest
 	for file in vmlinux initramfs cradle.json; do \
 	  install -D -m 644 target/pkg-default/$$file $(DESTDIR)$(PREFIX)/lib/cradle/pkg-default/$$file.new && \
 	  mv $(DESTDIR)$(PREFIX)/lib/cradle/pkg-default/$$file{.new,} || exit; done
