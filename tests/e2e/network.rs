@@ -2,6 +2,7 @@
 //! nothing is left of what was killed. Each test has a network namespace of its own.
 
 mod hostile;
+mod uplink;
 
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};

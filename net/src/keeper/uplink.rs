@@ -13,7 +13,6 @@ use rustix::process::{Signal, WaitOptions};
 use thiserror::Error;
 
 use super::place::Place;
-use super::rtnetlink::Rtnetlink;
 
 /// How long pasta may take.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -25,6 +24,8 @@ const SOON: Duration = Duration::from_secs(1);
 const SELDOM: Duration = Duration::from_secs(60);
 /// What the way out is called inside.
 const NAME: &str = "uplink";
+/// The tables of the host's routes.
+const HOST: &str = "/proc/net";
 /// The program.
 const PASTA: &str = "pasta";
 
@@ -43,7 +44,7 @@ pub enum UplinkError {
     #[error("pasta ended at once ({0}); what it said is in the network's log")]
     Ended(std::process::ExitStatus),
     /// It does not come to work.
-    #[error("pasta makes no interface")]
+    #[error("pasta makes no way out")]
     Silent,
 }
 
@@ -65,12 +66,12 @@ impl Drop for Uplink {
 /// Whether there is a program for a way out, where the host has one to give.
 pub(super) fn check() -> Result<(), UplinkError> {
     let is_there = super::PATH.split(':').any(|folder| Path::new(folder).join(PASTA).exists());
-    if is_there || !has_route() { Ok(()) } else { Err(UplinkError::Missing) }
+    if is_there || !has_route(HOST) { Ok(()) } else { Err(UplinkError::Missing) }
 }
 
 /// Connects the namespace to the outside. A host that has no way out itself has none to give.
 pub(super) fn start(place: &Place) -> Result<Option<Uplink>, UplinkError> {
-    if !has_route() {
+    if !has_route(HOST) {
         eprintln!("the host has no default route: the network has no way out");
         return Ok(None);
     }
@@ -83,8 +84,8 @@ pub(super) fn start(place: &Place) -> Result<Option<Uplink>, UplinkError> {
     let mut uplink = Uplink { child: command.spawn().map_err(UplinkError::Run)? };
     let deadline = Instant::now() + PATIENCE;
     loop {
-        let is_up = || Rtnetlink::open().and_then(|kernel| kernel.index(NAME)).is_ok();
-        if place.run(is_up).map_err(UplinkError::Run)? {
+        // The interface is there before it has addresses; the route comes last.
+        if place.run(|| has_route("/proc/thread-self/net")).map_err(UplinkError::Run)? {
             return Ok(Some(uplink));
         }
         match uplink.child.try_wait().map_err(UplinkError::Run)? {
@@ -149,15 +150,15 @@ pub fn become_pasta() -> io::Error {
     command.exec()
 }
 
-/// Whether the host has a default route, of either family.
-fn has_route() -> bool {
-    let lines = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
-    let ipv4 = lines("/proc/net/route").lines().skip(1).any(|line| {
+/// Whether there is a default route, of either family, in the tables of a folder.
+fn has_route(tables: &str) -> bool {
+    let lines = |name: &str| std::fs::read_to_string(format!("{tables}/{name}")).unwrap_or_default();
+    let ipv4 = lines("route").lines().skip(1).any(|line| {
         let fields: Vec<_> = line.split_whitespace().collect();
         fields.get(1) == Some(&"00000000") && fields.get(7) == Some(&"00000000")
     });
     let any = "0".repeat(32);
-    let ipv6 = lines("/proc/net/ipv6_route").lines().any(|line| {
+    let ipv6 = lines("ipv6_route").lines().any(|line| {
         let fields: Vec<_> = line.split_whitespace().collect();
         fields.first() == Some(&any.as_str()) && fields.get(1) == Some(&"00") && fields.last() != Some(&"lo")
     });
