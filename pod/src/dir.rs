@@ -173,12 +173,23 @@ impl PodDir {
         self.read_versioned("launch.json", spec::launch::VERSION, |_| {})
     }
 
-    /// Writes `pod.json` anew; whoever holds the pod's lock may, before a run.
+    /// Reads `pod.json`, changes it and writes it anew, one caller after the other: a lock of the directory keeps others out
+    /// meanwhile. That of a pod that runs is its process's. Where `change` refuses, nothing is written.
     ///
     /// # Errors
-    /// It cannot be written; what was there is there still.
-    pub fn write_record(&self, record: &PodRecord) -> io::Result<()> {
-        atomic_file::write(&self.record(), &serde_json::to_vec(record)?, 0o600)
+    /// It cannot be read or written; what was there is there still.
+    pub fn change_record<E>(
+        &self,
+        change: impl FnOnce(&mut PodRecord) -> Result<(), E>,
+    ) -> io::Result<Result<(), E>> {
+        let folder = std::fs::File::open(&self.path)?;
+        rustix::fs::flock(&folder, rustix::fs::FlockOperation::LockExclusive)?;
+        let mut record = self.read_record().map_err(io::Error::other)?;
+        if let Err(refused) = change(&mut record) {
+            return Ok(Err(refused));
+        }
+        atomic_file::write(&self.record(), &serde_json::to_vec(&record)?, 0o600)?;
+        Ok(Ok(()))
     }
 
     /// Reads `network.json`: what the pod got of its networks in its last run, and has while it runs. `None`: it was on

@@ -3,10 +3,12 @@
 //! One JSON object a line each way: the client sends one [`Request`], the VM's process sends one [`Reply`]
 //! and closes. The socket has mode 0600.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
-use crate::LimitChanges;
 use crate::launch::InterfaceSpec;
+use crate::{DiskLimits, LimitChanges};
 
 /// The version of these messages; another is refused.
 pub const VERSION: u32 = 1;
@@ -76,6 +78,8 @@ pub enum Verb {
         /// has gone.
         give_up: bool,
     },
+    /// The limits that the disks have now: those of pod.json, or those that this run alone has.
+    Limits,
     /// Describe the running pod.
     State,
 }
@@ -90,6 +94,8 @@ pub enum Reply {
     Pending,
     /// Refused or failed, with the reason.
     Error(String),
+    /// Answer to [`Verb::Limits`]: by `/` or a volume's name, where there are any.
+    Limits(BTreeMap<String, DiskLimits>),
     /// Answer to [`Verb::State`].
     #[serde(rename_all = "camelCase")]
     State {

@@ -1,6 +1,7 @@
 //! What a pod is told of its networks before it is started, and what it got of them.
 
 use std::collections::HashMap;
+use std::convert::Infallible;
 use std::path::Path;
 use std::rc::Rc;
 
@@ -78,12 +79,14 @@ fn settle(daemon: &Daemon, record: &mut Record) -> Result<(), EngineError> {
 }
 
 fn write(dir: &PodDir, networking: Networking) -> Result<(), EngineError> {
-    let mut record = dir.read_record().map_err(|error| failed(&error))?;
-    if record.networking == networking {
+    if dir.read_record().map_err(|error| failed(&error))?.networking == networking {
         return Ok(());
     }
-    record.networking = networking;
-    dir.write_record(&record).map_err(|error| failed(&error))
+    let changed = dir.change_record(|record| {
+        record.networking = networking;
+        Ok::<_, Infallible>(())
+    });
+    changed.map(|Ok(())| ()).map_err(|error| failed(&error))
 }
 
 /// A network that a container is to be on, and what it wants there.

@@ -211,6 +211,7 @@ impl Session {
             Verb::Settle { interface, give_up } => {
                 return self.links.settle(&interface, give_up, &self.machine);
             }
+            Verb::Limits => return Reply::Limits(self.throttles.limits()),
             Verb::State => {
                 return Reply::State { pid: std::process::id(), containers: self.pids.clone() };
             }

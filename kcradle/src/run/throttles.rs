@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use pod::limits::{LimitWish, name_of};
 use pod::{DiskRecord, PodRecord};
-use spec::{LaunchSpec, LimitChanges};
+use spec::{DiskLimits, LaunchSpec, LimitChanges};
 use vmm::devices::block::{DiskConfig, Throttle};
 
 use crate::failure::Failure;
@@ -49,6 +49,12 @@ impl Throttles {
     /// Changes the limits of a disk; false where there is none of that name.
     pub(crate) fn set(&self, disk: &str, changes: LimitChanges) -> bool {
         self.by_disk.get(disk).inspect(|throttle| throttle.set(changes.of(throttle.limits()))).is_some()
+    }
+
+    /// The limits of all disks that have any.
+    pub(crate) fn limits(&self) -> BTreeMap<String, DiskLimits> {
+        let all = self.by_disk.iter().map(|(name, throttle)| (name.clone(), throttle.limits()));
+        all.filter(|(_, limits)| !limits.is_none()).collect()
     }
 
     /// The pod is to end, or has ended: whatever its memory holds that is not on its disks yet goes there without limits.
