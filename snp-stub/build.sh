@@ -18,7 +18,7 @@ mkdir -p "$(dirname "$out")"
 work=$(mktemp -d "$(dirname "$out")/.stub.XXXXXX")
 trap 'rm -rf "$work"' EXIT
 build() {
-  (cd "$here" && env -i PATH="$PATH" "$compiler" --edition 2024 --target $target -Copt-level=s -Clto=fat -Ccodegen-units=1 \
+  (cd "$here" && env -i PATH="$PATH" "$compiler" --edition 2024 --target $target -Copt-level=3 -Clto=fat -Ccodegen-units=1 \
     -Cpanic=abort -Cforce-unwind-tables=no -Crelocation-model=static -Cstrip=symbols -Cmetadata=cradle \
     --remap-path-prefix "$here=/snp-stub" --remap-path-prefix "$work=/build" "$@")
 }
