@@ -26,47 +26,49 @@ pub(super) fn check(report: &Report, chain: Option<&Chain>, policy: &Policy) -> 
 
 /// Report, signing key and root are of one product, which the policy allows.
 fn product(report: &Report, chain: Option<&Chain>, policy: &Policy) -> Check {
-    let certified = chain.map(|chain| endorsement::product(&chain.key));
-    let expected = match chain {
-        Some(chain) => chain.product.to_string(),
-        None => "that of the chain".to_owned(),
-    };
-    let processor = report.cpuid().map(|(family, model, stepping)| {
-        format!("family {family:#04x} model {model:#04x} stepping {stepping}")
-    });
-    let row = |class, holds, actual: String| Check::made("product", class, holds, expected.clone(), actual);
-    let named = match (report.cpuid(), report.product(), certified) {
-        (Some(_), None, _) => {
-            return row(
-                Class::Chain,
-                false,
-                format!("{}, which is not known", processor.unwrap_or_default()),
-            );
-        }
-        (_, _, Some(Err(error))) => return row(Class::Chain, false, error.to_string()),
-        (_, Some(reported), Some(Ok(certified))) if reported != certified => {
-            return row(
-                Class::Chain,
-                false,
-                format!("{reported} in the report, {certified} in its certificate"),
-            );
-        }
-        (_, reported, Some(Ok(certified))) => reported.unwrap_or(certified),
-        (_, Some(reported), None) => return Check::skipped("product", Class::Chain, reported.to_string()),
-        (None, None, None) => {
-            return row(Class::Chain, false, "version 2 of a report does not say".to_owned());
+    let expected = chain.map_or("that of the chain", |chain| chain.product.name());
+    let row = |class, holds, expected: &str, actual| Check::made("product", class, holds, expected, actual);
+    let (product, chain) = match (agreed(report, chain), chain) {
+        (Err(actual), _) => return row(Class::Chain, false, expected, actual),
+        (Ok(Some(product)), Some(chain)) => (product, chain),
+        (Ok(product), _) => {
+            let actual = product.map_or("version 2 of a report does not say", Product::name);
+            return Check::skipped("product", Class::Chain, actual);
         }
     };
-    let source = processor.or_else(|| chain.and_then(|chain| endorsement::product_name(&chain.key)));
-    let actual = format!("{named} ({})", source.unwrap_or_default());
-    if chain.is_some_and(|chain| chain.product != named) {
-        return row(Class::Chain, false, actual);
+    let source = match report.cpuid() {
+        Some((family, model, stepping)) => {
+            format!("family {family:#04x} model {model:#04x} stepping {stepping}")
+        }
+        None => endorsement::product_name(&chain.key).unwrap_or_default(),
+    };
+    let actual = format!("{product} ({source})");
+    if chain.product != product {
+        return row(Class::Chain, false, expected, actual);
     }
-    if !policy.products.is_empty() && !policy.products.contains(&named) {
+    if !policy.products.is_empty() && !policy.products.contains(&product) {
         let allowed = policy.products.iter().map(|product| product.name()).collect::<Vec<_>>().join(" or ");
-        return Check::made("product", Class::Policy, false, allowed, actual);
+        return row(Class::Policy, false, &allowed, actual);
     }
-    row(Class::Chain, true, actual)
+    row(Class::Chain, true, expected, actual)
+}
+
+/// The product that report and certificate agree on, or why there is none. A report of version 2 leaves it to the certificate.
+fn agreed(report: &Report, chain: Option<&Chain>) -> Result<Option<Product>, String> {
+    let reported = match (report.cpuid(), report.product()) {
+        (Some((family, model, _)), None) => {
+            return Err(format!("family {family:#04x} model {model:#04x}, which is not known"));
+        }
+        (_, reported) => reported,
+    };
+    let Some(chain) = chain else { return Ok(reported) };
+    let certified = endorsement::product(&chain.key).map_err(|error| error.to_string())?;
+    match reported {
+        Some(reported) if reported != certified => {
+            Err(format!("{reported} in the report, {certified} in its certificate"))
+        }
+        _ => Ok(Some(certified)),
+    }
 }
 
 /// The key was derived with the TCB version that is reported.

@@ -87,6 +87,16 @@ fn report_certificate_and_root_are_of_one_product() {
         ),
     ];
     try_all(|| Scene::new(Product::Milan, 2), &cases);
+    let cases: [Case; 1] = [(
+        "a certificate for a Genoa, and a policy for Turins",
+        |scene| {
+            scene.say(PRODUCT_NAME, &tlv(0x16, &[b"Genoa-B1"]));
+            scene.policy.products = vec![Product::Turin];
+        },
+        &["product"],
+        Some(Class::Chain),
+    )];
+    try_all(|| Scene::new(Product::Milan, 2), &cases);
     let cases: [Case; 2] = [
         ("a Bergamo", |scene| scene.put(0x188, &[0x19, 0xa0]), &[], None),
         ("a Siena by name", |scene| scene.say(PRODUCT_NAME, &tlv(0x16, &[b"Siena"])), &[], None),
