@@ -10,7 +10,7 @@ const EDGES: [(&str, &[&str]); 15] = [
     ("net", &["spec"]),
     ("pod", &["image", "net", "spec"]),
     ("attest", &["snp-layout", "spec"]),
-    ("vmm", &["spec"]),
+    ("vmm", &["snp-layout", "spec"]),
     ("vdocker", &["spec"]),
     ("frontend", &["image", "net", "pod", "spec", "tar", "vdocker"]),
     ("guest-init", &["spec", "tar", "vdocker"]),

@@ -2,8 +2,9 @@
 //!
 //! Reads top to bottom in [`Vm::build`]. Nothing of the guest runs here.
 
-use std::io;
+use std::fs::File;
 use std::sync::Arc;
+use std::{io, mem};
 
 use kvm_ioctls::VmFd;
 use vm_memory::GuestMemoryError;
@@ -32,6 +33,7 @@ use crate::kvm::{self, KvmError};
 use crate::memory::{self, GuestMemory, MemoryError};
 use crate::ports::Ports;
 use crate::seccomp::{Filters, Role, SeccompError};
+use crate::snp::{self, PrivateMemory, SnpError};
 use crate::timeline::{Phase, Timeline};
 use crate::vcpu::{Machine, Vcpu, VcpuError};
 use crate::virtio::{MmioTransport, TransportError, VirtioDevice};
@@ -121,6 +123,9 @@ pub enum BuildError {
     /// System call filters.
     #[error("cannot make the system call filters")]
     Seccomp(#[from] SeccompError),
+    /// A step of an SNP guest's launch.
+    #[error("cannot launch the SNP guest")]
+    Snp(#[from] SnpError),
 }
 
 impl Vm {
@@ -128,16 +133,19 @@ impl Vm {
     ///
     /// # Errors
     /// See [`BuildError`]; nothing is left behind. On a host whose KVM is kvm_pvm: [`HostError::Pvm`].
-    pub fn build(config: VmConfig) -> Result<Self, BuildError> {
+    pub fn build(mut config: VmConfig) -> Result<Self, BuildError> {
         if !(1..=MAX_VCPUS).contains(&config.vcpus) {
             return Err(BuildError::Vcpus { vcpus: config.vcpus });
         }
-        let timeline = Arc::new(Timeline::new(config.origin));
+        if let Some(snp) = config.snp.take() {
+            return snp::build(config, &snp);
+        }
+        let timeline = Timeline::new(config.origin);
         let ranges = memory::ranges(config.memory_mib)?;
         // The thread of stdio is the caller's.
         let has_nets = !config.nets.is_empty() || config.spare_nets > 0;
-        let unused = if !has_nets { &[Role::Stdio, Role::Net][..] } else { &[Role::Stdio] };
-        let filters = Filters::compile(config.seccomp, unused)?;
+        let unused = [Role::Stdio, Role::PrivateVcpu, Role::Net];
+        let filters = Filters::compile(config.seccomp, if has_nets { &unused[..2] } else { &unused })?;
 
         let kvm = host::check()?;
         let vm = kvm::create_vm(&kvm, config.vcpus)?;
@@ -181,13 +189,34 @@ impl Vm {
         }
         vcpus[0].set_boot_registers(kernel.entry).map_err(|source| BuildError::Vcpu { vcpu: 0, source })?;
 
-        let ports = Ports::new(EarlyConsole::new(config.early_console), Arc::clone(&timeline));
+        let devices = devices.attached();
+        Finish { vcpus, devices, private: None, timeline, filters, vm, memory }.vm(config.early_console)
+    }
+}
+
+/// What a machine is made of when all of it is there.
+pub(crate) struct Finish {
+    pub(crate) vcpus: Vec<Vcpu>,
+    pub(crate) devices: Attached,
+    pub(crate) private: Option<PrivateMemory>,
+    pub(crate) timeline: Timeline,
+    pub(crate) filters: Filters,
+    pub(crate) vm: VmFd,
+    pub(crate) memory: GuestMemory,
+}
+
+impl Finish {
+    /// The machine. `console` is where the early console's output goes.
+    pub(crate) fn vm(self, console: Option<File>) -> Result<Vm, BuildError> {
+        let Self { vcpus, devices, private, timeline, filters, vm, memory } = self;
+        let timeline = Arc::new(timeline);
+        let ports = Ports::new(EarlyConsole::new(console), Arc::clone(&timeline));
         let end = Arc::new(End::default());
         let disposal = Disposal::new().map_err(BuildError::Disposal)?;
-        let Devices { bus, loops, disks, nets, .. } = devices;
-        let machine = Arc::new(Machine { bus, ports, end: Arc::clone(&end) });
+        let Attached { bus, loops, disks, nets } = devices;
+        let machine = Arc::new(Machine { bus, ports, end: Arc::clone(&end), private });
         timeline.phase(Phase::Built);
-        Ok(Self {
+        Ok(Vm {
             vcpus,
             loops,
             disks: disks.into(),
@@ -203,15 +232,43 @@ impl Vm {
     }
 }
 
-fn create_vcpus(vm: &VmFd, count: u8) -> Result<Vec<Vcpu>, BuildError> {
+pub(crate) fn create_vcpus(vm: &VmFd, count: u8) -> Result<Vec<Vcpu>, BuildError> {
     let create = |id| Vcpu::create(vm, id).map_err(|source| BuildError::Vcpu { vcpu: id, source });
     (0..count).map(create).collect()
+}
+
+/// Attaches all devices of a configuration, which offer `features` too.
+pub(crate) fn attach_devices(
+    vm: &VmFd,
+    memory: &GuestMemory,
+    config: &mut VmConfig,
+    features: u64,
+) -> Result<Attached, BuildError> {
+    let mut devices = Devices { features, ..Devices::new(vm, memory) };
+    devices.attach_disks(mem::take(&mut config.disks))?;
+    devices.attach_nets(mem::take(&mut config.nets))?;
+    devices.attach_vsock(config.vsock.take())?;
+    devices.attach_console(config.console.take())?;
+    devices.attach_rng(config.rng)?;
+    devices.attach_shares(mem::take(&mut config.shares))?;
+    devices.attach_spare_nets(config.spare_nets, config.spare_queues)?;
+    Ok(devices.attached())
+}
+
+/// The devices when they are attached.
+pub(crate) struct Attached {
+    bus: MmioBus,
+    loops: Vec<LoopThread>,
+    disks: Vec<DeviceHandle>,
+    nets: Vec<NetPort>,
 }
 
 /// The devices while they are attached.
 struct Devices<'a> {
     vm: &'a VmFd,
     memory: &'a GuestMemory,
+    /// What each offers beside its own features.
+    features: u64,
     bus: MmioBus,
     slots: Vec<Slot>,
     loops: Vec<LoopThread>,
@@ -226,12 +283,17 @@ impl<'a> Devices<'a> {
         Self {
             vm,
             memory,
+            features: 0,
             bus: MmioBus::default(),
             slots: Vec::new(),
             loops: Vec::new(),
             disks: Vec::new(),
             nets: Vec::new(),
         }
+    }
+
+    fn attached(self) -> Attached {
+        Attached { bus: self.bus, loops: self.loops, disks: self.disks, nets: self.nets }
     }
 
     /// Each disk blocks in its requests, so each has a thread.
@@ -346,7 +408,8 @@ impl<'a> Devices<'a> {
         let slot = self.bus.next_slot().ok_or(BuildError::TooManyDevices)?;
         let interrupt = EventFd::new(EFD_NONBLOCK).map_err(BuildError::Events)?;
         let line = interrupt.try_clone().map_err(BuildError::Events)?;
-        let transport = MmioTransport::new(device, self.memory.clone(), line, events)?;
+        let transport =
+            MmioTransport::new(device, self.memory.clone(), line, events)?.offering(self.features);
         kvm::connect(self.vm, slot, &interrupt, transport.queue_events())?;
         let handle = transport.device().clone();
         self.bus.attach(Box::new(transport));

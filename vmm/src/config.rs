@@ -11,6 +11,7 @@ use crate::devices::fs::FsConfig;
 use crate::devices::net::NetConfig;
 use crate::devices::vsock::VsockConfig;
 use crate::seccomp;
+use crate::snp::SnpConfig;
 
 /// The most vCPUs of a virtual machine.
 pub const MAX_VCPUS: u8 = 32;
@@ -21,7 +22,7 @@ pub struct VmConfig {
     pub vcpus: u8,
     /// Guest memory in MiB, [`crate::memory::MIN_MIB`] to [`crate::memory::MAX_MIB`].
     pub memory_mib: u64,
-    /// The kernel, an uncompressed ELF.
+    /// The kernel, an uncompressed ELF; of an SNP guest a bzImage.
     pub kernel: File,
     /// The archives of the initramfs, in order.
     pub initrd: Vec<InitrdPart>,
@@ -49,6 +50,8 @@ pub struct VmConfig {
     pub rng: bool,
     /// Where the early console's output goes, at most [`crate::early_console::LIMIT`] bytes of it.
     pub early_console: Option<File>,
+    /// Makes it an SNP guest.
+    pub snp: Option<SnpConfig>,
     /// What happens to a thread of the VMM that makes an unforeseen system call.
     pub seccomp: seccomp::Mode,
     /// What the timeline counts from.
@@ -75,6 +78,7 @@ impl VmConfig {
             console: None,
             rng: false,
             early_console: None,
+            snp: None,
             seccomp: seccomp::Mode::Enforce,
             origin: Instant::now(),
         }

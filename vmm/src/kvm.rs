@@ -93,20 +93,28 @@ pub enum KvmError {
 /// Creates a virtual machine with interrupt controllers (PIC, I/O APIC, local APICs) and their default routes:
 /// GSI n is pin n of the I/O APIC. There is no PIT: kernels with a deadline timer need none.
 pub(crate) fn create_vm(kvm: &Kvm, vcpus: u8) -> Result<VmFd, KvmError> {
-    let most = kvm.get_max_vcpus();
-    if usize::from(vcpus) > most {
-        return Err(KvmError::TooManyVcpus { vcpus, most });
-    }
+    check_vcpus(kvm, vcpus)?;
     let vm = loop {
         match kvm.create_vm() {
             Err(error) if error.errno() == libc::EINTR => {}
             result => break result.map_err(KvmError::CreateVm)?,
         }
     };
-    disable_pmu(&vm)?;
-    vm.set_tss_address(TSS_ADDRESS).map_err(KvmError::SetTssAddress)?;
-    vm.create_irq_chip().map_err(KvmError::CreateIrqchip)?;
+    prepare_vm(&vm)?;
     Ok(vm)
+}
+
+/// Refuses more vCPUs than this host can have.
+pub(crate) fn check_vcpus(kvm: &Kvm, vcpus: u8) -> Result<(), KvmError> {
+    let most = kvm.get_max_vcpus();
+    if usize::from(vcpus) > most { Err(KvmError::TooManyVcpus { vcpus, most }) } else { Ok(()) }
+}
+
+/// What a machine of any kind has.
+pub(crate) fn prepare_vm(vm: &VmFd) -> Result<(), KvmError> {
+    disable_pmu(vm)?;
+    vm.set_tss_address(TSS_ADDRESS).map_err(KvmError::SetTssAddress)?;
+    vm.create_irq_chip().map_err(KvmError::CreateIrqchip)
 }
 
 /// Takes the performance counters from the guest where KVM can (Linux 5.18): they tell about neighbours, and

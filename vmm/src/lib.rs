@@ -20,6 +20,7 @@ mod ports;
 mod program_pages;
 pub mod sandbox;
 pub mod seccomp;
+pub mod snp;
 pub mod tap;
 mod timeline;
 mod vcpu;

@@ -78,8 +78,17 @@ pub fn ranges(mib: u64) -> Result<Vec<(u64, u64)>, MemoryError> {
 /// # Errors
 /// A size out of bounds, or the host's refusal to map it.
 pub fn allocate(mib: u64) -> Result<GuestMemory, MemoryError> {
-    let flags = libc::MAP_ANONYMOUS | libc::MAP_PRIVATE | libc::MAP_NORESERVE;
-    map(ranges(mib)?, flags, None)
+    allocate_ranges(ranges(mib)?)
+}
+
+/// Maps such memory at these ranges, (first address, bytes) in ascending order.
+///
+/// # Errors
+/// As [`allocate`].
+pub(crate) fn allocate_ranges(
+    ranges: impl IntoIterator<Item = (u64, u64)>,
+) -> Result<GuestMemory, MemoryError> {
+    map(ranges, libc::MAP_ANONYMOUS | libc::MAP_PRIVATE | libc::MAP_NORESERVE, None)
 }
 
 /// Maps zeroed memory that another process can have too, from address 0 on: a file of memory, which that one cannot make

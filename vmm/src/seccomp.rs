@@ -15,6 +15,8 @@ use seccompiler::{BpfProgram, SeccompAction};
 pub enum Role {
     /// Runs a vCPU.
     Vcpu,
+    /// Runs a vCPU of a guest with private memory, whose pages it makes private and shared.
+    PrivateVcpu,
     /// Runs the devices' event loop.
     EventLoop,
     /// Reads and writes one disk.
@@ -29,7 +31,8 @@ pub enum Role {
 
 impl Role {
     /// All roles.
-    pub const ALL: [Self; 6] = [Self::Vcpu, Self::EventLoop, Self::Disk, Self::Net, Self::Main, Self::Stdio];
+    pub const ALL: [Self; 7] =
+        [Self::Vcpu, Self::PrivateVcpu, Self::EventLoop, Self::Disk, Self::Net, Self::Main, Self::Stdio];
 }
 
 /// What happens at a system call that the filter does not list.

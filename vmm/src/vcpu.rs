@@ -9,7 +9,7 @@ use std::cell::Cell;
 use std::ptr;
 use std::sync::Arc;
 
-use kvm_bindings::{CpuId, kvm_run};
+use kvm_bindings::{CpuId, KVM_SYSTEM_EVENT_SEV_TERM, kvm_run};
 use kvm_ioctls::{VcpuExit, VcpuFd, VmFd};
 use libc::{c_int, c_void, siginfo_t};
 use vmm_sys_util::signal::{self, SIGRTMIN, register_signal_handler, unblock_signal};
@@ -19,6 +19,10 @@ use crate::bus::MmioBus;
 use crate::cpu::{lapic, msr};
 use crate::exit::{End, RunError, VmExit};
 use crate::ports::Ports;
+use crate::snp::{ConversionError, PrivateMemory};
+
+/// The set of reasons that the stub of an SNP guest has.
+const STUB_REASONS: u64 = 12;
 
 /// A vCPU cannot be made or cannot run on.
 #[derive(Debug, thiserror::Error)]
@@ -67,6 +71,21 @@ pub enum VcpuError {
         /// What KVM adds.
         data: Vec<u64>,
     },
+    /// Private memory.
+    #[error("cannot change the guest's private memory")]
+    Conversion(#[from] ConversionError),
+    /// The guest faults at one place again and again, although it has the memory that it asks for.
+    #[error("the guest does not get on at {gpa:#x}: the host's memory there may be broken")]
+    Stuck {
+        /// The first address.
+        gpa: u64,
+    },
+    /// An SNP guest has asked for its end.
+    #[error("the guest ended itself: {}", termination(*.request))]
+    Terminated {
+        /// The value of the request (GHCB specification, section 2.3.1).
+        request: u64,
+    },
     /// An exit that this machine has no use for.
     #[error("unexpected exit to user space: {exit}")]
     Unexpected {
@@ -79,20 +98,33 @@ pub enum VcpuError {
 pub(crate) struct Vcpu {
     fd: VcpuFd,
     id: u8,
+    /// The last memory fault, address and flags, and how often it came again.
+    last_fault: (u64, u64),
+    faults: u32,
 }
+
+/// More faults at one place than vCPUs that quarrel over a page have. A page of the host that is broken has no end of them.
+const MOST_FAULTS: u32 = 10_000;
 
 /// What all vCPUs of a machine share.
 pub(crate) struct Machine {
     pub(crate) bus: MmioBus,
     pub(crate) ports: Ports,
     pub(crate) end: Arc<End>,
+    /// Of a guest that has some.
+    pub(crate) private: Option<PrivateMemory>,
 }
 
 impl Vcpu {
     /// Creates the vCPU with the local APIC id `id`.
     pub(crate) fn create(vm: &VmFd, id: u8) -> Result<Self, VcpuError> {
         let fd = vm.create_vcpu(u64::from(id)).map_err(VcpuError::Create)?;
-        Ok(Self { fd, id })
+        Ok(Self { fd, id, last_fault: (0, 0), faults: 0 })
+    }
+
+    /// KVM's descriptor.
+    pub(crate) fn fd(&self) -> &VcpuFd {
+        &self.fd
     }
 
     /// The local APIC id.
@@ -148,6 +180,13 @@ impl Vcpu {
             Ok(VcpuExit::Intr) => {}
             Ok(VcpuExit::FailEntry(reason, cpu)) => return Err(VcpuError::FailEntry { reason, cpu }),
             Ok(VcpuExit::InternalError) => return Err(self.internal_error()),
+            Ok(VcpuExit::Hypercall(call)) => *call.ret = hypercall(machine, call.nr, &call.args)?,
+            Ok(VcpuExit::MemoryFault { flags, gpa, size }) => {
+                self.memory_fault(machine, flags, gpa, size)?;
+            }
+            Ok(VcpuExit::SystemEvent(KVM_SYSTEM_EVENT_SEV_TERM, data)) => {
+                return Err(VcpuError::Terminated { request: data.first().copied().unwrap_or_default() });
+            }
             Ok(other) => return Err(VcpuError::Unexpected { exit: format!("{other:?}") }),
             // The stop signal; or a vCPU that waited for its start-up interrupt and got it.
             Err(error) if matches!(error.errno(), libc::EINTR | libc::EAGAIN) => {}
@@ -157,6 +196,19 @@ impl Vcpu {
         Ok(None)
     }
 
+    /// The guest touched memory that it does not have so.
+    fn memory_fault(&mut self, machine: &Machine, flags: u64, gpa: u64, size: u64) -> Result<(), VcpuError> {
+        let Some(private) = &machine.private else {
+            return Err(VcpuError::PageGone(kvm_ioctls::Error::new(libc::EFAULT)));
+        };
+        let again = self.last_fault == (gpa, flags);
+        (self.last_fault, self.faults) = ((gpa, flags), if again { self.faults + 1 } else { 0 });
+        if self.faults > MOST_FAULTS {
+            return Err(VcpuError::Stuck { gpa });
+        }
+        Ok(private.fault(flags, gpa, size)?)
+    }
+
     fn internal_error(&mut self) -> VcpuError {
         let rip = self.fd.get_regs().map_or(0, |registers| registers.rip);
         // SAFETY: after KVM_EXIT_INTERNAL_ERROR this is the member of the union that the kernel filled.
@@ -164,6 +216,36 @@ impl Vcpu {
         let count = internal.data.len().min(internal.ndata as usize);
         VcpuError::Internal { suberror: internal.suberror, rip, data: internal.data[..count].to_vec() }
     }
+}
+
+/// What a hypercall returns to the guest.
+fn hypercall(machine: &Machine, number: u64, arguments: &[u64; 6]) -> Result<u64, VcpuError> {
+    match &machine.private {
+        Some(private) => Ok(private.hypercall(number, arguments)?),
+        None => Err(VcpuError::Unexpected { exit: format!("hypercall {number}") }),
+    }
+}
+
+/// What a guest says with a request for its end, for people.
+fn termination(request: u64) -> String {
+    let (set, code) = (request >> 12 & 0xf, request >> 16 & 0xff);
+    let reason = match (set, code) {
+        (STUB_REASONS, 0x10..=0x1f) => "the stub refuses its hash page".to_owned(),
+        (STUB_REASONS, 0x20) => "the stub finds another encryption bit in the CPUID page".to_owned(),
+        (STUB_REASONS, 0x30) => "the processor refuses to validate a page".to_owned(),
+        (STUB_REASONS, 0x31) => "a page was valid before the stub validated it".to_owned(),
+        (STUB_REASONS, 0x40..=0x4f) => {
+            let parts = ["kernel", "initramfs", "archive's header", "launch.json", "archive's end"];
+            let part = parts.get(usize::try_from(code & 0xf).unwrap_or(usize::MAX));
+            format!("the staged {} is not what was measured", part.unwrap_or(&"part"))
+        }
+        (0, 0) => "for no particular reason".to_owned(),
+        (0, 1) => "it does not speak the host's version of the GHCB protocol".to_owned(),
+        (0, 2) => "the host lacks features that it needs".to_owned(),
+        (1, _) => "Linux cannot go on as an SNP guest".to_owned(),
+        _ => "unknown".to_owned(),
+    };
+    format!("{reason} (reason {set:#x}:{code:#x})")
 }
 
 thread_local! {

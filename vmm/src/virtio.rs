@@ -47,4 +47,7 @@ pub mod feature {
     pub const EVENT_IDX: u64 = 1 << 29;
     /// The device follows virtio 1.0 or later. Offered by the transport for all and required of the driver.
     pub const VERSION_1: u64 = 1 << 32;
+    /// A device sees what the platform lets it see: not a guest's private memory. Offered by the transport to a guest that has
+    /// some, and required of its driver.
+    pub const ACCESS_PLATFORM: u64 = 1 << 33;
 }

@@ -191,6 +191,7 @@ impl Threads {
             self.loops.push((stopper, spawn(name, filters.of(role), &machine.end, run)?));
         }
         timeline.phase(Phase::Started);
+        let role = if machine.private.is_some() { Role::PrivateVcpu } else { Role::Vcpu };
         for vcpu in vcpus {
             let name = format!("vcpu{}", vcpu.id());
             let machine = Arc::clone(machine);
@@ -200,7 +201,7 @@ impl Threads {
                 vcpu.run(&machine);
                 Ok(())
             };
-            self.vcpus.push(spawn(name, filters.of(Role::Vcpu), &end, run)?);
+            self.vcpus.push(spawn(name, filters.of(role), &end, run)?);
         }
         Ok(())
     }

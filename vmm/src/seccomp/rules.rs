@@ -116,6 +116,8 @@ const STDIO: [i64; 19] = [
 const KVM_RUN: u64 = 0xae80;
 const KVM_GET_REGS: u64 = 0x8090_ae81;
 const VCPU_IOCTLS: [u64; 2] = [KVM_RUN, KVM_GET_REGS];
+const KVM_SET_MEMORY_ATTRIBUTES: u64 = 0x4020_aed2;
+const PRIVATE_VCPU_IOCTLS: [u64; 3] = [KVM_RUN, KVM_GET_REGS, KVM_SET_MEMORY_ATTRIBUTES];
 /// What the driver takes of a tap's offloads: the kernel is told when the driver is ready. The others check a tap that comes
 /// while the machine runs.
 const NET_IOCTLS: [u64; 3] = [libc::TUNSETOFFLOAD, libc::TUNGETIFF, libc::TUNSETVNETHDRSZ];
@@ -153,6 +155,7 @@ pub(super) enum When {
 pub(super) fn of(role: Role) -> Rules {
     let (calls, ioctls): (&[i64], &[u64]) = match role {
         Role::Vcpu => (&VCPU, &VCPU_IOCTLS),
+        Role::PrivateVcpu => (&VCPU, &PRIVATE_VCPU_IOCTLS),
         Role::EventLoop => (&EVENT_LOOP, &[]),
         Role::Disk => (&DISK, &[]),
         Role::Net => (&NET, &NET_IOCTLS),
@@ -174,6 +177,11 @@ pub(super) fn of(role: Role) -> Rules {
         (number(SYS_tgkill), 0, When::OneOf(vec![std::process::id()])),
         (number(SYS_fcntl), 1, When::OneOf(commands)),
     ];
+    if role == Role::PrivateVcpu {
+        // Private pages that have become shared.
+        let punch = libc::FALLOC_FL_PUNCH_HOLE | libc::FALLOC_FL_KEEP_SIZE;
+        when.push((number(SYS_fallocate), 1, When::OneOf(vec![punch.unsigned_abs()])));
+    }
     if !ioctls.is_empty() {
         when.push((number(SYS_ioctl), 1, When::OneOf(ioctls.iter().map(|request| low(*request)).collect())));
     }

@@ -45,6 +45,7 @@ pub struct MmioTransport {
     interrupt: Interrupt,
     queue_events: Vec<EventFd>,
     device: DeviceHandle,
+    features: u64,
     state: State,
 }
 
@@ -81,8 +82,16 @@ impl MmioTransport {
             interrupt: interrupt.clone(),
             device: event_loop.add(device, &queue_events, interrupt).map_err(TransportError::AddDevice)?,
             queue_events,
+            features: feature::VERSION_1 | feature::EVENT_IDX,
             state: State::new(queue_sizes.iter().copied()),
         })
+    }
+
+    /// Offers further features of the transport's own, which the device is not told of.
+    #[must_use]
+    pub(crate) fn offering(mut self, features: u64) -> Self {
+        self.features |= features;
+        self
     }
 
     /// The events that stand for a write of each queue's index to `QueueNotify`, for use as ioeventfds.
@@ -98,7 +107,7 @@ impl MmioTransport {
 
     /// The features that the driver may accept.
     fn offered(&self) -> u64 {
-        self.device.config().features() | feature::VERSION_1 | feature::EVENT_IDX
+        self.device.config().features() | self.features
     }
 
     fn read_register(&self, offset: u64) -> u32 {
@@ -185,7 +194,8 @@ impl MmioTransport {
             queue.set_event_idx(event_idx);
             queues.push(Virtqueue::new(index, queue, self.interrupt.clone(), kick));
         }
-        self.device.activate(self.memory.clone(), queues, self.state.driver_features);
+        let features = self.state.driver_features & !feature::ACCESS_PLATFORM;
+        self.device.activate(self.memory.clone(), queues, features);
     }
 
     fn reset(&mut self) {
@@ -239,7 +249,9 @@ impl State {
     }
 
     fn features_are_good(&self, offered: u64) -> bool {
-        self.driver_features & !offered == 0 && self.driver_features & feature::VERSION_1 != 0
+        // A driver that does not know where it may put its buffers would put them where no device finds them.
+        let required = offered & (feature::VERSION_1 | feature::ACCESS_PLATFORM);
+        self.driver_features & !offered == 0 && self.driver_features & required == required
     }
 
     fn selected_queue(&self) -> Option<&QueueSetup> {
