@@ -7,24 +7,26 @@ SHELL := /bin/bash
 .PHONY: all attest build kernel guest snp-stub lab-kernel demo test check fuzz bench bench-boot bench-streams bench-network bench-disk bench-daemon bench-density bench-compare bench-ready profile repro soak install help
 
 PREFIX ?= /usr/local
+# The kind of machine that a runtime package is for: default, or snp (docs/snp.md).
+VARIANT ?= default
 export PATH := $(PATH):$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/cradle/tools/bin
 
 all: build
 
-build: guest snp-stub ## build target/release/kcradle and target/pkg-default
+build: guest ## build target/release/kcradle and target/pkg-default; with VARIANT=snp target/pkg-snp
 	cargo build --release --locked -p kcradle
 
-kernel: ## build the kernel of pods, or take it from the cache
+kernel: ## build the kernel of pods (of SNP guests with VARIANT=snp), or take it from the cache
 	tests/install kernel
-	kernel-config/build.sh guest target/kernel/guest
+	kernel-config/build.sh $(VARIANT:default=guest) target/kernel/$(VARIANT:default=guest)
 
 lab-kernel: ## build the kernel of the KVM lab's host, or take it from the cache
 	tests/install kernel
 	kernel-config/build.sh lab target/lab
 
-guest: kernel ## build guest-init and the runtime package target/pkg-default
+guest: kernel $(if $(filter snp,$(VARIANT)),snp-stub) ## build guest-init and the runtime package target/pkg-default, or target/pkg-snp
 	tests/install rust
-	guest-init/pack.sh target/kernel/guest target/pkg-default
+	guest-init/pack.sh target/kernel/$(VARIANT:default=guest) target/pkg-$(VARIANT) $(if $(filter snp,$(VARIANT)),target/snp-stub/stub)
 
 snp-stub: ## build the first code of SNP guests, target/snp-stub/stub
 	tests/install rust

@@ -1,17 +1,20 @@
 #!/usr/bin/env bash
 # Builds guest-init and writes a runtime package: kernel, initramfs, cradle.json.
 #
-#   guest-init/pack.sh KERNEL_DIR OUT_DIR
+#   guest-init/pack.sh KERNEL_DIR OUT_DIR [STUB]
 #
-# KERNEL_DIR holds vmlinux and release, as kernel-config/build.sh leaves them. The same inputs make the same
+# KERNEL_DIR holds vmlinux and release, as kernel-config/build.sh leaves them; with a STUB it holds a bzImage instead, and the
+# package is one for SNP guests (docs/snp.md). The same inputs make the same
 # bytes: the initramfs has fixed times, owners and inode numbers. Files are replaced by rename, because
 # running pods map them.
 set -euo pipefail
 
-[[ $# -eq 2 ]] || { sed -n '4p' "$0" >&2; exit 2; }
-kernel=$1 out=$2
+[[ $# -eq 2 || $# -eq 3 ]] || { sed -n '4p' "$0" >&2; exit 2; }
+kernel=$1 out=$2 stub=${3:-}
+image=vmlinux
+[[ -z $stub ]] || image=bzImage
 here=$(cd "$(dirname "$0")" && pwd)
-[[ -f $kernel/vmlinux && -f $kernel/release ]] || { echo "pack.sh: no kernel in $kernel: run \`make kernel\`" >&2; exit 1; }
+[[ -f $kernel/$image && -f $kernel/release ]] || { echo "pack.sh: no kernel in $kernel: run \`make kernel\`" >&2; exit 1; }
 
 # With frame pointers, tables for unwinding need not tell each push: 45 KB less. Without the musl target the same
 # sources make a larger static binary against glibc, which no limit holds for.
@@ -62,10 +65,22 @@ pad() { head -c $(((4 - $1 % 4) % 4)) /dev/zero; }
   entry 'TRAILER!!!' 0
 } >"$work/initramfs"
 release=$(<"$kernel/release")
-printf '{"version":3,"machine":"default","kernel":{"kernel":"vmlinux","initrd":"initramfs","release":"%s"}}\n' \
-  "$release" >"$work/cradle.json"
-install -m 644 "$kernel/vmlinux" "$work/vmlinux"
+install -m 644 "$kernel/$image" "$work/$image"
+files=("$image" initramfs)
+json=$(printf '"kernel":{"kernel":"%s","initrd":"initramfs","release":"%s"}' "$image" "$release")
+if [[ -z $stub ]]; then
+  printf '{"version":3,"machine":"default",%s}\n' "$json" >"$work/cradle.json"
+else
+  # What is measured, so it is the same for all pods, whatever their disks and processors. Of the options of other guests
+  # (vmm/src/boot/cmdline.rs) those that hold here as well; guest-init starts the other processors.
+  line='loglevel=1 earlyprintk=ttyS0,115200,keep panic=-1 reboot=k rootfstype=ramfs maxcpus=1'
+  install -m 644 "$stub" "$work/stub"
+  files+=(stub)
+  digest() { sha256sum "$work/$1" | cut -c1-64; }
+  printf '{"version":3,"machine":"snp",%s,"snp":{"stub":"stub","commandLine":"%s","digests":{"kernel":"%s","initrd":"%s","stub":"%s"}}}\n' \
+    "$json" "$line" "$(digest "$image")" "$(digest initramfs)" "$(digest stub)" >"$work/cradle.json"
+fi
 chmod 644 "$work/initramfs" "$work/cradle.json"
 # cradle.json last: it makes the package whole.
-for file in vmlinux initramfs cradle.json; do mv "$work/$file" "$out/$file"; done
+for file in "${files[@]}" cradle.json; do mv "$work/$file" "$out/$file"; done
 rm -f "$out/release"

@@ -2,11 +2,12 @@
 # Build one kernel from source, or take it from the cache.
 #
 #   build.sh guest OUTDIR     the kernel of pods: base.config, then guest.config, and the patches
+#   build.sh snp OUTDIR       the kernel of SNP guests: base.config, then snp.config
 #   build.sh lab OUTDIR       the kernel of the KVM lab's host: base.config, then lab.config, and lab-patches
 #
-# Leaves OUTDIR/vmlinux (uncompressed, stripped) and OUTDIR/release (what
-# `uname -r` prints), each renamed into place. The same inputs give the same
-# bytes in any directory.
+# Leaves OUTDIR/vmlinux (uncompressed, stripped), or OUTDIR/bzImage of an SNP
+# guest, and OUTDIR/release (what `uname -r` prints), each renamed into place.
+# The same inputs give the same bytes in any directory.
 #
 #   KERNEL_SRC   a kernel source directory (clean) or tarball; default: the
 #                one of Debian's package linux-source-6.12
@@ -28,11 +29,10 @@ fragment() {
 
 # What changes the source of a variant: the patches, in the order of their names, and the functions that a pod's boot runs.
 changes() {
-  if [[ $1 == lab ]]; then
-    printf '%s\n' "$here"/lab-patches/*.patch
-  else
-    printf '%s\n' "$here"/patches/*.patch "$here/boot-text.lds"
-  fi
+  case $1 in
+    guest) printf '%s\n' "$here"/patches/*.patch "$here/boot-text.lds" ;;
+    lab) printf '%s\n' "$here"/lab-patches/*.patch ;;
+  esac
 }
 
 # Applies them to a source directory. A patch that does not fit, or only with fuzz, stops the build.
@@ -61,6 +61,21 @@ recipe() {
     "${make[@]}" -j"$jobs" vmlinux &&
     "${make[@]}" kernelrelease >"$build/release" &&
     strip --strip-all --remove-section=.comment -o "$build/vmlinux.stripped" "$build/vmlinux"
+}
+
+# What comes after it for an SNP guest: build/bzImage.stripped, which is vmlinux with the code that unpacks it.
+compress() {
+  local source=$1 build=$2 jobs=$3 map
+  map="-ffile-prefix-map=$source/= -ffile-prefix-map=$build/="
+  env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C TZ=UTC \
+    KBUILD_BUILD_TIMESTAMP='2024-11-17 00:00:00 UTC' KBUILD_BUILD_USER=cradle KBUILD_BUILD_HOST=cradle KBUILD_BUILD_VERSION=1 \
+    make -C "$source" O="$build" ARCH=x86_64 KCFLAGS="$map" KAFLAGS="$map" --no-print-directory -s -j"$jobs" bzImage &&
+    cp "$build/arch/x86/boot/bzImage" "$build/bzImage.stripped"
+}
+
+# The file that a monitor enters.
+image() {
+  if [[ $1 == snp ]]; then echo bzImage; else echo vmlinux; fi
 }
 
 # Fails, naming each option of the fragment that Kconfig did not take as asked.
@@ -125,9 +140,12 @@ build() (
   apply_changes "$variant" "$source"
   mkdir "$work/build" "$work/done"
   echo "$fragment" >"$work/fragment"
-  recipe "$source" "$work/fragment" "$work/build" "${JOBS:-$(nproc)}" >"$log" 2>&1 ||
+  {
+    recipe "$source" "$work/fragment" "$work/build" "${JOBS:-$(nproc)}" &&
+      if [[ $variant == snp ]]; then compress "$source" "$work/build" "${JOBS:-$(nproc)}"; fi
+  } >"$log" 2>&1 ||
     { tail -n 20 "$log" >&2; fail "the $variant kernel does not build; whole log: $log"; }
-  mv "$work/build/vmlinux.stripped" "$work/done/vmlinux"
+  mv "$work/build/$(image "$variant").stripped" "$work/done/$(image "$variant")"
   mv "$work/build/release" "$work/build/.config" "$work/build/System.map" "$work/done/"
   mv "$work/done/.config" "$work/done/config"
   rm -rf "$entry"
@@ -142,15 +160,16 @@ place() {
   mv "$2.new.$$" "$2"
 }
 
-[[ $# -eq 2 && $1 =~ ^(guest|lab)$ ]] || { sed -n '2,14p' "$0" | sed 's/^# \{0,1\}//' >&2; exit 2; }
+[[ $# -eq 2 && $1 =~ ^(guest|snp|lab)$ ]] || { sed -n '2,16p' "$0" | sed 's/^# \{0,1\}//' >&2; exit 2; }
 variant=$1 out=$2
 mkdir -p "$cache" "$out"
 source=$(find_source)
 fragment=$(fragment "$variant")
-key=$({ source_digest "$source"; echo "$fragment"; changes "$variant" | tr '\n' '\0' | xargs -0r cat; declare -f recipe; gcc --version; ld --version; } | sha256sum | cut -c1-24)
+key=$({ source_digest "$source"; echo "$fragment"; changes "$variant" | tr '\n' '\0' | xargs -0r cat; declare -f recipe; [[ $variant != snp ]] || declare -f compress; gcc --version; ld --version; } | sha256sum | cut -c1-24)
 entry=$cache/$variant-$key
 exec 9>"$cache/$variant.lock"
 flock 9
-[[ -e $entry/vmlinux ]] || build "$variant" "$source" "$fragment" "$entry"
-place "$entry/vmlinux" "$out/vmlinux"
+image=$(image "$variant")
+[[ -e $entry/$image ]] || build "$variant" "$source" "$fragment" "$entry"
+place "$entry/$image" "$out/$image"
 place "$entry/release" "$out/release"
