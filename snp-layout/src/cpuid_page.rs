@@ -1,6 +1,8 @@
 //! The CPUID page: what the firmware checks against the processor, and Linux takes for CPUID (AMD 56860, section 8.17.2.6).
 //!
-//! Its content is the host's and is not measured: the firmware refuses what the processor does not have.
+//! Its content is the host's and is not measured: the firmware refuses what the processor does not have. The hypervisor's leaves
+//! (0x4000_0000 on) it does not judge; they belong on the page too, because Linux takes a leaf that is not there for zeros and
+//! would not find KVM's clock.
 
 use crate::page::Contents;
 
@@ -30,7 +32,7 @@ pub struct Leaf {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{leaves} leaves of CPUID are more than {MAX_ENTRIES}")]
 pub struct TooManyLeaves {
-    /// What was asked for, without those that the guest must not have.
+    /// What was asked for.
     pub leaves: usize,
 }
 
@@ -43,16 +45,13 @@ const LA57: u32 = 1 << 16;
 const VIRT_SSBD: u32 = 1 << 25;
 /// Leaf 0xd: the size of the x87 and SSE state and the header, for XCR0 as it is at the start.
 const XSAVE_SIZE: u32 = 0x240;
-/// The leaf that only the hypervisor knows begin here; the firmware refuses them.
-const HYPERVISOR: std::ops::Range<u32> = 0x4000_0000..0x5000_0000;
 
 /// The page of a table that KVM would give to a vCPU.
 ///
 /// # Errors
 /// Too many leaves.
 pub fn encode(leaves: &[Leaf]) -> Result<Box<Contents>, TooManyLeaves> {
-    let kept: Vec<_> =
-        leaves.iter().filter(|leaf| !HYPERVISOR.contains(&leaf.function)).map(adjust).collect();
+    let kept: Vec<_> = leaves.iter().map(adjust).collect();
     let count = u32::try_from(kept.len()).ok().filter(|_| kept.len() <= MAX_ENTRIES);
     let count = count.ok_or(TooManyLeaves { leaves: kept.len() })?;
     let mut page = Box::new([0; 4096]);
@@ -93,7 +92,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn leaves_are_adjusted_and_those_of_the_hypervisor_left_out() {
+    fn leaves_are_adjusted_and_those_of_the_hypervisor_kept() {
         let leaf = |function, index| Leaf { function, index, eax: 1, ebx: !0, ecx: !0, edx: !0 };
         let table =
             [leaf(1, 0), leaf(7, 0), leaf(0xd, 1), leaf(0xd, 2), leaf(0x4000_0000, 0), leaf(0x8000_0008, 0)];
@@ -102,13 +101,14 @@ mod tests {
             let at = 16 + entry * 48 + word * 4;
             u32::from_le_bytes(page[at..at + 4].try_into().unwrap())
         };
-        assert_eq!(page[..16], [5, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
+        assert_eq!(page[..16], [6, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
         assert_eq!([word(0, 0), word(0, 6), word(0, 8)], [1, 1, !(1 << 24)]);
         assert_eq!([word(1, 7), word(1, 8), word(1, 9)], [!2, !(1 << 16), 0]);
         assert_eq!([word(2, 1), word(2, 2), word(2, 7)], [1, 1, 0x240]);
         assert_eq!([word(3, 1), word(3, 2), word(3, 7)], [2, 0, !0]);
-        assert_eq!([word(4, 0), word(4, 7)], [0x8000_0008, !(1 << 25)]);
-        assert!(page[16 + 5 * 48..].iter().all(|byte| *byte == 0));
+        assert_eq!([word(4, 0), word(4, 7)], [0x4000_0000, !0]);
+        assert_eq!([word(5, 0), word(5, 7)], [0x8000_0008, !(1 << 25)]);
+        assert!(page[16 + 6 * 48..].iter().all(|byte| *byte == 0));
     }
 
     #[test]
