@@ -162,6 +162,22 @@ mod tests {
     }
 
     #[test]
+    fn the_documents_example_is_one_and_its_table_is_whole() {
+        let document = include_str!("../../docs/snp.md");
+        let section = document.split("\n## The policy file\n").nth(1).unwrap().split("\n## ").next().unwrap();
+        let example: String = section.lines().filter_map(|line| line.strip_prefix("    ")).collect();
+        let policy = Policy::parse(example.as_bytes()).unwrap();
+        assert!(policy.require_crl && !policy.allow_smt && policy.products.len() == 2);
+        let known = Policy::parse(br#"{"version": 1, "?": 0}"#).unwrap_err();
+        let known = std::error::Error::source(&known).unwrap().to_string();
+        let fields: Vec<&str> = known.split('`').skip(3).step_by(2).collect();
+        assert_eq!(fields.len(), 14, "{known}");
+        for field in fields {
+            assert!(section.contains(&format!("\n| `{field}` |")), "{field} is not in the table");
+        }
+    }
+
+    #[test]
     fn what_is_not_understood_is_refused() {
         for json in [
             r#""#,
