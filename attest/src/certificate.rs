@@ -6,7 +6,7 @@
 mod bundle;
 pub(crate) mod signed;
 
-use der::asn1::{BitStringRef, ContextSpecific, OctetStringRef, UintRef};
+use der::asn1::{AnyRef, BitStringRef, ContextSpecific, OctetStringRef, UintRef};
 use der::oid::ObjectIdentifier;
 use der::{Decode as _, Header, Reader, SliceReader, Tag, TagNumber, Tagged as _};
 
@@ -24,7 +24,7 @@ const KEY_USAGE: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.15");
 /// keyCertSign and cRLSign (RFC 5280, section 4.2.1.3).
 const KEY_CERT_SIGN: usize = 5;
 const CRL_SIGN: usize = 6;
-/// X.509 version 3.
+/// X.509 version 3; version 1 is not written, and has no extensions.
 const VERSION_3: u8 = 2;
 
 /// A key that a certificate is about.
@@ -34,6 +34,8 @@ pub enum PublicKey {
     Rsa(Vec<u8>),
     /// An uncompressed point of P-384.
     P384(Vec<u8>),
+    /// One that AMD does not use.
+    Other,
 }
 
 /// An extension of a certificate.
@@ -61,14 +63,14 @@ impl Certificate {
     /// Reads a certificate's DER.
     ///
     /// # Errors
-    /// What is no certificate of version 3 with an RSA or P-384 key, signed with RSASSA-PSS and SHA-384.
+    /// What is no certificate of RFC 5280's form. Algorithms that AMD does not use are for [`Self::verify_issued_by`] to refuse.
     pub fn parse(der: &[u8]) -> der::Result<Self> {
         let signed = Signed::parse(der)?;
         let mut outer = SliceReader::new(signed.bytes())?;
         let certificate = outer.sequence(|reader| {
-            match ContextSpecific::<u8>::decode_explicit(reader, TagNumber(0))? {
-                Some(version) if version.value == VERSION_3 => {}
-                _ => return Err(Tag::Integer.value_error().into()),
+            let version = ContextSpecific::<u8>::decode_explicit(reader, TagNumber(0))?;
+            if version.is_some_and(|version| version.value != VERSION_3) {
+                return Err(Tag::Integer.value_error().into());
             }
             let serial = UintRef::decode(reader)?.as_bytes().to_vec();
             signed.assert_algorithm(reader.tlv_bytes()?)?;
@@ -194,7 +196,7 @@ pub(crate) fn common_name(name: &[u8]) -> Option<String> {
                 while !reader.is_finished() {
                     reader.sequence(|reader| {
                         let id = ObjectIdentifier::decode(reader)?;
-                        let value = der::asn1::AnyRef::decode(reader)?;
+                        let value = AnyRef::decode(reader)?;
                         if id == COMMON_NAME && matches!(value.tag(), Tag::Utf8String | Tag::PrintableString)
                         {
                             found = std::str::from_utf8(value.value()).ok().map(str::to_owned);
@@ -212,20 +214,18 @@ pub(crate) fn common_name(name: &[u8]) -> Option<String> {
 
 /// The inside of a SubjectPublicKeyInfo.
 fn public_key(reader: &mut SliceReader<'_>) -> der::Result<PublicKey> {
-    let curve = reader.sequence(|reader| {
+    let (algorithm, curve) = reader.sequence(|reader| {
         let algorithm = ObjectIdentifier::decode(reader)?;
-        match algorithm {
-            RSA_ENCRYPTION => der::asn1::Null::decode(reader).map(|_| None),
-            EC_PUBLIC_KEY => ObjectIdentifier::decode(reader).map(Some),
-            _ => Err(Tag::ObjectIdentifier.value_error().into()),
-        }
+        let parameters = if reader.is_finished() { None } else { Some(AnyRef::decode(reader)?) };
+        let curve = parameters.and_then(|parameters| parameters.decode_as::<ObjectIdentifier>().ok());
+        Ok::<_, der::Error>((algorithm, curve))
     })?;
     let bits = BitStringRef::decode(reader)?.as_bytes().ok_or_else(|| Tag::BitString.value_error())?;
-    match curve {
-        None => Ok(PublicKey::Rsa(bits.to_vec())),
-        Some(SECP384R1) => Ok(PublicKey::P384(bits.to_vec())),
-        Some(_) => Err(Tag::ObjectIdentifier.value_error().into()),
-    }
+    Ok(match (algorithm, curve) {
+        (RSA_ENCRYPTION, _) => PublicKey::Rsa(bits.to_vec()),
+        (EC_PUBLIC_KEY, Some(SECP384R1)) => PublicKey::P384(bits.to_vec()),
+        _ => PublicKey::Other,
+    })
 }
 
 /// The extensions under a tag, if there are any; none may come twice.

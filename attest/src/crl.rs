@@ -25,8 +25,7 @@ impl Crl {
     /// Reads a list, in PEM or DER.
     ///
     /// # Errors
-    /// What is no list of version 1 or 2 with a date for the next one, is not signed with RSASSA-PSS and SHA-384, or has critical
-    /// extensions: none is known.
+    /// What is no list of version 1 or 2 with a date for the next one, or has critical extensions: none is known.
     pub fn parse(bytes: &[u8]) -> der::Result<Self> {
         if bytes.first() == Some(&0x30) {
             return Self::from_der(bytes);

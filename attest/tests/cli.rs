@@ -147,6 +147,42 @@ fn a_nonce_a_key_and_a_configuration_make_report_data() {
     assert_eq!(row("host_data")["expected"], attest::hex::encode(&host_data));
 }
 
+/// What others make with the openssl command, in its own algorithms and versions, is a chain that leads nowhere.
+#[test]
+fn a_hierarchy_of_openssls_is_refused() {
+    let bench = Bench::new();
+    let make = |arguments: &str| {
+        let mut command = Command::new("openssl");
+        command.args(arguments.split(' ')).current_dir(bench.dir.path());
+        let output = command.output().expect("the tests need the openssl command; tests/install installs it");
+        assert!(output.status.success(), "{arguments}: {}", stderr(&output));
+    };
+    let pss = "-sigopt rsa_padding_mode:pss -sigopt rsa_pss_saltlen:-1 -sha384";
+    for (name, signing) in [("pss", pss), ("pkcs1", "-sha256")] {
+        make(&format!(
+            "req -x509 -newkey rsa:2048 -nodes -keyout ark.key -out ark.pem -subj /CN=ARK-Milan -days 9 {signing}"
+        ));
+        make("req -new -newkey rsa:2048 -nodes -keyout ask.key -out ask.csr -subj /CN=SEV-Milan");
+        make(&format!(
+            "x509 -req -in ask.csr -CA ark.pem -CAkey ark.key -CAcreateserial -out ask.pem -days 9 {signing}"
+        ));
+        make(
+            "req -new -newkey ec -pkeyopt ec_paramgen_curve:P-384 -nodes -keyout vcek.key -out vcek.csr -subj /CN=SEV-VCEK",
+        );
+        make(&format!(
+            "x509 -req -in vcek.csr -CA ask.pem -CAkey ask.key -CAcreateserial -out vcek.pem -days 9 {signing}"
+        ));
+        let files = ["vcek.pem", "ask.pem", "ark.pem"].map(|file| bench.dir.path().join(file));
+        let mut all = vec!["--unbound", "--certs"];
+        all.extend(files.iter().map(|file| file.to_str().unwrap()));
+        let output = Bench::verify(&all);
+        let shown = stdout(&output);
+        assert!(matches!(output.status.code(), Some(11 | 12)), "{name}: {shown}{}", stderr(&output));
+        let chain = shown.lines().find(|line| line.contains("  chain  ")).unwrap();
+        assert!(chain.starts_with("FAILED"), "{name}: {shown}");
+    }
+}
+
 /// What `attest measure --json` wrote of a pod.
 fn measured(digest: &str, host_data: &str) -> String {
     let file = serde_json::json!({"size": 1, "sha256": "00"});
@@ -222,6 +258,12 @@ fn the_json_is_stable() {
             "author_key_digest",
         ]
     );
+    let document = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/snp.md")).unwrap();
+    let table = document.split("\n## Judging a report\n").nth(1).unwrap();
+    for name in names {
+        let known = table.lines().any(|line| line.starts_with("| `") && line.contains(&format!("`{name}`")));
+        assert!(known, "{name} is not in docs/snp.md");
+    }
     let row = &found["checks"][12];
     assert_eq!(
         *row,

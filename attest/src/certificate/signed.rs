@@ -32,6 +32,9 @@ pub enum SignatureError {
     /// Authorities of AMD have RSA keys.
     #[error("the issuer's key is not RSA")]
     Key,
+    /// AMD signs with RSASSA-PSS, SHA-384 and 48 bytes of salt.
+    #[error("it is signed with another algorithm than AMD's")]
+    Algorithm,
     /// Other bytes, or another key.
     #[error("the signature is wrong")]
     Wrong,
@@ -53,7 +56,6 @@ impl Signed {
         let signed = outer.sequence(|reader| {
             let bytes = reader.tlv_bytes()?.to_vec();
             let algorithm = reader.tlv_bytes()?.to_vec();
-            assert_pss(&algorithm)?;
             let signature = BitStringRef::decode(reader)?;
             let signature = signature.as_bytes().ok_or_else(|| Tag::BitString.value_error())?.to_vec();
             Ok::<_, der::Error>(Self { der: der.to_vec(), bytes, algorithm, signature })
@@ -69,6 +71,7 @@ impl Signed {
 
     pub(crate) fn verify(&self, key: &PublicKey) -> Result<(), SignatureError> {
         let PublicKey::Rsa(key) = key else { return Err(SignatureError::Key) };
+        assert_pss(&self.algorithm).map_err(|_| SignatureError::Algorithm)?;
         UnparsedPublicKey::new(&RSA_PSS_2048_8192_SHA384, key)
             .verify(&self.bytes, &self.signature)
             .map_err(|_| SignatureError::Wrong)
