@@ -86,7 +86,7 @@ bench-ready:
 	tests/install kernel lab images test rust bench
 	$(MAKE) --no-print-directory build lab-kernel
 
-repro: ## build kernels, runtime package and test images twice and compare every byte
+repro: ## build kernels, runtime package, stub and test images twice and compare every byte
 	tests/repro
 
 soak: ## boot 500 pods and check each (BOOTS=, MINUTES=); kill daemon, machines, clients, databases under load (OPERATIONS=, SEED=); run 1000 containers and look what is left (RUNS=, MINUTES=)
@@ -101,9 +101,10 @@ install: ## install kcradle, its runtime package, units, manual and completions 
 	@[[ -x target/release/kcradle && -e target/pkg-default/cradle.json ]] || { echo "make install: run \`make\` first" >&2; exit 1; }
 	install -D -m 755 target/release/kcradle $(DESTDIR)$(PREFIX)/bin/kcradle
 	[[ ! -e target/cradle-attest ]] || install -D -m 755 target/cradle-attest $(DESTDIR)$(PREFIX)/bin/cradle-attest
-	for file in vmlinux initramfs cradle.json; do \
-	  install -D -m 644 target/pkg-default/$$file $(DESTDIR)$(PREFIX)/lib/cradle/pkg-default/$$file.new && \
-	  mv $(DESTDIR)$(PREFIX)/lib/cradle/pkg-default/$$file{.new,} || exit; done
+	for file in pkg-default/{vmlinux,initramfs,cradle.json} pkg-snp/{bzImage,initramfs,stub,cradle.json}; do \
+	  [[ -e target/$$file || $$file != pkg-snp/* ]] || continue; \
+	  install -D -m 644 target/$$file $(DESTDIR)$(PREFIX)/lib/cradle/$$file.new && \
+	  mv $(DESTDIR)$(PREFIX)/lib/cradle/$$file{.new,} || exit; done
 	install -d $(DESTDIR)$(PREFIX)/share/bash-completion/completions
 	install -D -m 644 dist/kcradle-serve.8 $(DESTDIR)$(PREFIX)/share/man/man8/kcradle-serve.8
 	for unit in cradle.service cradle.socket; do \

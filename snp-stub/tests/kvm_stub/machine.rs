@@ -49,6 +49,11 @@ pub(crate) struct Machine {
     // KVM has addresses of this memory for as long as there is the machine.
     _vm: VmFd,
     memory: Memory,
+    /// The last staged file, which the machine has no memory for: the test is asked for its bytes, and so knows when the stub
+    /// has come so far.
+    last: (u64, Vec<u8>),
+    /// Whether the files before it change when it is read.
+    changes: bool,
 }
 
 impl Machine {
@@ -71,7 +76,18 @@ impl Machine {
         let vcpu = vm.create_vcpu(0).unwrap();
         vcpu.set_cpuid2(&kvm.get_supported_cpuid(kvm_bindings::KVM_MAX_CPUID_ENTRIES).unwrap()).unwrap();
         set_registers(&vcpu, &layout.vcpus[0]);
-        Self { vcpu, _vm: vm, memory }
+        let last = layout.staged[2];
+        Self { vcpu, _vm: vm, memory, last: (last.gpa, last.bytes.to_vec()), changes: false }
+    }
+
+    /// Has the files that were copied change before the last one is.
+    pub(crate) fn change_what_was_copied(&mut self) {
+        self.changes = true;
+    }
+
+    /// Has the last file be another one.
+    pub(crate) fn change_last(&mut self) {
+        self.last.1[0] ^= 1;
     }
 
     pub(crate) fn read(&self, address: u64, length: usize) -> Vec<u8> {
@@ -95,6 +111,17 @@ impl Machine {
                     self.assert_one_small_page();
                 }
                 VcpuExit::IoIn(VALIDATE_PORT, data) => data.copy_from_slice(&answer.word().to_le_bytes()),
+                VcpuExit::MmioRead(address, data) => {
+                    let (start, bytes) = &self.last;
+                    let at = usize::try_from(address - start).unwrap();
+                    data.copy_from_slice(&bytes[at..at + data.len()]);
+                    if self.changes {
+                        let staged = GuestAddress(map::STAGING);
+                        self.memory
+                            .write_slice(&vec![0xee; usize::try_from(start - map::STAGING).unwrap()], staged)
+                            .unwrap();
+                    }
+                }
                 VcpuExit::X86Wrmsr(write) => {
                     assert_eq!((write.index, write.data & 0xffff), (GHCB, 0xc100));
                     return End::Terminated { code: u8::try_from(write.data >> 16).unwrap() };
@@ -159,7 +186,7 @@ fn memory(layout: &Layout<'_>) -> Memory {
     let low = layout.ram[1].end;
     let regions = [
         (GuestAddress(0), usize::try_from(low).unwrap()),
-        (GuestAddress(map::STAGING), usize::try_from(map::STAGING_SIZE).unwrap()),
+        (GuestAddress(map::STAGING), usize::try_from(layout.staged[2].gpa - map::STAGING).unwrap()),
     ];
     let memory = Memory::from_ranges(&regions).unwrap();
     let noise = vec![0xa5; 1 << 20];
@@ -168,7 +195,7 @@ fn memory(layout: &Layout<'_>) -> Memory {
         let bytes = if let PageKind::Normal(bytes) = &page.kind { **bytes } else { [0; 4096] };
         memory.write_slice(&bytes, GuestAddress(page.gpa)).unwrap();
     }
-    for staged in &layout.staged {
+    for staged in &layout.staged[..2] {
         memory.write_slice(staged.bytes, GuestAddress(staged.gpa)).unwrap();
     }
     write_handlers(&memory);

@@ -57,6 +57,20 @@ fn what_was_staged_and_not_measured_ends_the_machine() {
     let kernel = layout.staged[0];
     machine.write(kernel.gpa + kernel.bytes.len() as u64 - 1, &[0x55]);
     assert_eq!(machine.run(|_| Answer::Validated), End::Terminated { code: 0x40 });
+    let mut machine = Machine::new(&layout);
+    machine.change_last();
+    assert_eq!(machine.run(|_| Answer::Validated), End::Terminated { code: 0x43 });
+}
+
+#[test]
+fn what_is_staged_may_change_once_it_was_copied() {
+    let pod = Pod::new();
+    let layout = pod.layout();
+    let mut machine = Machine::new(&layout);
+    machine.change_what_was_copied();
+    assert_eq!(machine.run(|_| Answer::Validated), End::Kernel { boot_params: map::BOOT_PARAMS });
+    assert_eq!(machine.read(map::STAGING, 16), [0xee; 16]);
+    assert_eq!(machine.read(hash_page(&layout).parts()[1].destination, pod.initramfs.len()), pod.initramfs);
 }
 
 #[test]
