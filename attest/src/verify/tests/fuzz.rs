@@ -5,6 +5,9 @@ use ::fuzz::{Fuzz, shape};
 use super::fake::{Hierarchy, List};
 use super::*;
 
+/// Bytes of a signature of the tests' roots.
+const SIGNATURE: usize = 256;
+
 #[test]
 fn crl() {
     let hierarchy = Hierarchy::new();
