@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use snp_layout::layout::C_BIT;
-use snp_layout::{Inputs, Layout, LayoutError, Origin};
+use snp_layout::{Inputs, Layout, LayoutError, Origin, PageKind};
 use spec::package::{Machine, PackageSpec, SnpPackage};
 use spec::{LaunchSpec, launch};
 
@@ -160,6 +160,38 @@ pub fn measure(files: &PodFiles<'_>) -> Result<Measurement, MeasureError> {
         },
         runs: layout.runs().iter().map(row).collect(),
     })
+}
+
+/// A run of pages as a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RunFile {
+    /// Number, name, address and kind: `01-stub-10000.normal`. Sorted by name, files are in the order of the launch.
+    pub name: String,
+    /// The pages; zeros where their bytes are not measured.
+    pub bytes: Vec<u8>,
+}
+
+/// The pages of a pod and the registers of its vCPUs, for other programs to measure.
+///
+/// # Errors
+/// See [`MeasureError`].
+pub fn pages(files: &PodFiles<'_>) -> Result<Vec<RunFile>, MeasureError> {
+    let layout = layout(files)?;
+    let (mut pages, mut vcpus) = (layout.pages.iter(), layout.vcpus.iter());
+    let mut made = Vec::new();
+    for (number, run) in (1..).zip(layout.runs()) {
+        let mut bytes = Vec::new();
+        if run.origin == Origin::Vcpu {
+            bytes.extend(vcpus.next().into_iter().flat_map(|vcpu| *vcpu.vmsa()));
+        } else {
+            for page in pages.by_ref().take(run.count) {
+                bytes.extend(if let PageKind::Normal(bytes) = &page.kind { **bytes } else { [0; 4096] });
+            }
+        }
+        let name = format!("{number:02}-{}-{:x}.{}", run.origin.name(), run.gpa, run.kind);
+        made.push(RunFile { name, bytes });
+    }
+    Ok(made)
 }
 
 fn inputs<'a>(files: &PodFiles<'a>) -> Result<Inputs<'a>, MeasureError> {

@@ -222,6 +222,37 @@ fn a_pod_of_another_variant_is_not_measured() {
     assert!(text(&refused).contains("not one for SNP guests"), "{}", text(&refused));
 }
 
+mod sev_snp_measure {
+    use std::fs;
+    use std::process::Command;
+
+    use super::{attest, pod, text};
+
+    /// The program that docs/snp.md has for people, run as it stands there.
+    #[test]
+    fn agrees_with_the_digest_as_the_document_says() {
+        let dir = tempfile::tempdir().unwrap();
+        pod(dir.path());
+        let pages = dir.path().join("pages");
+        let measured = attest(&["measure", "--pages", pages.to_str().unwrap()], &[dir.path()]);
+        assert_eq!(measured.status.code(), Some(0), "{}", text(&measured));
+        let document = fs::read_to_string(tests::work_tree().join("docs/snp.md")).unwrap();
+        let program = document.split("```python\n").nth(1).unwrap().split("```").next().unwrap();
+        let by_hand = Command::new("python3")
+            .args(["-c", program])
+            .current_dir(dir.path())
+            .env("PYTHONPATH", tests::tool("sev-snp-measure"))
+            .env("PYTHONDONTWRITEBYTECODE", "1")
+            .output()
+            .unwrap();
+        assert_eq!(by_hand.stdout, measured.stdout, "{}", text(&by_hand));
+        assert_eq!(measured.stdout.len(), 97);
+        // What is there already is not mixed with anything.
+        let again = attest(&["measure", "--pages", pages.to_str().unwrap()], &[dir.path()]);
+        assert_eq!((again.status.code(), again.stdout.len()), (Some(1), 0), "{}", text(&again));
+    }
+}
+
 mod fuzz {
     use super::{Measurement, attest, pod};
     use ::fuzz::{Fuzz, shape};

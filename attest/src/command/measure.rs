@@ -13,7 +13,8 @@ use super::{CommandError, output, pod};
 #[command(after_help = "Examples:\n  \
     attest measure ./web                 the digest alone, for --measurement\n  \
     attest measure --explain ./web       what is launched, run by run\n  \
-    attest measure --json ./web >web.json    for `attest diff`\n\n\
+    attest measure --json ./web >web.json    for `attest diff`\n  \
+    attest measure --pages pages ./web   what is launched, for others to measure (docs/snp.md)\n\n\
     Exit codes: 0 measured; 1 a file cannot be read, or the pod cannot be launched as an SNP guest.")]
 pub struct MeasureArgs {
     /// The pod's directory; its `cradle` links to a runtime package for SNP guests
@@ -27,10 +28,17 @@ pub struct MeasureArgs {
     /// Print JSON: the inputs, the runs and the digest after each
     #[arg(long, conflicts_with = "explain")]
     json: bool,
+
+    /// Write what is launched to a new directory, a file a run of pages
+    #[arg(long, value_name = "DIR")]
+    pages: Option<PathBuf>,
 }
 
 /// Prints the digest.
 pub(super) fn run(args: &MeasureArgs) -> Result<u8, CommandError> {
+    if let Some(out) = &args.pages {
+        pod::write_pages(&args.pod, out)?;
+    }
     let measurement = pod::of_pod(&args.pod)?;
     if args.json {
         let text = serde_json::to_string_pretty(&measurement).map_err(CommandError::Json)?;

@@ -1,6 +1,6 @@
 //! A pod's directory, read for its measurement: `launch.json` and, behind the link `cradle`, the runtime package.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
@@ -8,7 +8,7 @@ use snp_layout::layout::LAUNCH_MAX;
 use snp_layout::map::{STAGING_SIZE, STUB_MAX};
 use spec::PackageSpec;
 
-use crate::measure::{DocumentError, MeasureError, Measurement, PodFiles, measure};
+use crate::measure::{DocumentError, MeasureError, Measurement, PodFiles, measure, pages};
 
 /// The largest `cradle.json` in bytes.
 const PACKAGE_MAX: u64 = 1 << 20;
@@ -59,6 +59,15 @@ pub enum PodError {
         #[source]
         source: MeasureError,
     },
+    /// A page cannot be written.
+    #[error("cannot write {}", path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
     /// A file is no measurement.
     #[error("cannot use {}", path.display())]
     Document {
@@ -82,6 +91,7 @@ impl PodError {
             }
             Self::Document { .. } => "`attest measure --json` writes such files",
             Self::Read { .. } | Self::TooLarge { .. } => "see that the path is that of a pod's directory",
+            Self::Write { .. } => "pages go to a directory that is not there yet",
             Self::Package { .. } | Self::Name { .. } | Self::Measure { .. } => return None,
         })
     }
@@ -98,6 +108,26 @@ pub(super) fn measurement(path: &Path) -> Result<Measurement, PodError> {
 
 /// Measures the pod in a directory.
 pub(super) fn of_pod(path: &Path) -> Result<Measurement, PodError> {
+    with_files(path, measure)
+}
+
+/// Writes the pages of the pod in a directory to another, which must not be there yet: a file a run.
+pub(super) fn write_pages(path: &Path, out: &Path) -> Result<(), PodError> {
+    let runs = with_files(path, pages)?;
+    let failed = |path: &Path, source| PodError::Write { path: path.to_owned(), source };
+    fs::create_dir(out).map_err(|source| failed(out, source))?;
+    for run in runs {
+        let file = out.join(run.name);
+        fs::write(&file, run.bytes).map_err(|source| failed(&file, source))?;
+    }
+    Ok(())
+}
+
+/// Reads a pod's files and does something with them.
+fn with_files<T>(
+    path: &Path,
+    work: impl FnOnce(&PodFiles<'_>) -> Result<T, MeasureError>,
+) -> Result<T, PodError> {
     let launch = read(&path.join("launch.json"), LAUNCH_MAX as u64)?;
     let folder = path.join("cradle");
     let file = folder.join("cradle.json");
@@ -105,13 +135,13 @@ pub(super) fn of_pod(path: &Path) -> Result<Measurement, PodError> {
     let package: PackageSpec =
         serde_json::from_slice(&package).map_err(|source| PodError::Package { path: file, source })?;
     let failed = |source| PodError::Measure { path: path.to_owned(), source };
-    let stub = package.snp.as_ref().ok_or_else(|| failed(MeasureError::Machine))?.stub.clone();
+    let stub = &package.snp.as_ref().ok_or_else(|| failed(MeasureError::Machine))?.stub;
     let kernel = read_of_package(&folder, &package.kernel.kernel, STAGING_SIZE)?;
     let initramfs = read_of_package(&folder, &package.kernel.initrd, STAGING_SIZE)?;
-    let stub = read_of_package(&folder, &stub, STUB_MAX)?;
+    let stub = read_of_package(&folder, stub, STUB_MAX)?;
     let files =
         PodFiles { launch: &launch, package: &package, kernel: &kernel, initramfs: &initramfs, stub: &stub };
-    measure(&files).map_err(failed)
+    work(&files).map_err(failed)
 }
 
 fn read_of_package(folder: &Path, name: &str, most: u64) -> Result<Vec<u8>, PodError> {
