@@ -19,10 +19,13 @@ mod rights;
 mod rtnetlink;
 mod rules;
 mod serve;
+mod store;
 mod uplink;
 
 use std::io::{self, Write as _};
+use std::os::fd::AsFd as _;
 use std::path::Path;
+use std::rc::Rc;
 
 use thiserror::Error;
 
@@ -36,9 +39,12 @@ use crate::subnet::Subnet;
 pub use addresses::AddressError;
 pub use bridge::{BridgeError, OpenTap};
 pub use rules::RulesError;
+pub use store::keep as keep_store;
 pub use uplink::{CODE_MISSING, UplinkError, become_pasta, keep_pasta};
 
 use place::Place;
+use serve::Kept;
+use store::{Entries, Store};
 
 /// The hidden command of `kcradle` that is this process.
 pub const VERB: &str = "network-keeper";
@@ -135,36 +141,119 @@ fn could() -> Result<(), KeeperError> {
 /// # Errors
 /// Each variant; they are told already.
 pub fn run(path: &Path, open_tap: OpenTap) -> Result<(), KeeperError> {
-    let outcome = keep(path, open_tap);
+    let outcome = begin(path).and_then(|begun| begun.map_or(Ok(()), |begun| begun.keep(open_tap)));
     if let Err(error) = &outcome {
         say(&chain(error));
     }
     outcome
 }
 
-fn keep(path: &Path, open_tap: OpenTap) -> Result<(), KeeperError> {
+/// Goes on with a network whose keeper was killed, as the store's child.
+///
+/// # Errors
+/// Each variant.
+pub fn resume(path: &Path, open_tap: OpenTap) -> Result<(), KeeperError> {
+    start_alone()?;
+    let (store, entries) = Store::resume().map_err(|source| failed("take over", source))?;
+    let dir = NetworkDir::at(path);
+    let definition = dir.read()?;
+    take_over(store, entries, dir, definition)?.keep(open_tap)
+}
+
+/// A network that is there, before its pods.
+struct Begun {
+    dir: NetworkDir,
+    definition: Definition,
+    place: Place,
+    lock: NetworkLock,
+    uplink: Option<uplink::Uplink>,
+    store: Rc<Store>,
+    is_resumed: bool,
+    /// Pods that another keeper has let in.
+    kept: Vec<Kept>,
+}
+
+fn start_alone() -> Result<(), KeeperError> {
     close::inherited().map_err(|source| failed("close what was inherited", source))?;
     // It belongs to no terminal. A leader of a group, which a shell starts, may not and need not.
     let _ = rustix::process::setsid();
     // It was started by a link's name.
     let _ = rustix::thread::set_name(c"cradle-network");
+    Ok(())
+}
+
+/// Makes the network; `None` where another keeper has it.
+fn begin(path: &Path) -> Result<Option<Begun>, KeeperError> {
+    start_alone()?;
     let dir = NetworkDir::at(path);
     let definition = dir.read()?;
     let Some(lock) = NetworkLock::take(&dir).map_err(KeeperError::Lock)? else {
         say(HELD);
-        return Ok(());
+        return Ok(None);
     };
     let place = rights::place()?;
-    let made = make(&place, &definition);
-    let kept = made.and_then(|uplink| {
-        let kept = serve::run(&dir, &definition, &place, open_tap);
-        drop(uplink);
-        kept
+    let made = make(&place, &definition).and_then(|uplink| {
+        let namespace = place.namespace().map_err(|source| failed("keep the namespace", source))?;
+        // With the rights that this process gives up: another keeper needs them again.
+        let store = Store::start(dir.path()).map_err(|source| failed("start the network's store", source))?;
+        store.put(store::LOCK, Some(lock.as_fd()), &[]);
+        if let Some(namespace) = namespace {
+            store.put(store::NAMESPACE, Some(namespace.as_fd()), &[]);
+        }
+        let dropped = rights::drop(&place).map_err(KeeperError::Rights);
+        dropped.inspect_err(|_| store.end())?;
+        Ok((uplink, Rc::new(store)))
     });
-    let undone = if place.is_own() { Ok(()) } else { undo(&definition) };
-    let _ = socket::remove(&dir);
-    drop(lock);
-    kept.and(undone)
+    match made {
+        Ok((uplink, store)) => {
+            let kept = Vec::new();
+            Ok(Some(Begun { dir, definition, place, lock, uplink, store, is_resumed: false, kept }))
+        }
+        Err(error) => {
+            undo_in(&place, &definition)?;
+            Err(error)
+        }
+    }
+}
+
+/// Goes on where the one before was killed: bridge, rules and taps are there, in their namespace. What ran on its behalf is not.
+fn take_over(
+    store: Store,
+    mut entries: Entries,
+    dir: NetworkDir,
+    definition: Definition,
+) -> Result<Begun, KeeperError> {
+    let mut take = |key| entries.remove(&key).and_then(|(descriptor, _)| descriptor);
+    let lost = || failed("take over", io::ErrorKind::NotFound.into());
+    let lock = NetworkLock::taken(take(store::LOCK).ok_or_else(lost)?);
+    let place = match take(store::NAMESPACE) {
+        Some(namespace) => Place::join(namespace).map_err(|source| failed("join the namespace", source))?,
+        None => Place::Host,
+    };
+    let has_way_out = place.is_own() && !definition.internal;
+    let uplink = if has_way_out { uplink::start(&place)? } else { None };
+    rights::drop(&place).map_err(KeeperError::Rights)?;
+    let kept = entries.into_iter().filter_map(|(key, (descriptor, bytes))| {
+        let number = key.checked_sub(store::FIRST_POD)?;
+        Some(Kept { number, lease: descriptor?, request: serde_json::from_slice(&bytes).ok()? })
+    });
+    let kept = kept.collect();
+    Ok(Begun { dir, definition, place, lock, uplink, store: Rc::new(store), is_resumed: true, kept })
+}
+
+impl Begun {
+    /// Serves the network to its end and undoes it.
+    fn keep(self, open_tap: OpenTap) -> Result<(), KeeperError> {
+        let store = Rc::clone(&self.store);
+        let kept = self.is_resumed.then_some(self.kept);
+        let served = serve::run(&self.dir, &self.definition, &self.place, open_tap, store, kept);
+        drop(self.uplink);
+        let undone = undo_in(&self.place, &self.definition);
+        let _ = socket::remove(&self.dir);
+        self.store.end();
+        drop(self.lock);
+        served.and(undone)
+    }
 }
 
 /// Makes the bridge, its rules and its way out.
@@ -182,15 +271,16 @@ fn make(place: &Place, definition: &Definition) -> Result<Option<uplink::Uplink>
         Vec::new()
     };
     rules::load(place, definition, &hosts)?;
-    let mut uplink = None;
-    if !definition.internal {
-        bridge::forward(place, definition)?;
-        if place.is_own() {
-            uplink = uplink::start(place)?;
-        }
+    if definition.internal {
+        return Ok(None);
     }
-    rights::drop(place).map_err(KeeperError::Rights)?;
-    Ok(uplink)
+    bridge::forward(place, definition)?;
+    Ok(if place.is_own() { uplink::start(place)? } else { None })
+}
+
+/// Removes what this network has, where it does not go with its namespace.
+fn undo_in(place: &Place, definition: &Definition) -> Result<(), KeeperError> {
+    if place.is_own() { Ok(()) } else { undo(definition) }
 }
 
 /// Refuses addresses to which a route leads, another bridge's as a rule: answers to pods of one network would reach those of

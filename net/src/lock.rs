@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io;
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
@@ -10,9 +11,19 @@ use crate::dir::NetworkDir;
 
 /// A network's lock; dropped with its descriptor, which no other program inherits.
 #[derive(Debug)]
-pub(crate) struct NetworkLock(#[expect(dead_code, reason = "its end frees the lock")] File);
+pub(crate) struct NetworkLock(File);
 
 impl NetworkLock {
+    /// The lock that a descriptor of another process holds.
+    pub(crate) fn taken(descriptor: OwnedFd) -> Self {
+        Self(File::from(descriptor))
+    }
+
+    /// For another process to hold it, too.
+    pub(crate) fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+
     /// Takes the lock without waiting; `None` where another process has it.
     pub(crate) fn take(dir: &NetworkDir) -> io::Result<Option<Self>> {
         let file = File::options().read(true).write(true).open(dir.lock())?;

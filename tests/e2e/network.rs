@@ -2,6 +2,7 @@
 //! nothing is left of what was killed. Each test has a network namespace of its own.
 
 mod hostile;
+mod keeper;
 mod uplink;
 
 use std::io::{Read as _, Write as _};
@@ -21,6 +22,8 @@ const USER: u32 = 4712;
 const PATIENCE: Duration = Duration::from_secs(20);
 /// The comm of a network's process.
 const KEEPER: &str = "cradle-network";
+/// With the process that starts another one.
+const ALL: [&str; 2] = [KEEPER, "cradle-store"];
 
 const WEB: &str = "mkdir /www; echo web >/www/index.html; httpd -p 80 -h /www; echo up; exec sleep 1000";
 const ECHO: &str = r#"use Socket qw(:DEFAULT pack_sockaddr_in6 IN6ADDR_ANY); socket(S, AF_INET6, SOCK_DGRAM, 0);
@@ -109,27 +112,37 @@ impl Networks {
 
     /// The processes of this test's networks.
     fn keepers(&self) -> Vec<Pid> {
+        self.processes(&[KEEPER])
+    }
+
+    /// The processes of this test's networks with one of these names.
+    fn processes(&self, names: &[&str]) -> Vec<Pid> {
         let mut found = Vec::new();
         for entry in std::fs::read_dir("/proc").unwrap().flatten() {
             let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
             let read = |file: &str| std::fs::read_to_string(entry.path().join(file)).unwrap_or_default();
             let ours = read("cmdline").contains(self.host.home().to_str().unwrap());
-            if ours && read("comm").trim() == KEEPER {
+            if ours && names.contains(&read("comm").trim()) {
                 found.extend(Pid::from_raw(pid));
             }
         }
         found
     }
 
+    /// What the process of the network `shop` had to say.
+    fn log(&self) -> String {
+        std::fs::read_to_string(self.host.home().join("networks/shop/net.log")).unwrap_or_default()
+    }
+
     /// Waits until no network is in use, and sees that nothing is left of any.
     fn nothing_is_left(&self) {
         for _ in 0..300 {
-            if self.keepers().is_empty() {
+            if self.processes(&ALL).is_empty() {
                 break;
             }
             std::thread::sleep(Duration::from_millis(100));
         }
-        assert!(self.keepers().is_empty(), "a network's process does not end");
+        assert!(self.processes(&ALL).is_empty(), "a network's process does not end");
         self.good(&["network", "prune"]);
         // Taps are closed by the kernel some ticks after their pods have ended.
         let links = || std::fs::read_to_string("/proc/thread-self/net/dev").unwrap();

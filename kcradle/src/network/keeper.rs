@@ -8,7 +8,8 @@ use net::keeper;
 
 use crate::failure::{CODE_FAILED, Failure};
 
-/// `network-keeper -- DIR`, `--check`, or `--uplink`, the process behind it that keeps one more, `--pasta`, at work.
+/// `network-keeper -- DIR`, and `--resume DIR` where one was killed; `--check`; and the processes behind it: `--store DIR`,
+/// which starts it again, and `--uplink`, which keeps one more, `--pasta`, at work.
 pub(crate) fn keep() -> Result<u8, Failure> {
     // Not one of the commands: its arguments come from this program alone.
     let arguments: Vec<OsString> = std::env::args_os().skip(2).collect();
@@ -17,6 +18,14 @@ pub(crate) fn keep() -> Result<u8, Failure> {
         [mark, dir] if *mark == "--" => {
             // What went wrong is told to whoever waits; the log has it, too.
             keeper::run(Path::new(dir), vmm::tap::open).map_err(anyhow::Error::from)?;
+            Ok(0)
+        }
+        [resume, dir] if *resume == "--resume" => {
+            keeper::resume(Path::new(dir), vmm::tap::open).map_err(anyhow::Error::from)?;
+            Ok(0)
+        }
+        [store, dir] if *store == "--store" => {
+            keeper::keep_store(Path::new(dir)).context("cannot start the network's keeper")?;
             Ok(0)
         }
         [check] if *check == "--check" => {

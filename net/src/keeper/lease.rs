@@ -3,7 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
-use std::os::fd::OwnedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::rc::Rc;
 
 use spec::MacAddress;
@@ -16,9 +16,10 @@ use super::place::Place;
 use super::pods::{Pod, Pods};
 use super::publish::Publisher;
 use super::resolver::Resolver;
+use super::store::{self, Store};
 use crate::definition::Definition;
 use crate::message::{Answer, Change, Request};
-use crate::port::Port;
+use crate::port::{Port, PortWish};
 use crate::wire::MAX_QUEUES;
 
 /// The most pods on a network: a bridge of Linux has 1023 ports.
@@ -38,6 +39,9 @@ pub(super) struct Network {
     publisher: Publisher,
     /// By a pod's number.
     outward: RefCell<BTreeMap<u64, Outward>>,
+    /// What would get each pod what it has, by its number: for a keeper after this one.
+    requests: RefCell<BTreeMap<u64, Request>>,
+    store: Option<Rc<Store>>,
     used: Cell<bool>,
 }
 
@@ -51,7 +55,12 @@ pub(super) struct Lease {
 
 impl Network {
     /// Without a pod.
-    pub(super) fn new(definition: &Definition, place: &Place, open_tap: OpenTap) -> Rc<Self> {
+    pub(super) fn new(
+        definition: &Definition,
+        place: &Place,
+        open_tap: OpenTap,
+        store: Option<Rc<Store>>,
+    ) -> Rc<Self> {
         let pods = Rc::new(Pods::new(&definition.name));
         Rc::new(Self {
             resolver: Resolver::new(Rc::clone(&pods), definition.internal),
@@ -62,6 +71,8 @@ impl Network {
             open_tap,
             pods,
             outward: RefCell::default(),
+            requests: RefCell::default(),
+            store,
             used: Cell::new(false),
         })
     }
@@ -79,23 +90,54 @@ impl Network {
     /// Changes something for a pod, or says why not; answers its ports where they change.
     pub(super) fn change(&self, pod: &str, change: Change) -> Result<Vec<Port>, String> {
         let missing = || format!("pod {pod} is not on network {}", self.definition.name);
-        match change {
-            Change::Names(wished) => {
-                self.pods.change(pod, |pod| pod.names = names(&wished)).ok_or_else(missing)?;
-            }
-            Change::Siblings(siblings) => {
-                self.pods.change(pod, |pod| pod.siblings = siblings).ok_or_else(missing)?;
-            }
+        let mut addresses = Vec::new();
+        let number = self.pods.change(pod, |pod| addresses.clone_from(&pod.addresses)).ok_or_else(missing)?;
+        let opened = match &change {
             Change::Ports { name, ports, host_gateway } => {
-                let mut addresses = Vec::new();
-                let number = self.pods.change(pod, |pod| addresses.clone_from(&pod.addresses));
-                let number = number.ok_or_else(missing)?;
                 self.withdraw(number, &addresses);
-                let wish = Wish { name: &name, pod, ports: &ports, host_gateway };
-                return self.open(number, &addresses, &wish);
+                let wish = Wish { name, pod, ports, host_gateway: *host_gateway };
+                Some(self.open(number, &addresses, &wish))
             }
+            _ => None,
+        };
+        self.pods.change(pod, |pod| match &change {
+            Change::Names(wished) => pod.names = names(wished),
+            Change::Siblings(siblings) => pod.siblings.clone_from(siblings),
+            Change::Ports { .. } => {}
+        });
+        if let Some(request) = self.requests.borrow_mut().get_mut(&number) {
+            match change {
+                Change::Names(wished) => request.names = wished,
+                Change::Siblings(siblings) => request.siblings = siblings,
+                Change::Ports { host_gateway, .. } => {
+                    request.ports = exact(opened.iter().flatten().flatten());
+                    request.host_gateway = host_gateway;
+                }
+            }
+            self.put(number, None, request);
         }
-        Ok(Vec::new())
+        opened.unwrap_or_else(|| Ok(Vec::new()))
+    }
+
+    /// Keeps a pod's place for a keeper after this one; the place lasts as long as the connection.
+    pub(super) fn keep(&self, lease: &Lease, connection: BorrowedFd<'_>) {
+        let requests = self.requests.borrow();
+        if let Some((number, request)) =
+            lease.number.and_then(|number| Some((number, requests.get(&number)?)))
+        {
+            self.put(number, Some(connection), request);
+        }
+    }
+
+    fn put(&self, number: u64, connection: Option<BorrowedFd<'_>>, request: &Request) {
+        if let (Some(store), Ok(bytes)) = (&self.store, serde_json::to_vec(request)) {
+            store.put(store::FIRST_POD + number, connection, &bytes);
+        }
+    }
+
+    /// Says that there were pods: without one, there is nothing left to do.
+    pub(super) fn was_used(&self) {
+        self.used.set(true);
     }
 
     /// Opens what a pod wants to be open of the outside; answers its ports.
@@ -127,6 +169,32 @@ impl Network {
 
     /// Gives a pod a place, or says why not.
     pub(super) fn attach(self: &Rc<Self>, request: Request) -> Result<(Answer, Vec<OwnedFd>, Lease), String> {
+        let queues = request.queues.clamp(1, MAX_QUEUES);
+        let tap = |mac| {
+            let taps = bridge::add_tap(&self.place, &self.definition, self.open_tap, queues, mac);
+            taps.map_err(|error| super::chain(&error))
+        };
+        self.admit(request, None, tap)
+    }
+
+    /// Gives a pod the place that it has had under another keeper; its tap is there. What of its ports others have taken
+    /// meanwhile is lost.
+    pub(super) fn adopt(self: &Rc<Self>, request: Request, number: u64) -> Result<Lease, String> {
+        let without = Request { ports: Vec::new(), ..request.clone() };
+        let adopt =
+            |request| self.admit(request, Some(number), |_| Ok(Vec::new())).map(|(_, _, lease)| lease);
+        adopt(request).or_else(|why| {
+            eprintln!("{why}");
+            adopt(without)
+        })
+    }
+
+    fn admit(
+        self: &Rc<Self>,
+        request: Request,
+        number: Option<u64>,
+        tap: impl FnOnce(MacAddress) -> Result<Vec<OwnedFd>, String>,
+    ) -> Result<(Answer, Vec<OwnedFd>, Lease), String> {
         let says = |error: &dyn std::error::Error| super::chain(error);
         if self.pods.count() >= MOST_PODS {
             return Err(format!(
@@ -142,17 +210,16 @@ impl Network {
         }
         self.check_families(&request)?;
         let mac = self.mac(&request, &lease.addresses)?;
-        let queues = request.queues.clamp(1, MAX_QUEUES);
-        let taps = bridge::add_tap(&self.place, &self.definition, self.open_tap, queues, mac);
-        let taps = taps.map_err(|error| says(&error))?;
-        let number = self.pods.add(Pod {
+        let taps = tap(mac)?;
+        let pod = Pod {
             id: request.pod.clone(),
             names: names(&request.names),
             addresses: lease.addresses.clone(),
             mac,
-            dns: request.dns,
-            siblings: request.siblings,
-        });
+            dns: request.dns.clone(),
+            siblings: request.siblings.clone(),
+        };
+        let number = self.pods.add(pod, number);
         lease.number = Some(number);
         self.used.set(true);
         let wish = Wish {
@@ -162,6 +229,15 @@ impl Network {
             host_gateway: request.host_gateway,
         };
         let ports = self.open(number, &lease.addresses, &wish)?;
+        let (mut ip, mut ip6) = (None, None);
+        for address in &lease.addresses {
+            match address {
+                IpAddr::V4(address) => ip = Some(*address),
+                IpAddr::V6(address) => ip6 = Some(*address),
+            }
+        }
+        let request = Request { ip, ip6, mac: Some(mac), ports: exact(&ports), ..request };
+        self.requests.borrow_mut().insert(number, request);
         Ok((self.answer(mac, &lease, ports), taps, lease))
     }
 
@@ -212,11 +288,26 @@ impl Drop for Lease {
         if let Some(number) = self.number {
             network.pods.remove(number);
             network.withdraw(number, &self.addresses);
+            network.requests.borrow_mut().remove(&number);
+            if let Some(store) = &network.store {
+                store.remove(store::FIRST_POD + number);
+            }
         }
         for (pool, address) in network.addresses.borrow_mut().iter_mut().zip(&self.addresses) {
             pool.free_again(*address);
         }
     }
+}
+
+/// The wishes that come to these ports and no others.
+fn exact<'p>(ports: impl IntoIterator<Item = &'p Port>) -> Vec<PortWish> {
+    let wish = |port: &Port| PortWish {
+        host_ip: Some(port.host_ip),
+        host_ports: (port.host_port, port.host_port),
+        guest_port: port.guest_port,
+        protocol: port.protocol,
+    };
+    ports.into_iter().map(wish).collect()
 }
 
 /// Names as queries have them: lower-case, no longer than DNS takes, each once.

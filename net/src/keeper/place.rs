@@ -1,10 +1,12 @@
 //! Where a network is: in the network namespace of the host, or in one of its own, which one thread of the process is in.
 //! Sockets belong to the namespace of the thread that makes them, and work in all threads.
 
+use std::fs::File;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::sync::mpsc::{self, SyncSender};
 
-use nix::sched::{CloneFlags, unshare};
+use nix::sched::{CloneFlags, setns, unshare};
 
 type Job = Box<dyn FnOnce() + Send>;
 
@@ -20,10 +22,27 @@ pub(super) enum Place {
 impl Place {
     /// Makes a network namespace.
     pub(super) fn own() -> io::Result<Self> {
+        Self::inside(|| unshare(CloneFlags::CLONE_NEWNET).map_err(io::Error::from))
+    }
+
+    /// Goes into one that is there.
+    pub(super) fn join(namespace: OwnedFd) -> io::Result<Self> {
+        Self::inside(move || setns(namespace, CloneFlags::CLONE_NEWNET).map_err(io::Error::from))
+    }
+
+    /// A descriptor of a namespace of its own.
+    pub(super) fn namespace(&self) -> io::Result<Option<File>> {
+        match self {
+            Self::Host => Ok(None),
+            Self::Own(_) => self.run(|| File::open("/proc/thread-self/ns/net"))?.map(Some),
+        }
+    }
+
+    fn inside(enter: impl FnOnce() -> io::Result<()> + Send + 'static) -> io::Result<Self> {
         let (sender, jobs) = mpsc::sync_channel::<Job>(1);
         let (tell, told) = mpsc::sync_channel(1);
         let work = move || {
-            let made = unshare(CloneFlags::CLONE_NEWNET).map_err(io::Error::from);
+            let made = enter();
             let usable = made.is_ok();
             let _ = tell.send(made);
             while usable && let Ok(job) = jobs.recv() {

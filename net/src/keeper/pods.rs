@@ -35,10 +35,10 @@ impl Pods {
         Self { suffix: format!(".{}", network.to_ascii_lowercase()), pods: RefCell::default() }
     }
 
-    /// Adds one and answers its number.
-    pub(super) fn add(&self, pod: Pod) -> u64 {
+    /// Adds one and answers its number; `number` is that which it has had.
+    pub(super) fn add(&self, pod: Pod, number: Option<u64>) -> u64 {
         let mut pods = self.pods.borrow_mut();
-        let number = pods.keys().next_back().map_or(0, |last| last + 1);
+        let number = number.unwrap_or_else(|| pods.keys().next_back().map_or(0, |last| last + 1));
         pods.insert(number, pod);
         number
     }
@@ -118,8 +118,8 @@ mod tests {
     #[test]
     fn names_mean_all_that_have_them() {
         let pods = Pods::new("Shop");
-        pods.add(pod(&["db", "one"], "10.0.0.2"));
-        let second = pods.add(pod(&["db"], "10.0.0.3"));
+        pods.add(pod(&["db", "one"], "10.0.0.2"), None);
+        let second = pods.add(pod(&["db"], "10.0.0.3"), None);
         assert_eq!(pods.lookup("DB").unwrap(), ["10.0.0.2", "10.0.0.3"]);
         assert_eq!(pods.lookup("one.shop").unwrap(), ["10.0.0.2"]);
         assert_eq!(pods.lookup("one.shop.shop"), None);

@@ -15,11 +15,13 @@ use tokio::task::{LocalSet, spawn_local};
 use tokio::time::timeout;
 
 use super::bridge::OpenTap;
-use super::lease::Network;
+use super::lease::{Lease, Network};
 use super::place::Place;
+use super::store::Store;
 use super::{KeeperError, READY, failed, resolver, say};
 use crate::definition::Definition;
 use crate::dir::NetworkDir;
+use crate::message::Request;
 use crate::socket;
 use crate::wire::{self, MAX_QUEUES, Question, Reply};
 
@@ -32,18 +34,30 @@ pub(super) const EXHAUSTED: Duration = Duration::from_millis(100);
 /// How long another network's process may take to answer.
 const LOOKUP: Duration = Duration::from_secs(1);
 
+/// A pod that another keeper has let in.
+#[derive(Debug)]
+pub(super) struct Kept {
+    pub(super) number: u64,
+    /// Its connection.
+    pub(super) lease: OwnedFd,
+    /// What gets it what it has.
+    pub(super) request: Request,
+}
+
 /// Serves the network until its last pod has gone, or a signal asks for the end.
 pub(super) fn run(
     dir: &NetworkDir,
     definition: &Definition,
     place: &Place,
     open_tap: OpenTap,
+    store: Rc<Store>,
+    kept: Option<Vec<Kept>>,
 ) -> Result<(), KeeperError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|source| failed("start the event loop", source))?;
     let sockets = resolver::bind(place, definition)
         .map_err(|source| failed("listen at port 53 of the network's gateway", source))?;
-    let network = Network::new(definition, place, open_tap);
+    let network = Network::new(definition, place, open_tap, Some(store));
     let tasks = LocalSet::new();
     let served = tasks.block_on(&runtime, async {
         network.resolver().serve(sockets).map_err(|source| failed("serve names", source))?;
@@ -52,8 +66,15 @@ pub(super) fn run(
             UnixListener::from_std(listener)
         });
         let listener = listener.map_err(|source| failed("listen at the network's socket", source))?;
+        let left = Rc::new(Notify::new());
+        if let Some(kept) = kept {
+            network.was_used();
+            kept.into_iter().for_each(|kept| adopt(kept, &network, &left));
+            // There may be none.
+            left.notify_one();
+        }
         say(READY);
-        serve(&listener, &network).await.map_err(|source| failed("serve the network", source))?;
+        serve(&listener, &network, &left).await.map_err(|source| failed("serve the network", source))?;
         // Nobody new comes in; who has just connected tries again.
         let _ = socket::remove(dir);
         drop(listener);
@@ -64,15 +85,14 @@ pub(super) fn run(
     served
 }
 
-async fn serve(listener: &UnixListener, network: &Rc<Network>) -> io::Result<()> {
+async fn serve(listener: &UnixListener, network: &Rc<Network>, left: &Rc<Notify>) -> io::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
-    let left = Rc::new(Notify::new());
     let mut open = tokio::time::Instant::now() + FIRST;
     loop {
         tokio::select! {
             accepted = listener.accept() => match accepted {
                 Ok((stream, _)) => {
-                    let (network, left) = (Rc::clone(network), Rc::clone(&left));
+                    let (network, left) = (Rc::clone(network), Rc::clone(left));
                     spawn_local(async move {
                         if let Err(error) = answer(stream, &network).await {
                             eprintln!("a client is lost: {error}");
@@ -116,13 +136,40 @@ async fn answer(mut stream: UnixStream, network: &Rc<Network>) -> io::Result<()>
     match network.attach(*request) {
         Err(why) => send(&mut stream, &Reply::Refused(why), &[]).await,
         Ok((answer, queues, lease)) => {
+            network.keep(&lease, stream.as_fd());
             send(&mut stream, &Reply::Attached(Box::new(answer)), &queues).await?;
             drop(queues);
-            // Whatever it says: its end is what counts.
-            while stream.read(&mut [0; 64]).await.is_ok_and(|length| length > 0) {}
-            drop(lease);
+            stay(stream, lease).await;
             Ok(())
         }
+    }
+}
+
+/// Keeps a place for as long as its connection is open. Whatever it says: its end is what counts.
+async fn stay(mut stream: UnixStream, lease: Lease) {
+    while stream.read(&mut [0; 64]).await.is_ok_and(|length| length > 0) {}
+    drop(lease);
+}
+
+/// Gives a pod its place again; one that has gone meanwhile is heard of at once.
+fn adopt(kept: Kept, network: &Rc<Network>, left: &Rc<Notify>) {
+    let Kept { number, lease, request } = kept;
+    let connection = std::os::unix::net::UnixStream::from(lease);
+    let adopted = connection.set_nonblocking(true).and_then(|()| UnixStream::from_std(connection));
+    let adopted = adopted.map_err(|error| error.to_string()).and_then(|stream| {
+        let lease = network.adopt(request, number)?;
+        network.keep(&lease, stream.as_fd());
+        Ok((stream, lease))
+    });
+    match adopted {
+        Ok((stream, lease)) => {
+            let left = Rc::clone(left);
+            spawn_local(async move {
+                stay(stream, lease).await;
+                left.notify_one();
+            });
+        }
+        Err(why) => eprintln!("a pod has lost its place: {why}"),
     }
 }
 

@@ -13,6 +13,7 @@ use rustix::process::{Signal, WaitOptions};
 use thiserror::Error;
 
 use super::place::Place;
+use super::rtnetlink::Rtnetlink;
 
 /// How long pasta may take.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -76,6 +77,12 @@ pub(super) fn start(place: &Place) -> Result<Option<Uplink>, UplinkError> {
         return Ok(None);
     }
     let namespace = place.run(|| File::open("/proc/thread-self/ns/net")).and_then(|opened| opened);
+    // That of a pasta which ends just now.
+    let deadline = Instant::now() + PATIENCE;
+    let is_there = || Rtnetlink::open().and_then(|kernel| kernel.index(NAME)).is_ok();
+    while place.run(is_there).map_err(UplinkError::Run)? && Instant::now() < deadline {
+        std::thread::sleep(INTERVAL);
+    }
     rustix::process::set_child_subreaper(Some(rustix::process::getpid()))
         .map_err(|error| UplinkError::Run(error.into()))?;
     // The namespace is its standard input, since no other process may look into this one's part of /proc.
