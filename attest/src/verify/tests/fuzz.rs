@@ -18,10 +18,10 @@ fn crl() {
     Fuzz::new("attest-crl", sound).iterations(10_000).run(|input| match Crl::parse(input) {
         Ok(crl) => {
             let signed = crl.verify_issued_by(&root).is_ok();
-            assert!(
-                !signed || genuine.iter().any(|list| list == input),
-                "a changed list with a right signature"
-            );
+            // Each signature of the same is another one, and earlier runs have left theirs.
+            let said = |list: &[u8]| list[..list.len() - SIGNATURE].to_vec();
+            let same = || genuine.iter().any(|list| said(list) == said(input));
+            assert!(!signed || same(), "a changed list with a right signature");
             shape((crl.len(), crl.issuer_name(), signed))
         }
         Err(error) => shape(error.kind().to_string()),
