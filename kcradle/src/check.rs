@@ -15,6 +15,7 @@ use crate::share::is_of_qemu;
 use crate::size::human;
 use crate::stdout;
 use pod::Package;
+use spec::package::Machine;
 
 /// Free space under which a pull of an ordinary image is likely to fail, in bytes.
 const LITTLE_SPACE: u64 = 2 << 30;
@@ -96,7 +97,7 @@ fn kvm() -> Finding {
 }
 
 fn package() -> Finding {
-    match Package::find() {
+    match Package::find(Machine::Default) {
         Ok(package) => ok(
             "runtime package",
             format!("{}, Linux {}", package.path.display(), package.spec.kernel.release),

@@ -9,10 +9,12 @@ pub(crate) mod volume;
 
 use std::path::PathBuf;
 
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 
 use pod::RestartPolicy;
+use spec::package::Machine;
 
 use containers::{AttachArgs, CpArgs, ExecArgs, InspectArgs, LogsArgs, PsArgs, StatsArgs, TopArgs};
 use health::HealthArgs;
@@ -113,6 +115,13 @@ pub(crate) enum Command {
     Completions(CompletionsArgs),
 }
 
+/// Kinds of machines by their names.
+fn machines() -> impl TypedValueParser<Value = Machine> {
+    const KINDS: [Machine; 2] = [Machine::Default, Machine::Snp];
+    let find = |name: String| KINDS.into_iter().find(|kind| kind.name() == name).unwrap_or(Machine::Default);
+    PossibleValuesParser::new(KINDS.map(Machine::name)).map(find)
+}
+
 /// `kcradle summon`.
 #[derive(Debug, Args)]
 #[command(after_help = "Images:\n  \
@@ -150,6 +159,9 @@ pub(crate) struct SummonArgs {
     /// The most that the pod can write, as in 10g; the disk is sparse [default: 10g]
     #[arg(long, value_name = "SIZE")]
     pub(crate) disk_size: Option<String>,
+    /// The kind of machine: default, or snp, whose memory the host cannot read and whose start is measured
+    #[arg(long, value_name = "KIND", default_value = "default", value_parser = machines())]
+    pub(crate) variant: Machine,
     /// What `run` does when the pod has ended: no, on-failure[:N], always, unless-stopped [default: no]
     #[arg(long, value_name = "POLICY")]
     pub(crate) restart: Option<RestartPolicy>,

@@ -22,7 +22,7 @@ pub(crate) fn of(error: &anyhow::Error) -> Option<String> {
         {
             return Some(hint);
         }
-        if let Some(PackageError::Missing(_)) = cause.downcast_ref() {
+        if let Some(PackageError::Missing(_) | PackageError::Machine { .. }) = cause.downcast_ref() {
             return Some(PACKAGE.to_owned());
         }
         if let Some(error) = cause.downcast_ref::<ResolveError>() {
@@ -84,8 +84,7 @@ fn of_staging(error: &StagingError) -> Option<String> {
 }
 
 /// Where there is no runtime package.
-pub(crate) const PACKAGE: &str =
-    "build one with `make`, install one with `make install`, or name one in CRADLE_PKG";
+pub(crate) const PACKAGE: &str = "build one with `make` (of SNP guests with `make VARIANT=snp`), install it with `make install`, or name one in CRADLE_PKG";
 
 const TRY_AGAIN: &str = "try again; if it stays so, the registry or a proxy before it changes what it sends";
 const MAKE_AGAIN: &str = "get or make the image again, for example with `docker save` or `skopeo copy`";

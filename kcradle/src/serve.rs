@@ -16,6 +16,7 @@ use anyhow::Context as _;
 use frontend::{Config, Daemon, metrics};
 use image::Registries;
 use pod::Package;
+use spec::package::Machine;
 use tokio::net::TcpListener;
 use tokio::runtime::Builder;
 use tokio::signal::unix::{SignalKind, signal};
@@ -125,7 +126,7 @@ fn config(args: &ServeArgs) -> Result<Config, Failure> {
         images: home.path().join("store"),
         templates: home.templates(),
         home,
-        package: Package::find().map_err(anyhow::Error::from)?,
+        package: Package::find(Machine::Default).map_err(anyhow::Error::from)?,
         registries: Registries {
             mirrors: args.registry_mirror.clone(),
             insecure: args.insecure_registry.clone(),

@@ -58,7 +58,7 @@ struct Summoned {
 
 fn summon(args: &SummonArgs, home: &Home) -> Result<Summoned, Failure> {
     let mut plan = Plan::new(args)?;
-    let package = Package::find().map_err(anyhow::Error::from)?;
+    let package = Package::find(args.variant).map_err(anyhow::Error::from)?;
     let staging = Staging::begin(&args.dir).map_err(anyhow::Error::from)?;
     let store = home::store(home)?;
     let cancel = Cancel::on_signals().context("cannot watch for signals")?;

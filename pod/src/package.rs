@@ -5,12 +5,18 @@ use std::io;
 use std::path::{Component, Path, PathBuf};
 
 use spec::PackageSpec;
+use spec::package::Machine;
 use thiserror::Error;
 
 use crate::dir::read_bounded;
 
-/// The folder's name where it is looked for.
-const NAME: &str = "pkg-default";
+/// The folder's name where a package for such machines is looked for.
+fn folder_name(machine: Machine) -> &'static str {
+    match machine {
+        Machine::Default => "pkg-default",
+        Machine::Snp => "pkg-snp",
+    }
+}
 
 /// Why a folder is no runtime package.
 #[derive(Debug, Error)]
@@ -44,6 +50,14 @@ pub enum PackageError {
     /// There is none at any of the places.
     #[error("there is no runtime package at {0}")]
     Missing(String),
+    /// The one that was named is for machines of another kind.
+    #[error("{} is no runtime package for {} machines", .path.display(), .wanted.name())]
+    Machine {
+        /// The package.
+        path: PathBuf,
+        /// The kind that is wanted.
+        wanted: Machine,
+    },
     /// A file name with a folder in it.
     #[error("{} names \"{name}\", which is not a file name inside the package", .path.display())]
     Name {
@@ -102,30 +116,35 @@ impl Package {
         self.path.join(&self.spec.kernel.initrd)
     }
 
-    /// Finds the package for new pods: `$CRADLE_PKG`, beside the executable, installed.
+    /// Finds the package for new pods on such machines: `$CRADLE_PKG`, beside the executable, installed.
     ///
     /// # Errors
-    /// There is none, or it cannot be read.
-    pub fn find() -> Result<Self, PackageError> {
-        let places = places(std::env::var_os("CRADLE_PKG").map(PathBuf::from), std::env::current_exe().ok());
+    /// There is none, it cannot be read, or it is one for others.
+    pub fn find(machine: Machine) -> Result<Self, PackageError> {
+        let named = std::env::var_os("CRADLE_PKG").map(PathBuf::from);
+        let places = places(folder_name(machine), named, std::env::current_exe().ok());
         let Some(folder) = places.iter().find(|folder| folder.join("cradle.json").exists()) else {
             let looked: Vec<_> = places.iter().map(|place| place.display().to_string()).collect();
             return Err(PackageError::Missing(looked.join(" or ")));
         };
-        Self::open(folder)
+        let package = Self::open(folder)?;
+        if package.spec.machine != machine {
+            return Err(PackageError::Machine { path: package.path, wanted: machine });
+        }
+        Ok(package)
     }
 }
 
 /// Where a package can be. A named one is the only place, so that a wrong name is not passed over.
-fn places(named: Option<PathBuf>, executable: Option<PathBuf>) -> Vec<PathBuf> {
+fn places(name: &str, named: Option<PathBuf>, executable: Option<PathBuf>) -> Vec<PathBuf> {
     if let Some(named) = named.filter(|named| !named.as_os_str().is_empty()) {
         return vec![named];
     }
     let folder = executable.as_deref().and_then(Path::parent).unwrap_or(Path::new("/usr/local/bin"));
-    let mut places = vec![folder.join(NAME)];
+    let mut places = vec![folder.join(name)];
     // target/release/kcradle, with the packages in target/.
-    places.extend(folder.parent().map(|target| target.join(NAME)));
-    places.extend(folder.parent().map(|prefix| prefix.join("lib/cradle").join(NAME)));
+    places.extend(folder.parent().map(|target| target.join(name)));
+    places.extend(folder.parent().map(|prefix| prefix.join("lib/cradle").join(name)));
     places
 }
 
@@ -141,8 +160,11 @@ mod tests {
 
     #[test]
     fn places_in_order() {
-        assert_eq!(places(Some("/x".into()), Some("/a/bin/kcradle".into())), [PathBuf::from("/x")]);
-        let found = places(None, Some("/w/target/release/kcradle".into()));
+        assert_eq!(
+            places("pkg-default", Some("/x".into()), Some("/a/bin/kcradle".into())),
+            [PathBuf::from("/x")]
+        );
+        let found = places("pkg-default", None, Some("/w/target/release/kcradle".into()));
         assert_eq!(
             found,
             ["/w/target/release/pkg-default", "/w/target/pkg-default", "/w/target/lib/cradle/pkg-default"]

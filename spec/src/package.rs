@@ -30,6 +30,17 @@ pub enum Machine {
     Snp,
 }
 
+impl Machine {
+    /// The name in `cradle.json` and on the command line.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Default => "default",
+            Self::Snp => "snp",
+        }
+    }
+}
+
 /// The kernel of a package; paths are file names inside the package's folder.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]

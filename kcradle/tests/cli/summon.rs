@@ -33,6 +33,25 @@ fn a_pod_directory_is_whole_and_private() {
 }
 
 #[test]
+fn a_variant_takes_a_package_of_its_kind() {
+    let host = Host::new();
+    let summon = ["summon", "--quiet", "--variant", "snp", "pod", &host.image()];
+    let refused = host.kcradle(&summon);
+    assert_eq!(refused.code, Some(1));
+    assert!(refused.err.contains("is no runtime package for snp machines"), "{}", refused.err);
+    assert!(refused.err.contains("make VARIANT=snp") && !host.path("pod").exists(), "{}", refused.err);
+
+    let json = concat!(
+        r#"{"version":3,"machine":"snp","kernel":{"kernel":"vmlinux","initrd":"initramfs","release":"6.12"},"#,
+        r#""snp":{"stub":"initramfs","commandLine":"","digests":{"kernel":"","initrd":"","stub":""}}}"#
+    );
+    fs::write(host.path("package/cradle.json"), json).unwrap();
+    host.good(&summon);
+    let refused = host.kcradle(&["summon", "--quiet", "other", &host.image()]);
+    assert!(refused.err.contains("is no runtime package for default machines"), "{}", refused.err);
+}
+
+#[test]
 fn options_win_over_the_image() {
     let host = Host::new();
     fs::write(host.path("env"), "KEPT=file\nFILE=1\n").unwrap();
