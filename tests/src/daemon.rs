@@ -112,6 +112,12 @@ fn serve(host: &Host, socket: &Path, user: Option<u32>) -> Child {
     let mut command: Command = host.kcradle(["serve"]);
     command.arg("--socket").arg(socket).arg("--state").arg(state);
     if let Some(user) = user {
+        // The tools' folder is not for everybody.
+        if let Some(virtiofsd) = crate::host::virtiofsd() {
+            let copy = host.folder().join("virtiofsd");
+            std::fs::copy(virtiofsd, &copy).unwrap();
+            command.env("CRADLE_VIRTIOFSD", copy);
+        }
         command.uid(user).gid(user);
     }
     command.stdout(Stdio::null()).spawn().unwrap()

@@ -112,7 +112,7 @@ fn binary() -> PathBuf {
 }
 
 /// The virtiofsd that tests/install has built, unless another one is named; without it that of the distribution is used.
-fn virtiofsd() -> Option<PathBuf> {
+pub(crate) fn virtiofsd() -> Option<PathBuf> {
     let named = std::env::var_os("CRADLE_VIRTIOFSD").map(PathBuf::from);
     let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
     let cache = cache.or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cache")))?;

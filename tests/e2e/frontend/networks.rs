@@ -68,11 +68,14 @@ fn everything(daemon: &Daemon<'_>) {
     let docker = daemon.docker();
     let registry = Registry::start();
     docker.good(&["network", "create", "--ipv6", "--subnet", "10.77.0.0/24", "back"]);
+    docker.good(&["volume", "create", "--driver", "gfs", "-o", "writers=many", "shared"]);
     docker.good(&[
         "run",
         "-d",
         "--name",
         "web",
+        "-v",
+        "shared:/shared",
         "--network",
         "name=back,alias=shop,ip=10.77.0.9",
         "-p",
@@ -89,6 +92,8 @@ fn everything(daemon: &Daemon<'_>) {
         "-d",
         "--name",
         "echo",
+        "-v",
+        "shared:/shared:ro",
         "--network",
         "back",
         "-p",
@@ -98,7 +103,33 @@ fn everything(daemon: &Daemon<'_>) {
         "-e",
         ECHO,
     ]);
-    docker.good(&["run", "-d", "--name", "client", "--network", "back", "busybox", "sleep", "1000"]);
+    let volume = "shared:/shared";
+    docker.good(&[
+        "run",
+        "-d",
+        "--name",
+        "client",
+        "-v",
+        volume,
+        "--network",
+        "back",
+        "busybox",
+        "sleep",
+        "1000",
+    ]);
+
+    // One directory in three machines, as whoever the daemon is.
+    docker.shell("web", "echo first >/shared/a");
+    assert_eq!(
+        docker.shell("client", "cat /shared/a; echo second >>/shared/a; mv /shared/a /shared/b"),
+        "first\n"
+    );
+    assert_eq!(
+        docker.shell("echo", "ls /shared; cat /shared/b; rm -f /shared/b 2>/dev/null || echo refused"),
+        "b\nfirst\nsecond\nrefused\n"
+    );
+    docker.shell("web", "rm /shared/b");
+    assert_eq!(docker.shell("client", "ls -A /shared"), "");
 
     // Names and addresses, in the container and outside.
     let id = docker.good(&["inspect", "-f", "{{slice .Id 0 12}}", "web"]);
