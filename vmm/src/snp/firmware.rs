@@ -21,7 +21,7 @@ const PAGE: u64 = 4096;
 /// `SEV_RET_INVALID_PARAM`.
 const INVALID_PARAM: u32 = 0x16;
 /// How often KVM may say that an update should be tried again without having done any of it.
-const PATIENCE: u32 = 10_000;
+const PATIENCE: u32 = 1_000;
 
 /// The firmware, for one guest.
 pub(super) struct Firmware<'a> {
