@@ -184,15 +184,23 @@ fn a_kernel_is_a_bzimage_with_a_64_bit_entry() {
 
 mod fuzz {
     use ::fuzz::{Fuzz, shape};
+    use snp_layout::layout::LayoutError;
     use snp_layout::{Inputs, Layout};
 
     #[test]
     fn kernels() {
         let pod = super::pod();
-        let seed = &pod.kernel[..0x2000.min(pod.kernel.len())];
+        let mut seed = pod.kernel[..0x2000.min(pod.kernel.len())].to_vec();
+        // Little setup code, so that what is left is a kernel.
+        seed[0x1f1] = 4;
+        assert!(Layout::new(&Inputs { kernel: &seed, ..pod.inputs() }).is_ok());
         Fuzz::new("snp-kernel", [seed]).words([b"HdrS"]).iterations(5_000).run(|kernel| {
             let made = Layout::new(&Inputs { kernel, ..pod.inputs() });
-            shape(made.map(|layout| layout.pages.len()).map_err(|error| std::mem::discriminant(&error)))
+            let told_apart = |error: LayoutError| match error {
+                LayoutError::Kernel(error) => (true, format!("{:?}", std::mem::discriminant(&error))),
+                error => (false, format!("{:?}", std::mem::discriminant(&error))),
+            };
+            shape(made.map(|layout| layout.pages.len()).map_err(told_apart))
         });
     }
 }
