@@ -135,6 +135,13 @@ impl Network {
         }
     }
 
+    /// Keeps nothing for a pod that has gone.
+    pub(super) fn forget(&self, number: u64) {
+        if let Some(store) = &self.store {
+            store.remove(store::FIRST_POD + number);
+        }
+    }
+
     /// Says that there were pods: without one, there is nothing left to do.
     pub(super) fn was_used(&self) {
         self.used.set(true);
@@ -289,9 +296,7 @@ impl Drop for Lease {
             network.pods.remove(number);
             network.withdraw(number, &self.addresses);
             network.requests.borrow_mut().remove(&number);
-            if let Some(store) = &network.store {
-                store.remove(store::FIRST_POD + number);
-            }
+            network.forget(number);
         }
         for (pool, address) in network.addresses.borrow_mut().iter_mut().zip(&self.addresses) {
             pool.free_again(*address);

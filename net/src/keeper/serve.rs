@@ -6,7 +6,7 @@ use std::os::fd::{AsFd as _, OwnedFd};
 use std::rc::Rc;
 use std::time::Duration;
 
-use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
+use rustix::net::{RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, recv, sendmsg};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, Interest};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::signal::unix::{SignalKind, signal};
@@ -31,6 +31,8 @@ const PATIENCE: Duration = Duration::from_secs(5);
 const FIRST: Duration = Duration::from_secs(10);
 /// How long to wait where the process has no descriptors left.
 pub(super) const EXHAUSTED: Duration = Duration::from_millis(100);
+/// How long a keeper that takes over listens to its pods before it answers.
+const SETTLED: Duration = Duration::from_millis(20);
 /// How long another network's process may take to answer.
 const LOOKUP: Duration = Duration::from_secs(1);
 
@@ -70,8 +72,9 @@ pub(super) fn run(
         if let Some(kept) = kept {
             network.was_used();
             kept.into_iter().for_each(|kept| adopt(kept, &network, &left));
-            // There may be none.
+            // There may be none. Who has gone meanwhile is heard of before somebody new asks for the same.
             left.notify_one();
+            tokio::time::sleep(SETTLED).await;
         }
         say(READY);
         serve(&listener, &network, &left).await.map_err(|source| failed("serve the network", source))?;
@@ -151,9 +154,18 @@ async fn stay(mut stream: UnixStream, lease: Lease) {
     drop(lease);
 }
 
+/// Whether nobody is at the other end of a connection.
+fn has_ended(connection: &OwnedFd) -> bool {
+    let peeked = recv(connection, &mut [0; 1][..], RecvFlags::PEEK | RecvFlags::DONTWAIT);
+    peeked.is_ok_and(|(length, _)| length == 0)
+}
+
 /// Gives a pod its place again; one that has gone meanwhile is heard of at once.
 fn adopt(kept: Kept, network: &Rc<Network>, left: &Rc<Notify>) {
     let Kept { number, lease, request } = kept;
+    if has_ended(&lease) {
+        return network.forget(number);
+    }
     let connection = std::os::unix::net::UnixStream::from(lease);
     let adopted = connection.set_nonblocking(true).and_then(|()| UnixStream::from_std(connection));
     let adopted = adopted.map_err(|error| error.to_string()).and_then(|stream| {
