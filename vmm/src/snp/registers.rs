@@ -10,6 +10,9 @@ const SVME: u64 = 1 << 12;
 const MCE: u64 = 1 << 6;
 /// IA32_PAT.
 const PAT: u32 = 0x277;
+/// Words of an XSAVE area (AMD APM volume 2, section 11.5.2).
+const XSAVE_FCW: usize = 0;
+const XSAVE_MXCSR: usize = 6;
 
 /// A register that is not as it was predicted.
 #[derive(Debug, PartialEq, Eq)]
@@ -57,7 +60,9 @@ struct Register {
 }
 
 fn read(fd: &VcpuFd) -> Result<Vec<Register>, kvm_ioctls::Error> {
-    let (regs, sregs, debug, fpu) = (fd.get_regs()?, fd.get_sregs()?, fd.get_debug_regs()?, fd.get_fpu()?);
+    let (regs, sregs, debug) = (fd.get_regs()?, fd.get_sregs()?, fd.get_debug_regs()?);
+    // KVM_GET_FPU has no MXCSR.
+    let xsave = fd.get_xsave()?.region;
     let xcr0 = fd.get_xcrs()?.xcrs[0].value;
     let mut found = Vec::with_capacity(96);
     let segments = [
@@ -114,8 +119,8 @@ fn read(fd: &VcpuFd) -> Result<Vec<Register>, kvm_ioctls::Error> {
         ("XCR0", 0x3e8, xcr0),
     ];
     words.into_iter().for_each(|(name, offset, value)| add(name, offset, 8, value));
-    add("MXCSR", 0x408, 4, u64::from(fpu.mxcsr));
-    add("FCW", 0x410, 2, u64::from(fpu.fcw));
+    add("MXCSR", 0x408, 4, u64::from(xsave[XSAVE_MXCSR]));
+    add("FCW", 0x410, 2, u64::from(xsave[XSAVE_FCW] & 0xffff));
     Ok(found)
 }
 

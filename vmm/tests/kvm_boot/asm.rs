@@ -74,6 +74,11 @@ impl Code {
         self.bytes(&[0x0f, 0x0b])
     }
 
+    /// As it is.
+    pub(crate) fn flat(self) -> Vec<u8> {
+        self.0
+    }
+
     /// An ELF executable whose one segment, readable, writable and executable, is this code at `address`, with
     /// `spare` zero bytes behind it.
     pub(crate) fn link(self, address: u64, spare: u64) -> Vec<u8> {

@@ -6,9 +6,12 @@
 
 mod asm;
 mod confinement;
+#[path = "../snp_recorder/kernel.rs"]
+mod kernel;
 mod linux;
 mod mitigations;
 mod net;
+mod private;
 mod tiny;
 
 use std::fs::File;

@@ -5,6 +5,7 @@
 #![expect(clippy::unwrap_used, reason = "a failed test should end there")]
 
 mod faults;
+mod kernel;
 mod measured;
 mod pod;
 mod record;

@@ -338,10 +338,10 @@ static int64_t of_vcpu(int index, uint64_t request, void *argument)
 	case 0x8138ae83: memcpy(argument, vcpu->sregs, 312); return 0;
 	case 0x4138ae84: memcpy(vcpu->sregs, argument, 312); return 0;
 	case 0x8080aea1: memset(argument, 0, 128); words[4] = 0xffff0ff0; words[5] = 0x400; return 0;
-	case 0x81a0ae8c:
-		memset(argument, 0, 416);
-		*(uint16_t *)((uint8_t *)argument + 128) = 0x37f;
-		*(uint32_t *)((uint8_t *)argument + 408) = 0x1f80;
+	case 0x9000aea4:
+		memset(argument, 0, 4096);
+		*(uint16_t *)argument = 0x37f;
+		*(uint32_t *)((uint8_t *)argument + 24) = 0x1f80;
 		return 0;
 	case 0x8188aea6: memset(argument, 0, 392); *(uint32_t *)argument = 1; words[2] = 1; return 0;
 	case 0x8400ae8e: memset(argument, 0, 1024); return 0;
