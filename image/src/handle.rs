@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use crate::config::ImageConfig;
 use crate::digest::Digest;
 use crate::store::Lease;
+use crate::verity::Verity;
 
 /// An image whose files are all in the content store. They stay there while the handle lives; who needs them
 /// longer registers a root ([`crate::Store::add_root`]) before letting go of the handle.
@@ -15,6 +16,7 @@ pub struct ImageHandle {
     pub(crate) manifest: Option<Digest>,
     pub(crate) config: ImageConfig,
     pub(crate) extents: Vec<Extent>,
+    pub(crate) verity: Option<Verity>,
     pub(crate) _lease: Lease,
 }
 
@@ -58,7 +60,8 @@ impl ImageHandle {
         &self.config.rootfs.diff_ids
     }
 
-    /// The parts of the disk in their order on it: merged metadata, then the layers, lowest first.
+    /// The parts of the disk in their order on it: merged metadata, then the layers, lowest first, then
+    /// the tree of [`Self::add_verity`].
     #[must_use]
     pub fn extents(&self) -> &[Extent] {
         &self.extents

@@ -32,6 +32,7 @@ mod save;
 mod source;
 mod store;
 mod tree;
+pub mod verity;
 
 pub use archive::ArchiveError;
 pub use config::ImageConfig;
@@ -57,3 +58,4 @@ pub use source::{Origin, Source, SourceError};
 pub use store::{
     CatalogError, ImageSummary, Lease, ManifestInfo, Pruned, Removed, Store, StoreError, StoredImage, Use,
 };
+pub use verity::{Verity, VerityError};

@@ -78,6 +78,13 @@ pub enum Event<'a> {
     },
     /// The layers' file trees are being merged.
     Merging,
+    /// The image's disk is being hashed for the guest's checks.
+    Hashing {
+        /// Bytes so far.
+        done: u64,
+        /// Bytes of the disk.
+        size: u64,
+    },
     /// The image is ready.
     Ready,
 }

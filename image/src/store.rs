@@ -2,7 +2,8 @@
 //! directory. Nothing in it is named by text from an image, only by digests.
 //!
 //! ```text
-//! layers/<diff_id>-v<N>.erofs   meta/<chain id>-v<N>.erofs   images/<id>.json   manifests/<digest>.json
+//! layers/<diff_id>-v<N>.erofs   meta/<chain id>-v<N>.erofs   verity/<chain id>-v<N>.tree
+//! images/<id>.json   manifests/<digest>.json
 //! tags/<hash of the name>.json  roots/<hash of the path>.json  records/<id>.json  blobs/<digest>
 //! tmp/  locks/  lock
 //! ```
@@ -41,8 +42,8 @@ use crate::erofs::{CONVERTER_VERSION, EXTENT_ALIGN};
 use crate::handle::{Extent, ImageHandle};
 use crate::manifest::{self, Document, MAX_DOCUMENT, Manifest};
 
-const DIRS: [&str; 10] =
-    ["layers", "meta", "images", "manifests", "tags", "roots", "records", "blobs", "tmp", "locks"];
+const DIRS: [&str; 11] =
+    ["layers", "meta", "verity", "images", "manifests", "tags", "roots", "records", "blobs", "tmp", "locks"];
 
 /// A content store.
 #[derive(Clone, Debug)]
@@ -125,6 +126,10 @@ impl Store {
         self.root.join(meta_name(diff_ids))
     }
 
+    pub(crate) fn verity_path(&self, diff_ids: &[Digest]) -> PathBuf {
+        self.root.join(verity_name(diff_ids))
+    }
+
     /// Keeps a manifest or configuration under its digest.
     pub(crate) fn put_document(&self, dir: &str, bytes: &[u8]) -> Result<Digest, StoreError> {
         let digest = Digest::of(bytes);
@@ -162,7 +167,7 @@ impl Store {
             let Some(len) = extent_len(&path)? else { return Ok(None) };
             extents.push(Extent { path, len });
         }
-        Ok(Some(ImageHandle { reference, id, manifest, config, extents, _lease: lease }))
+        Ok(Some(ImageHandle { reference, id, manifest, config, extents, verity: None, _lease: lease }))
     }
 
     /// An image's manifest; `None` where it is missing, damaged or none.
@@ -198,8 +203,16 @@ fn layer_name(diff_id: Digest) -> String {
 }
 
 fn meta_name(diff_ids: &[Digest]) -> String {
+    format!("meta/{}-v{CONVERTER_VERSION}.erofs", chain_of(diff_ids).hex())
+}
+
+fn verity_name(diff_ids: &[Digest]) -> String {
+    format!("verity/{}-v{CONVERTER_VERSION}.tree", chain_of(diff_ids).hex())
+}
+
+fn chain_of(diff_ids: &[Digest]) -> Digest {
     let chain = diff_ids.iter().fold(None, |parent, diff_id| Some(Digest::chain(parent, *diff_id)));
-    format!("meta/{}-v{CONVERTER_VERSION}.erofs", chain.unwrap_or_else(|| Digest::of(b"")).hex())
+    chain.unwrap_or_else(|| Digest::of(b""))
 }
 
 fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {

@@ -93,7 +93,12 @@ pub struct Resources {
 #[serde(deny_unknown_fields, rename_all = "camelCase", tag = "kind")]
 pub enum DiskSpec {
     /// A read-only EROFS with an image's merged file tree.
-    Image,
+    Image {
+        /// What the guest checks each of its blocks against: the pod is bound to the image then, and its host not
+        /// believed. All images of a pod have it, or none.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        verity: Option<VeritySpec>,
+    },
     /// The pod's writable ext4: one directory a container with its overlay's upper layer.
     Scratch,
     /// A named volume: an ext4 that outlives the pod, whose files are in its directory [`VOLUME_DATA`].
@@ -108,6 +113,26 @@ pub enum DiskSpec {
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         read_only: bool,
     },
+}
+
+/// What a disk is checked against by dm-verity: format 1, SHA-256, blocks of 4096 bytes, no salt, no superblock.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct VeritySpec {
+    /// The digest at the tree's root: 64 lower-case hexadecimal digits.
+    pub root: String,
+    /// Blocks that are checked, from the disk's first; the tree begins behind them.
+    pub data_blocks: u64,
+}
+
+impl VeritySpec {
+    /// Whether it is what it says; there is no disk beyond 16 TiB.
+    #[must_use]
+    pub fn is_sound(&self) -> bool {
+        self.root.len() == 64
+            && self.root.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+            && (1..=u64::from(u32::MAX)).contains(&self.data_blocks)
+    }
 }
 
 /// The most shares a pod can have: each is a device, and a process on the host.
@@ -125,6 +150,9 @@ pub struct ShareSpec {
     /// The named volume that it is, if it is one; unique in the pod as those of disks.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub volume: Option<String>,
+    /// Whether the user knows that the host can read and change it. A pod that is bound to its images has no other.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub untrusted: bool,
 }
 
 /// The name of a single file in the file system in which it is shared.
@@ -420,6 +448,28 @@ mod tests {
         assert_eq!(short.len(), MAX_CONTAINERS);
         let other = LaunchSpec { id: "5f".repeat(32), ..spec };
         assert_ne!(other.container_id(1), ids[1]);
+    }
+
+    #[test]
+    fn disks_and_shares_have_this_form() {
+        let verity = VeritySpec { root: "ab".repeat(32), data_blocks: 512 };
+        assert!(verity.is_sound());
+        assert!(!VeritySpec { root: "AB".repeat(32), ..verity.clone() }.is_sound());
+        assert!(!VeritySpec { root: "ab".repeat(31), ..verity.clone() }.is_sound());
+        assert!(!VeritySpec { data_blocks: 0, ..verity.clone() }.is_sound());
+        assert!(!VeritySpec { data_blocks: 1 << 32, ..verity.clone() }.is_sound());
+        let disks = vec![DiskSpec::Image { verity: None }, DiskSpec::Image { verity: Some(verity) }, DiskSpec::Scratch];
+        let root = "ab".repeat(32);
+        let golden = format!(
+            r#"[{{"kind":"image"}},{{"kind":"image","verity":{{"root":"{root}","dataBlocks":512}}}},{{"kind":"scratch"}}]"#
+        );
+        assert_eq!(serde_json::to_string(&disks).unwrap(), golden);
+        assert_eq!(serde_json::from_str::<Vec<DiskSpec>>(&golden).unwrap(), disks);
+        for wrong in [golden.replace("dataBlocks", "blocks"), golden.replace(":512", ":512,\"salt\":\"\"")] {
+            serde_json::from_str::<Vec<DiskSpec>>(&wrong).unwrap_err();
+        }
+        let share = ShareSpec { tag: "share0".into(), read_only: false, volume: None, untrusted: true };
+        assert_eq!(serde_json::to_string(&share).unwrap(), r#"{"tag":"share0","untrusted":true}"#);
     }
 
     #[test]

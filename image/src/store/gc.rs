@@ -9,12 +9,12 @@ use serde::Serialize;
 
 use super::blob::blob_name;
 use super::root::{Root, root_name};
-use super::{Store, StoreError, layer_name, meta_name};
+use super::{Store, StoreError, layer_name, meta_name, verity_name};
 use crate::digest::Digest;
 
 /// The directories in which only what is marked stays.
-const COLLECTED: [&str; 9] =
-    ["layers", "meta", "images", "manifests", "roots", "records", "blobs", "tmp", "locks"];
+const COLLECTED: [&str; 10] =
+    ["layers", "meta", "verity", "images", "manifests", "roots", "records", "blobs", "tmp", "locks"];
 
 /// What a garbage collection removed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
@@ -68,7 +68,7 @@ impl Store {
     /// The store cannot be read.
     pub fn usage(&self) -> Result<u64, StoreError> {
         let mut bytes = 0;
-        for dir in ["layers", "meta", "blobs"].map(|dir| self.dir(dir)) {
+        for dir in ["layers", "meta", "verity", "blobs"].map(|dir| self.dir(dir)) {
             let files = names(&dir)?.into_iter().filter_map(|name| fs::metadata(dir.join(name)).ok());
             bytes += files.map(|found| found.blocks() * 512).sum::<u64>();
         }
@@ -126,6 +126,7 @@ impl Store {
         if let Ok(Some(config)) = self.config(image) {
             keep.extend(config.rootfs.diff_ids.iter().map(|diff_id| layer_name(*diff_id)));
             keep.insert(meta_name(&config.rootfs.diff_ids));
+            keep.insert(verity_name(&config.rootfs.diff_ids));
         }
     }
 }

@@ -14,3 +14,4 @@ mod sample;
 mod server;
 mod store;
 mod tls;
+mod verity;
