@@ -53,6 +53,23 @@ fn an_intermediate_may_be_given_where_a_root_has_signed_it() {
     assert_eq!(failed(&without.judge_by(&roots(&without))), ["chain"]);
 }
 
+/// All intermediates of the tests have one key: the name decides as well.
+#[test]
+fn an_issuer_is_known_by_name_and_by_key() {
+    let scene = Scene::new(Product::Milan, 3);
+    let key = scene.hierarchy.endorsed(&scene.said);
+    let issuer = |product| scene.hierarchy.intermediate(product, "SEV-", |_| {});
+    assert_eq!(key.verify_issued_by(&issuer(Product::Milan)), Ok(()));
+    let named = SignatureError::Issuer { named: "SEV-Milan".to_owned(), given: "SEV-Genoa".to_owned() };
+    assert_eq!(key.verify_issued_by(&issuer(Product::Genoa)), Err(named));
+    let namesake = scene.hierarchy.root(Product::Milan, |said| said.subject = "SEV-Milan".to_owned());
+    assert_eq!(key.verify_issued_by(&namesake), Err(SignatureError::Wrong));
+    assert_eq!(
+        key.verify_issued_by(&key).unwrap_err().to_string(),
+        "it is issued by \"SEV-Milan\", not by \"SEV-VCEK\""
+    );
+}
+
 #[test]
 fn a_signing_key_signs_no_certificates() {
     let mut scene = Scene::new(Product::Milan, 3);
