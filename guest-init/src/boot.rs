@@ -112,6 +112,7 @@ fn configure() -> Result<LaunchSpec, BootError> {
     let spec = launch::read()?;
     leave_initramfs().map_err(BootError::Root)?;
     mount_kernel_filesystems()?;
+    launch::check_binding(&spec)?;
     cgroup::enable_controllers()?;
     protect_from_oom_killer();
     raise_file_limit();

@@ -11,6 +11,7 @@ use crate::files::Layers;
 use crate::grow;
 use crate::launch;
 use crate::processors;
+use crate::verity;
 use rustix::fd::OwnedFd;
 use rustix::fs::{Mode, OFlags, XattrFlags};
 use rustix::mount::{MountFlags, UnmountFlags};
@@ -46,6 +47,9 @@ pub(crate) enum DiskError {
         #[source]
         source: io::Error,
     },
+    /// A disk cannot be checked.
+    #[error("cannot have {0} checked against its root")]
+    Verity(String, #[source] io::Error),
     /// A share cannot be mounted.
     #[error("cannot mount {0}, which the host shares")]
     Share(String, #[source] io::Error),
@@ -118,11 +122,19 @@ impl Disks {
             let place = match disk {
                 DiskSpec::Volume { name, whole: false, .. } => named_volume(name),
                 DiskSpec::Volume { name, whole: true, .. } => named_volume(name).join(VOLUME_DATA),
-                DiskSpec::Image | DiskSpec::Scratch => PathBuf::from(format!("{BASE}/disk{index}")),
+                DiskSpec::Image { .. } | DiskSpec::Scratch => PathBuf::from(format!("{BASE}/disk{index}")),
             };
             make_dir(&place)?;
             match disk {
-                DiskSpec::Image => mount_disk(index, &place, "erofs", MountFlags::RDONLY, c"")?,
+                DiskSpec::Image { verity: None } => {
+                    mount_disk(index, &place, "erofs", MountFlags::RDONLY, c"")?;
+                }
+                DiskSpec::Image { verity: Some(root) } => {
+                    let device = launch::disk_device(index);
+                    let checked = verity::map(&device, &format!("image{index}"), root);
+                    let checked = checked.map_err(|error| DiskError::Verity(device, error))?;
+                    mount_device(checked, &place, "erofs", MountFlags::RDONLY, c"")?;
+                }
                 DiskSpec::Scratch => {
                     mount_disk(index, &place, "ext4", MountFlags::NODEV, EXT4_OPTIONS)?;
                     writable.insert(u32::try_from(index).unwrap_or(u32::MAX), place.clone());
@@ -236,7 +248,16 @@ fn mount_disk(
     flags: MountFlags,
     options: &CStr,
 ) -> Result<(), DiskError> {
-    let device = launch::disk_device(index);
+    mount_device(launch::disk_device(index), place, kind, flags, options)
+}
+
+fn mount_device(
+    device: String,
+    place: &Path,
+    kind: &'static str,
+    flags: MountFlags,
+    options: &CStr,
+) -> Result<(), DiskError> {
     rustix::mount::mount(&device, place, kind, flags, options).map_err(|error| DiskError::Mount {
         device,
         kind,
@@ -247,7 +268,7 @@ fn mount_disk(
 /// Mounts what the host shares. Nodes for devices mean nothing there, as everywhere in a container; the host refuses
 /// writes by itself where they are not wished.
 fn mount_shares(shares: &[ShareSpec]) -> Result<(), DiskError> {
-    for ShareSpec { tag, read_only, volume } in shares {
+    for ShareSpec { tag, read_only, volume, .. } in shares {
         // As the disk of a volume, all of which is the volume.
         let volume = volume.as_ref().map(|name| named_volume(name).join(VOLUME_DATA));
         let place = volume.unwrap_or_else(|| share_place(tag));

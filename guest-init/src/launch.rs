@@ -9,12 +9,16 @@ use spec::launch::{DiskSpec, MAX_CONTAINERS, MAX_SHARES, MountSource, ShareSpec,
 use spec::{ContainerSpec, LAUNCH_PATH, LaunchSpec};
 use std::collections::HashSet;
 use std::io;
+use std::path::Path;
 
 /// The longest launch.json in bytes.
 const MAX_LEN: u64 = 8 << 20;
 
 /// The most disks: `/dev/vda` to `/dev/vdzz`.
 const MAX_DISKS: usize = 26 + 26 * 26;
+
+/// Where Linux tells an SNP guest its privilege level; in other machines it is not there.
+const SNP_GUEST: &str = "/sys/devices/system/cpu/sev/vmpl";
 
 /// Why the launch specification cannot be obeyed.
 #[derive(Debug, thiserror::Error)]
@@ -54,6 +58,31 @@ pub(crate) fn disk_device(index: usize) -> String {
         None => format!("/dev/vd{}", letter(index)),
         Some(rest) => format!("/dev/vd{}{}", letter(rest / 26), letter(rest)),
     }
+}
+
+/// Refuses what the host could change behind the guest's back, in an SNP guest and in every pod whose images are bound to
+/// roots. Once `/sys` is there.
+///
+/// # Errors
+/// [`LaunchError::Refused`].
+pub(crate) fn check_binding(spec: &LaunchSpec) -> Result<(), LaunchError> {
+    // The kernel asks the processor, by what the host cannot intercept, and not the host.
+    bound(spec, Path::new(SNP_GUEST).exists()).map_err(LaunchError::Refused)
+}
+
+fn bound(spec: &LaunchSpec, snp: bool) -> Result<(), String> {
+    let has_root = |disk: &DiskSpec| matches!(disk, DiskSpec::Image { verity: Some(_) });
+    if !snp && !spec.disks.iter().any(has_root) {
+        return Ok(());
+    }
+    for (index, disk) in spec.disks.iter().enumerate() {
+        let sound = matches!(disk, DiskSpec::Image { verity: Some(root) } if root.is_sound());
+        require(sound, || format!("disk {index} is not checked against a root: the host could change it"))?;
+    }
+    for ShareSpec { tag, untrusted, .. } in &spec.shares {
+        require(*untrusted, || format!("share {tag:?} is not marked untrusted: the host can change it"))?;
+    }
+    Ok(())
 }
 
 fn check(spec: &LaunchSpec) -> Result<(), String> {
@@ -106,7 +135,9 @@ fn check(spec: &LaunchSpec) -> Result<(), String> {
 fn check_container(spec: &LaunchSpec, container: &ContainerSpec) -> Result<(), String> {
     let disk = |index: u32| spec.disks.get(index as usize);
     let image = &container.image;
-    require(disk(image.disk) == Some(&DiskSpec::Image), || format!("image disk {}", image.disk))?;
+    require(matches!(disk(image.disk), Some(DiskSpec::Image { .. })), || {
+        format!("image disk {}", image.disk)
+    })?;
     if let Writable::Disk(index) = image.writable {
         require(disk(index) == Some(&DiskSpec::Scratch), || format!("writable disk {index}"))?;
     }

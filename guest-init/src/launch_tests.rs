@@ -1,7 +1,7 @@
 //! Tests of the launch specification's checks, and the specifications that other tests start from.
 
 use super::*;
-use spec::launch::{EnvFrom, EnvSpec, ImageSpec, MountSpec, ProcessSpec, Resources, RlimitSpec};
+use spec::launch::{EnvFrom, EnvSpec, ImageSpec, MountSpec, ProcessSpec, Resources, RlimitSpec, VeritySpec};
 
 /// A container that runs `true`.
 pub(crate) fn container(name: &str) -> ContainerSpec {
@@ -45,7 +45,7 @@ pub(crate) fn pod(containers: Vec<ContainerSpec>) -> LaunchSpec {
         version: VERSION,
         id: "0".repeat(64),
         resources: Resources { cpu: 1, mem: 128 },
-        disks: vec![DiskSpec::Image, DiskSpec::Scratch],
+        disks: vec![DiskSpec::Image { verity: None }, DiskSpec::Scratch],
         shares: Vec::new(),
         containers,
         network: Default::default(),
@@ -153,4 +153,41 @@ fn named_volumes_have_disks() {
         spec.containers[0].mounts.push(volume("x", Some("")));
     };
     assert!(refusal(empty).contains("subpath"));
+}
+
+#[test]
+fn a_bound_pod_has_nothing_that_the_host_could_change() {
+    let root = || Some(VeritySpec { root: "5a".repeat(32), data_blocks: 512 });
+    let images = |count| vec![DiskSpec::Image { verity: root() }; count];
+    let mut spec = pod(vec![container("a")]);
+    // A pod like any other, in a machine like any other; in an SNP guest it is refused.
+    bound(&spec, false).unwrap();
+    assert!(bound(&spec, true).unwrap_err().starts_with("disk 0 is not checked"));
+    spec.disks = vec![DiskSpec::Image { verity: None }];
+    bound(&spec, false).unwrap();
+    bound(&spec, true).unwrap_err();
+
+    spec.disks = images(2);
+    for snp in [false, true] {
+        spec.disks = images(2);
+        bound(&spec, snp).unwrap();
+        let volume = DiskSpec::Volume { name: "v".into(), whole: false, read_only: true };
+        for other in [DiskSpec::Scratch, volume, DiskSpec::Image { verity: None }] {
+            spec.disks = images(2);
+            spec.disks.push(other);
+            assert!(bound(&spec, snp).unwrap_err().starts_with("disk 2 is not checked"));
+        }
+        for unsound in ["5A".repeat(32), "5a".repeat(31), format!("{} - 0", "5a".repeat(29))] {
+            spec.disks =
+                vec![DiskSpec::Image { verity: Some(VeritySpec { root: unsound, data_blocks: 512 }) }];
+            bound(&spec, snp).unwrap_err();
+        }
+        spec.disks = images(1);
+        let share = ShareSpec { tag: "s".into(), read_only: true, volume: None, untrusted: false };
+        spec.shares = vec![share];
+        assert!(bound(&spec, snp).unwrap_err().starts_with("share \"s\" is not marked untrusted"));
+        spec.shares[0].untrusted = true;
+        bound(&spec, snp).unwrap();
+        spec.shares.clear();
+    }
 }

@@ -37,6 +37,7 @@ mod stage;
 mod stats;
 mod stdin;
 mod stream;
+mod verity;
 mod vsock;
 mod watch;
 

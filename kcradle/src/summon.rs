@@ -6,6 +6,7 @@
 mod cancel;
 mod plan;
 mod pod_file;
+mod snp;
 mod volumes;
 
 use std::path::PathBuf;
@@ -17,6 +18,7 @@ use pod::{Home, ImageRecord, Package, Staging};
 use serde::Serialize;
 use spec::ContainerSpec;
 use spec::launch::Resources;
+use spec::package::Machine;
 
 use crate::cli::SummonArgs;
 use crate::failure::{Failure, HintExt as _};
@@ -58,6 +60,9 @@ struct Summoned {
 
 fn summon(args: &SummonArgs, home: &Home) -> Result<Summoned, Failure> {
     let mut plan = Plan::new(args)?;
+    if args.variant == Machine::Snp {
+        snp::check(&plan)?;
+    }
     let package = Package::find(args.variant).map_err(anyhow::Error::from)?;
     let staging = Staging::begin(&args.dir).map_err(anyhow::Error::from)?;
     let store = home::store(home)?;
@@ -67,6 +72,9 @@ fn summon(args: &SummonArgs, home: &Home) -> Result<Summoned, Failure> {
     let mut images = Images::default();
     for container in &plan.containers {
         images.resolve(&store, &container.image, &cancel, &display)?;
+    }
+    if args.variant == Machine::Snp {
+        images.bind(&store, &cancel, &display)?;
     }
     let id = plan.id.clone().map_or_else(make::new_id, Ok).map_err(anyhow::Error::from)?;
     let volumes = home.volumes();
@@ -134,6 +142,15 @@ impl Images {
             }
         };
         self.containers.push((text.to_owned(), disk));
+        Ok(())
+    }
+
+    /// Has the guest check the disks.
+    fn bind(&mut self, store: &Store, cancel: &Cancel, display: &Display) -> Result<(), Failure> {
+        for image in &mut self.disks {
+            let bound = image.add_verity(store, display, Some(cancel.flag()));
+            bound.with_context(|| format!("cannot bind the pod to the image {}", image.reference()))?;
+        }
         Ok(())
     }
 

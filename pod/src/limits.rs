@@ -152,7 +152,7 @@ fn names(launch: &LaunchSpec) -> BTreeSet<&str> {
         .disks
         .iter()
         .map(|disk| match disk {
-            DiskSpec::Image | DiskSpec::Scratch => ROOT,
+            DiskSpec::Image { .. } | DiskSpec::Scratch => ROOT,
             DiskSpec::Volume { name, .. } => name,
         })
         .collect()

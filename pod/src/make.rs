@@ -8,8 +8,11 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::PathBuf;
 
-use image::{ContainerError, ContainerOverrides, ImageHandle, Store, StoreError, container_spec};
-use spec::launch::{DiskSpec, ImageSpec, MountSource, MountSpec, NetworkSpec, Resources, Writable};
+use image::{ContainerError, ContainerOverrides, ImageHandle, Store, StoreError, Verity, container_spec};
+use spec::launch::{
+    DiskSpec, ImageSpec, MountSource, MountSpec, NetworkSpec, Resources, VeritySpec, Writable,
+};
+use spec::package::Machine;
 use spec::{ContainerSpec, LaunchSpec};
 use thiserror::Error;
 
@@ -47,6 +50,18 @@ pub enum MakeError {
     /// The writable disk.
     #[error("cannot make the pod's writable disk")]
     Scratch(#[source] image::ext4::Ext4Error),
+    /// An image without a tree of hashes in the pod of an SNP guest.
+    #[error("the image {0} is not bound to a root that an SNP guest could check it against")]
+    Unbound(String),
+    /// A volume with a file system of blocks in the pod of an SNP guest.
+    #[error(
+        "the volume {0} is a disk that the host can read and change: an SNP guest mounts no file system that its host could \
+         have written"
+    )]
+    HostDisk(String),
+    /// A directory or file of the host in the pod of an SNP guest.
+    #[error("{} is the host's, which can read and change it behind an SNP guest's back", .0.display())]
+    HostShare(PathBuf),
     /// A limit of a disk.
     #[error("cannot limit a disk")]
     Limit(#[source] LimitError),
@@ -131,7 +146,7 @@ impl<'a> Blueprint<'a> {
     /// # Errors
     /// The blueprint makes no sense, or a file cannot be written. Nothing is left of the pod then.
     pub fn write(self, staging: Staging, home: &Home, package: &Package) -> Result<Written<'a>, MakeError> {
-        let launch = self.launch()?;
+        let launch = self.launch(package.spec.machine)?;
         let mut limits = Limits::new();
         for wish in &self.limits {
             wish.apply(&launch, &mut limits).map_err(MakeError::Limit)?;
@@ -158,7 +173,8 @@ impl<'a> Blueprint<'a> {
     }
 
     /// What the guest is told: image disks first, then the writable disk, if anything is written to it, then volumes.
-    fn launch(&self) -> Result<LaunchSpec, MakeError> {
+    /// An SNP guest has what it can check alone: writes go to memory.
+    fn launch(&self, machine: Machine) -> Result<LaunchSpec, MakeError> {
         let scratch = number(self.images.len())?;
         let fits = |container: &&ContainerSpec| {
             let image = &container.image;
@@ -167,8 +183,16 @@ impl<'a> Blueprint<'a> {
         if let Some(wrong) = self.containers.iter().find(|container| !fits(container)) {
             return Err(MakeError::NoSuchImage(wrong.name.clone()));
         }
-        let mut disks = vec![DiskSpec::Image; self.images.len()];
-        if self.containers.iter().any(writes) {
+        let mut disks: Vec<_> = self.images.iter().map(|image| image_disk(image)).collect();
+        let mut containers = self.containers.clone();
+        if machine == Machine::Snp {
+            self.check_bound()?;
+            for image in containers.iter_mut().map(|container| &mut container.image) {
+                if let Writable::Disk(_) = image.writable {
+                    image.writable = Writable::Tmpfs;
+                }
+            }
+        } else if containers.iter().any(writes) {
             disks.push(DiskSpec::Scratch);
         }
         disks.extend(self.volumes.iter().map(VolumeDisk::spec));
@@ -178,12 +202,32 @@ impl<'a> Blueprint<'a> {
             resources: self.resources,
             disks,
             shares: self.shares.specs(),
-            containers: self.containers.clone(),
+            containers,
             network: self.network.clone(),
             hold: false,
             quiet: false,
         })
     }
+
+    /// Whether an SNP guest can check all that it is given, or its user knows that it cannot.
+    fn check_bound(&self) -> Result<(), MakeError> {
+        if let Some(image) = self.images.iter().find(|image| image.verity().is_none()) {
+            return Err(MakeError::Unbound(image.reference().to_owned()));
+        }
+        if let Some(volume) = self.volumes.first() {
+            return Err(MakeError::HostDisk(volume.name.clone()));
+        }
+        match self.shares.specs().into_iter().zip(self.shares.paths()).find(|(share, _)| !share.untrusted) {
+            Some((_, path)) => Err(MakeError::HostShare(path.to_owned())),
+            None => Ok(()),
+        }
+    }
+}
+
+/// What the guest is told of an image's disk.
+fn image_disk(image: &ImageHandle) -> DiskSpec {
+    let spec = |verity: Verity| VeritySpec { root: verity.root.hex(), data_blocks: verity.data_blocks };
+    DiskSpec::Image { verity: image.verity().map(spec) }
 }
 
 /// A pod whose files are written, and that is not yet in its place. Dropped, nothing is left of it.

@@ -57,6 +57,8 @@ pub struct VolumeWish {
     pub no_copy: bool,
     /// Whether the container's writes are refused.
     pub read_only: bool,
+    /// Whether it is known that the host can change it, where a guest does not trust its host.
+    pub untrusted: bool,
     /// What makes it, where it is not there yet.
     pub driver: Option<String>,
     /// Its labels, where it is made.

@@ -211,6 +211,7 @@ mod tests {
                 create: false,
                 cache: crate::share::Cache::Auto,
                 volume: None,
+                untrusted: false,
             }],
             networking: Networking::default(),
             limits: Limits::from([("/".into(), spec::DiskLimits { write_bps: 512, ..Default::default() })]),

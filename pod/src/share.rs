@@ -36,6 +36,9 @@ pub struct ShareRecord {
     /// The volume whose directory it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub volume: Option<ShareVolume>,
+    /// As in launch.json.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub untrusted: bool,
 }
 
 /// A volume that is a directory.
@@ -155,6 +158,7 @@ impl Shares {
                     create,
                     cache,
                     volume: None,
+                    untrusted: false,
                 });
                 tag
             }
@@ -162,7 +166,7 @@ impl Shares {
         Ok(MountSpec { guest_path: target, source: MountSource::Share { tag, file }, read_only })
     }
 
-    /// Adds the directory of a volume: once, for writing where anybody wants that.
+    /// Adds the directory of a volume: once, for writing where anybody wants that, `untrusted` where everybody says so.
     ///
     /// # Errors
     /// There are too many.
@@ -171,9 +175,11 @@ impl Shares {
         volume: ShareVolume,
         path: PathBuf,
         read_only: bool,
+        untrusted: bool,
     ) -> Result<(), ShareError> {
         if let Some(share) = self.0.iter_mut().find(|share| share.volume.as_ref() == Some(&volume)) {
             share.read_only &= read_only;
+            share.untrusted &= untrusted;
             return Ok(());
         }
         let count = self.0.len();
@@ -183,8 +189,22 @@ impl Shares {
         // Pods do not see each other's locks, so what one remembers another may have changed.
         let cache = if volume.many_writers { Cache::Never } else { Cache::Auto };
         let (tag, volume) = (format!("share{count}"), Some(volume));
-        self.0.push(ShareRecord { tag, path, file: false, read_only, create: false, cache, volume });
+        self.0.push(ShareRecord {
+            tag,
+            path,
+            file: false,
+            read_only,
+            create: false,
+            cache,
+            volume,
+            untrusted,
+        });
         Ok(())
+    }
+
+    /// The paths, in the order of [`Self::specs`].
+    pub(crate) fn paths(&self) -> impl Iterator<Item = &Path> {
+        self.0.iter().map(|share| share.path.as_path())
     }
 
     /// What the guest is told.
@@ -194,6 +214,7 @@ impl Shares {
             tag: share.tag.clone(),
             read_only: share.read_only,
             volume: share.volume.as_ref().map(|volume| volume.name.clone()),
+            untrusted: share.untrusted,
         };
         self.0.iter().map(spec).collect()
     }

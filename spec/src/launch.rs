@@ -458,7 +458,11 @@ mod tests {
         assert!(!VeritySpec { root: "ab".repeat(31), ..verity.clone() }.is_sound());
         assert!(!VeritySpec { data_blocks: 0, ..verity.clone() }.is_sound());
         assert!(!VeritySpec { data_blocks: 1 << 32, ..verity.clone() }.is_sound());
-        let disks = vec![DiskSpec::Image { verity: None }, DiskSpec::Image { verity: Some(verity) }, DiskSpec::Scratch];
+        let disks = vec![
+            DiskSpec::Image { verity: None },
+            DiskSpec::Image { verity: Some(verity) },
+            DiskSpec::Scratch,
+        ];
         let root = "ab".repeat(32);
         let golden = format!(
             r#"[{{"kind":"image"}},{{"kind":"image","verity":{{"root":"{root}","dataBlocks":512}}}},{{"kind":"scratch"}}]"#

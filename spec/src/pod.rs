@@ -296,6 +296,9 @@ pub struct PodVolumeMount {
     /// Whether writes are refused.
     #[serde(deserialize_with = "or_default")]
     pub read_only: bool,
+    /// Whether an SNP guest has it all the same, although the host can read and change it (ours).
+    #[serde(deserialize_with = "or_default")]
+    pub untrusted: bool,
 }
 
 /// A mount of a file of the guest's own root.

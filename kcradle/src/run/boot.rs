@@ -9,6 +9,7 @@ use std::time::Instant;
 use anyhow::Context as _;
 use spec::LaunchSpec;
 use spec::launch::DiskSpec;
+use spec::package::Machine;
 use vmm::devices::block::{self, DiskConfig};
 use vmm::devices::vsock::VsockConfig;
 use vmm::{InitrdPart, VmConfig};
@@ -17,7 +18,7 @@ use crate::failure::{Failure, HintExt as _};
 use pod::Package;
 use pod::{DiskRecord, Extent, PodDir, PodRecord};
 
-use super::{archive, volumes};
+use super::{archive, measured, volumes};
 
 /// Kernel messages up to this severity are shown with `--console`: all but those for debugging.
 const CONSOLE_LOG_LEVEL: u8 = 7;
@@ -51,10 +52,6 @@ pub(crate) fn config(
     };
     // What they are like is told to the guest.
     let disks = disks(dir, record, launch)?;
-    let json = serde_json::to_vec(launch).context("cannot write the launch specification")?;
-    let name = spec::LAUNCH_PATH.trim_start_matches('/');
-    let archive = archive::with_file(name, &json).context("the launch specification is too large")?;
-
     let mut config = VmConfig::new(open(package.kernel())?);
     config.vcpus = u8::try_from(launch.resources.cpu).context("too many vCPUs")?;
     if config.vcpus > 1 {
@@ -62,7 +59,11 @@ pub(crate) fn config(
         config.cmdline_extra.push_str("maxcpus=1");
     }
     config.memory_mib = launch.resources.mem;
-    config.initrd = vec![InitrdPart::File(open(package.initramfs())?), InitrdPart::Bytes(archive)];
+    config.initrd = vec![InitrdPart::File(open(package.initramfs())?)];
+    match package.spec.machine {
+        Machine::Default => config.initrd.push(launch_archive(launch)?),
+        Machine::Snp => config.snp = Some(measured::config(dir, &package, launch)?),
+    }
     config.disks = disks;
     config.vsock = Some(
         VsockConfig::new(
@@ -79,10 +80,18 @@ pub(crate) fn config(
     Ok(config)
 }
 
+/// The archive with launch.json.
+fn launch_archive(launch: &LaunchSpec) -> Result<InitrdPart, Failure> {
+    let json = serde_json::to_vec(launch).context("cannot write the launch specification")?;
+    let name = spec::LAUNCH_PATH.trim_start_matches('/');
+    let archive = archive::with_file(name, &json).context("the launch specification is too large")?;
+    Ok(InitrdPart::Bytes(archive))
+}
+
 /// The disks in the order of launch.json, which `pod.json` must have too.
 fn disks(dir: &PodDir, record: &PodRecord, launch: &mut LaunchSpec) -> Result<Vec<DiskConfig>, Failure> {
     let same = |(spec, record): (&DiskSpec, &DiskRecord)| match (spec, record) {
-        (DiskSpec::Image, DiskRecord::Image { .. }) | (DiskSpec::Scratch, DiskRecord::Scratch) => true,
+        (DiskSpec::Image { .. }, DiskRecord::Image { .. }) | (DiskSpec::Scratch, DiskRecord::Scratch) => true,
         (
             DiskSpec::Volume { name, read_only, .. },
             DiskRecord::Volume { name: recorded, read_only: same, .. },

@@ -85,7 +85,7 @@ mod tests {
             version: 1,
             id: String::new(),
             resources: spec::launch::Resources { cpu: 1, mem: 64 },
-            disks: vec![DiskSpec::Image, volume("read", true), volume("data", false)],
+            disks: vec![DiskSpec::Image { verity: None }, volume("read", true), volume("data", false)],
             shares: Vec::new(),
             containers: Vec::new(),
             network: spec::launch::NetworkSpec::default(),

@@ -25,7 +25,7 @@ const MIN_MEMORY: u64 = 64;
 /// The most guest memory in MiB: 1 TiB.
 const MAX_MEMORY: u64 = 1 << 20;
 /// Bytes of the writable disk where nothing is said.
-const DEFAULT_DISK: u64 = 10 << 30;
+pub(super) const DEFAULT_DISK: u64 = 10 << 30;
 /// The least size of the writable disk in bytes.
 const MIN_DISK: u64 = 16 << 20;
 

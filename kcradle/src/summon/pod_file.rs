@@ -240,6 +240,7 @@ fn volume_mounts(path: &str, mounts: Vec<PodVolumeMount>) -> Result<Vec<(String,
             name: Some(mount.volume_name),
             subpath: (!subpath.is_empty()).then_some(subpath),
             read_only: mount.read_only,
+            untrusted: mount.untrusted,
             ..VolumeWish::default()
         };
         all.push((target, Wish::Volume(wish)));

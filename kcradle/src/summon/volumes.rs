@@ -121,7 +121,7 @@ impl Mounted {
 
 /// A volume of the container's own, on the pod's writable disk.
 fn anonymous(wish: &VolumeWish, target: &str, container: &str) -> Result<MountSpec, Failure> {
-    let plain = VolumeWish { read_only: wish.read_only, ..VolumeWish::default() };
+    let plain = VolumeWish { read_only: wish.read_only, untrusted: wish.untrusted, ..VolumeWish::default() };
     if *wish != plain {
         return Err(Failure::new(format!("the volume at {target} has options and no name")).hint("name it"));
     }

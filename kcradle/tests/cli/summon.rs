@@ -16,7 +16,7 @@ fn a_pod_directory_is_whole_and_private() {
     assert_eq!(names(&host.path("pod")), ["cradle", "launch.json", "lock", "pod.json", "scratch.ext4"]);
     assert_eq!(fs::metadata(host.path("pod")).unwrap().permissions().mode() & 0o777, 0o700);
     assert_eq!(fs::read_link(host.path("pod/cradle")).unwrap(), host.path("package").canonicalize().unwrap());
-    assert_eq!(launch.disks, [DiskSpec::Image, DiskSpec::Scratch]);
+    assert_eq!(launch.disks, [DiskSpec::Image { verity: None }, DiskSpec::Scratch]);
     let container = &launch.containers[0];
     assert_eq!(container.process.cmd, ["/entry", "default"]);
     assert_eq!(container.process.workdir, "/srv");
@@ -99,7 +99,7 @@ fn options_win_over_the_image() {
     assert_eq!(container.image.writable, Writable::ReadOnly);
     assert_eq!(container.mounts[0].guest_path, "/run");
     // Nothing can be written, so there is no disk for it.
-    assert_eq!(launch.disks, [DiskSpec::Image]);
+    assert_eq!(launch.disks, [DiskSpec::Image { verity: None }]);
     assert!(!host.path("pod/scratch.ext4").exists());
 }
 
@@ -136,7 +136,7 @@ fn a_pod_file_makes_several_containers_and_one_disk_an_image() {
     assert_eq!((launch.resources.cpu, launch.resources.mem), (2, 256));
     let names: Vec<_> = launch.containers.iter().map(|container| container.name.as_str()).collect();
     assert_eq!(names, ["app", "app-2", "third"]);
-    assert_eq!(launch.disks, [DiskSpec::Image, DiskSpec::Scratch]);
+    assert_eq!(launch.disks, [DiskSpec::Image { verity: None }, DiskSpec::Scratch]);
     assert_eq!(launch.containers[0].process.cmd, ["a"]);
     let variable = launch.containers[0].process.env.iter().find(|env| env.name == "X").unwrap();
     assert_eq!(variable.value_from.as_ref().unwrap().pod_env, "Y");

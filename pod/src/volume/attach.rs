@@ -49,7 +49,12 @@ pub fn mount(
     let (name, read_only) = (volume.name.clone(), wish.read_only);
     match volume.kind {
         Kind::Directory { many_writers } => {
-            shares.add_volume(ShareVolume { name: name.clone(), many_writers }, place, read_only)?;
+            shares.add_volume(
+                ShareVolume { name: name.clone(), many_writers },
+                place,
+                read_only,
+                wish.untrusted,
+            )?;
         }
         Kind::Disk { .. } | Kind::Device { .. } => match disks.iter_mut().find(|disk| disk.name == name) {
             Some(disk) => disk.read_only &= read_only,

@@ -210,6 +210,7 @@ fn mount_wish(mount: &models::Mount) -> Result<Asked, EngineError> {
                 subpath: options.subpath.filter(|path| !path.is_empty()),
                 no_copy: options.no_copy.unwrap_or_default(),
                 read_only,
+                untrusted: false,
                 driver: driver.name.filter(|name| !name.is_empty()),
                 labels: options.labels.unwrap_or_default().into_iter().collect(),
                 options: driver.options.unwrap_or_default().into_iter().collect(),
