@@ -45,7 +45,9 @@ enum Level {
 
 /// Prints what was found. The exit code is 1 if a pod cannot run.
 pub(crate) fn run(args: &CheckArgs) -> Result<u8, Failure> {
-    let findings = [kvm(), package(), mkfs(), space(), networks(), shares()];
+    let findings =
+        if args.snp { snp() } else { vec![kvm(), package(), mkfs(), space(), networks(), shares()] };
+    let pods = if args.snp { "pods of the SNP variant" } else { "pods" };
     let fit = findings.iter().all(|finding| finding.level != Level::Missing);
     if args.json {
         let report = serde_json::json!({ "fit": fit, "findings": findings });
@@ -54,20 +56,25 @@ pub(crate) fn run(args: &CheckArgs) -> Result<u8, Failure> {
             serde_json::to_string_pretty(&report).context("cannot print the findings")?
         ));
     } else {
+        let width = findings.iter().map(|finding| finding.name.len() + 1).max().unwrap_or_default();
         for finding in &findings {
             let mark = match finding.level {
                 Level::Ok => "ok     ",
                 Level::Warning => "warning",
                 Level::Missing => "MISSING",
             };
-            stdout::line(format_args!("{mark}  {:16}{}", finding.name, finding.detail));
+            stdout::line(format_args!("{mark}  {:width$}{}", finding.name, finding.detail));
             if let Some(remedy) = &finding.remedy {
-                stdout::line(format_args!("{:25}-> {remedy}", ""));
+                stdout::line(format_args!("{:indent$}-> {remedy}", "", indent = width + 9));
             }
         }
         stdout::line(format_args!(
             "{}",
-            if fit { "pods can run on this host" } else { "pods cannot run on this host" }
+            if fit {
+                format!("{pods} can run on this host")
+            } else {
+                format!("{pods} cannot run on this host")
+            }
         ));
     }
     Ok(u8::from(!fit))
@@ -107,6 +114,22 @@ fn package() -> Finding {
             lacking("runtime package", Level::Missing, line, hint::PACKAGE)
         }
     }
+}
+
+/// Each precondition of an SNP guest, and the package.
+fn snp() -> Vec<Finding> {
+    let row = |row: vmm::snp::host::Precondition| match row.lack {
+        None => ok(row.name, "as it should be"),
+        Some(lack) => lacking(row.name, Level::Missing, lack, row.remedy),
+    };
+    let package = match Package::find(Machine::Snp) {
+        Ok(package) => ok("runtime package", package.path.display().to_string()),
+        Err(error) => {
+            let line = Failure::from(anyhow::Error::from(error)).line();
+            lacking("runtime package", Level::Missing, line, hint::PACKAGE)
+        }
+    };
+    vmm::snp::host::check().into_iter().map(row).chain([package]).collect()
 }
 
 /// Templates of writable disks are made with it, once a size.

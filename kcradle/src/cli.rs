@@ -375,9 +375,12 @@ pub(crate) struct ImagePruneArgs {
 /// `kcradle check`.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Exits with 1 if a pod cannot run here.\n\nExamples:\n  kcradle check\n  kcradle check --json"
+    after_help = "Exits with 1 if a pod cannot run here.\n\nExamples:\n  kcradle check\n  kcradle check --json\n  kcradle check --snp"
 )]
 pub(crate) struct CheckArgs {
+    /// What SNP guests need, a row a precondition
+    #[arg(long)]
+    pub(crate) snp: bool,
     /// Print JSON
     #[arg(long)]
     pub(crate) json: bool,

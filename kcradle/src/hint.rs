@@ -28,6 +28,9 @@ pub(crate) fn of(error: &anyhow::Error) -> Option<String> {
         if let Some(error) = cause.downcast_ref::<ResolveError>() {
             return of_resolve(error).map(str::to_owned);
         }
+        if let Some(vmm::snp::SnpError::Precondition { .. }) = cause.downcast_ref() {
+            return Some("`kcradle check --snp` says all that this host lacks, and what to do".to_owned());
+        }
         if let Some(error) = cause.downcast_ref::<vmm::HostError>() {
             return Some(error.remedy().to_owned());
         }

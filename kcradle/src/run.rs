@@ -8,6 +8,7 @@ mod frames;
 mod grow;
 mod input;
 mod links;
+mod measured;
 mod networks;
 mod outcome;
 mod output;

@@ -11,5 +11,6 @@ mod image_files;
 mod killed;
 mod serve;
 mod share;
+mod snp;
 mod summon;
 mod torn;
