@@ -247,10 +247,11 @@ impl Begun {
         let store = Rc::clone(&self.store);
         let kept = self.is_resumed.then_some(self.kept);
         let served = serve::run(&self.dir, &self.definition, &self.place, open_tap, store, kept);
-        drop(self.uplink);
         let undone = undo_in(&self.place, &self.definition);
         let _ = socket::remove(&self.dir);
+        // Before the way out, whose end waits for all that are this process's children by then.
         self.store.end();
+        drop(self.uplink);
         drop(self.lock);
         served.and(undone)
     }
