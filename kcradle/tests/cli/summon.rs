@@ -51,6 +51,80 @@ fn a_variant_takes_a_package_of_its_kind() {
     assert!(refused.err.contains("is no runtime package for default machines"), "{}", refused.err);
 }
 
+/// A host with a package for SNP guests.
+fn snp_host() -> Host {
+    let host = Host::new();
+    let json = concat!(
+        r#"{"version":3,"machine":"snp","kernel":{"kernel":"vmlinux","initrd":"initramfs","release":"6.12"},"#,
+        r#""snp":{"stub":"initramfs","commandLine":"","digests":{"kernel":"","initrd":"","stub":""}}}"#
+    );
+    fs::write(host.path("package/cradle.json"), json).unwrap();
+    host
+}
+
+#[test]
+fn a_pod_of_an_snp_guest_is_bound_to_its_image() {
+    let host = snp_host();
+    let launch = host.summon("pod", &["--variant", "snp", "-v", "/data"], &[]);
+    let [DiskSpec::Image { verity: Some(verity) }] = &launch.disks[..] else { panic!("{:?}", launch.disks) };
+    assert_eq!(launch.containers[0].image.writable, Writable::Tmpfs);
+    // Nothing of the host is mounted: the container's own volume is in memory too.
+    assert_eq!(names(&host.path("pod")), ["cradle", "launch.json", "lock", "pod.json"]);
+    // The disk that the host will attach, judged by a program that is not ours.
+    let record: Value = serde_json::from_slice(&fs::read(host.path("pod/pod.json")).unwrap()).unwrap();
+    let extents = record["disks"][0]["extents"].as_array().unwrap();
+    let disk: Vec<u8> =
+        extents.iter().flat_map(|extent| fs::read(extent["path"].as_str().unwrap()).unwrap()).collect();
+    fs::write(host.path("disk"), disk).unwrap();
+    let offset = verity.data_blocks * 4096;
+    let judge = |root: &str| {
+        let mut command = std::process::Command::new("veritysetup");
+        command.env("PATH", "/usr/sbin:/sbin:/usr/bin:/bin").args(["verify", "--no-superblock", "--salt=-"]);
+        command.arg(format!("--data-blocks={}", verity.data_blocks)).arg(format!("--hash-offset={offset}"));
+        command.arg(host.path("disk")).arg(host.path("disk")).arg(root).status().unwrap().success()
+    };
+    assert!(judge(&verity.root));
+    assert!(!judge(&"5a".repeat(32)));
+    // A second pod of the image has the same root, without a second tree.
+    assert_eq!(host.summon("again", &["--variant", "snp"], &[]).disks, launch.disks);
+    assert_eq!(names(&host.path("home/store/verity")).len(), 1);
+}
+
+#[test]
+fn what_the_host_could_change_is_no_part_of_an_snp_guest() {
+    let host = snp_host();
+    fs::create_dir(host.path("files")).unwrap();
+    let files = format!("{}:/srv", host.path("files").display());
+    let mounts = [["-v", &files], ["-v", "data:/srv"], ["--mount", "type=volume,src=data,dst=/srv"]];
+    let image = host.image();
+    for mount in mounts {
+        let arguments = [&["summon", "--quiet", "--variant", "snp"], &mount[..], &["pod", &image]].concat();
+        let refused = host.refused(&arguments, 1);
+        assert!(refused.contains("behind an SNP guest's back") && refused.contains("untrusted"), "{refused}");
+    }
+    let sized = host.refused(&["summon", "--variant", "snp", "--disk-size", "1g", "pod", &image], 1);
+    assert!(sized.contains("stays in memory"), "{sized}");
+
+    // A directory may come along where the pod file says that this is known, a disk never.
+    host.good(&["volume", "create", "--driver", "gfs", "shared"]);
+    host.good(&["volume", "create", "disk"]);
+    let file = |volume: &str, untrusted: bool| {
+        let pod = json!({"containers": [{"image": {"ref": image}, "volumeMounts": [
+            {"volumeName": volume, "guestPath": "/srv", "untrusted": untrusted}]}]});
+        fs::write(host.path("pod.yaml"), pod.to_string()).unwrap();
+    };
+    let summon = ["summon", "--quiet", "--variant", "snp", "--file", "pod.yaml", "pod"];
+    file("shared", false);
+    assert!(host.refused(&summon, 1).contains("the volume shared at /srv"));
+    file("disk", true);
+    assert!(host.refused(&summon, 1).contains("mounts no file system that its host could have written"));
+    assert!(!host.path("pod").exists());
+    file("shared", true);
+    host.good(&summon);
+    let launch = host.launch("pod");
+    assert_eq!(launch.shares.iter().map(|share| share.untrusted).collect::<Vec<_>>(), [true]);
+}
+
 #[test]
 fn options_win_over_the_image() {
     let host = Host::new();
