@@ -67,6 +67,22 @@ fn features_need_version_1_and_an_offer() {
 }
 
 #[test]
+fn a_driver_of_private_memory_has_to_know_that_devices_do_not_see_it() {
+    for (high, taken) in [(1, false), (2, false), (3, true)] {
+        let mut harness = harness();
+        harness.transport.features |= feature::ACCESS_PLATFORM;
+        harness.set_status(status::ACKNOWLEDGE);
+        harness.set_status(status::DRIVER);
+        harness.write(DEVICE_FEATURES_SEL, 1);
+        assert_eq!(harness.read(DEVICE_FEATURES), 3);
+        harness.write(DRIVER_FEATURES_SEL, 1);
+        harness.write(DRIVER_FEATURES, high);
+        harness.set_status(status::FEATURES_OK);
+        assert_eq!(harness.status() & status::FEATURES_OK != 0, taken, "{high:#x}");
+    }
+}
+
+#[test]
 fn features_are_fixed_after_negotiation() {
     let mut harness = harness();
     harness.negotiate(BARE_FEATURES);
