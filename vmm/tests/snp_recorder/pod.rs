@@ -25,7 +25,7 @@ impl Default for Pod {
             launch: b"{\"version\":1}\n".to_vec(),
             stub: pattern(5000),
             vcpus: 2,
-            memory_mib: 64,
+            memory_mib: std::env::var("SNP_MEMORY").map_or(64, |mib| mib.parse().unwrap()),
         }
     }
 }

@@ -66,6 +66,28 @@ fn pages_of_ram_change_and_all_else_is_refused() {
 }
 
 #[test]
+fn memory_above_4_gib_is_a_range_of_its_own() {
+    let run = Run::with(&[("SNP_MEMORY", "5120"), ("SNP_RUN", "high")]);
+    assert_eq!(run.ended, "PowerOff");
+    let slots: Vec<kvm_userspace_memory_region2> =
+        run.of("vm", SET_MEMORY).map(|call| parse(&call.input)).collect();
+    let places: Vec<_> = slots.iter().map(|slot| (slot.slot, slot.flags, slot.guest_phys_addr)).collect();
+    assert_eq!(places, [(0, 4, 0), (1, 0, 3 << 30), (2, 4, 4 << 30)]);
+    assert_eq!((slots[0].memory_size, slots[2].memory_size), (3 << 30, 2 << 30));
+    assert_ne!(slots[0].guest_memfd, slots[2].guest_memfd);
+    let (gpa, size) = ((4 << 30) + 0x1000, 0x1000);
+    // The hole is in the second file, where its own addresses begin at 0.
+    let expected = [
+        Act::Attributes { gpa, size, attributes: 0 },
+        Act::Punch { mode: 3, offset: 0x1000, size },
+        Act::Returned(0),
+    ];
+    assert_eq!(acts(&run), expected);
+    let hole = run.calls.iter().find(|call| call.name == "fallocate").unwrap();
+    assert_eq!(hole.input[..4], slots[2].guest_memfd.to_le_bytes());
+}
+
+#[test]
 fn a_fault_outside_of_ram_ends_the_guest() {
     let run = Run::with(&[("SNP_RUN", "outside")]);
     assert!(

@@ -290,7 +290,14 @@ static int64_t run(struct vcpu *vcpu, int index)
 		{ 0x200000, 0, 0 }, { 0x200800, 1, 0 }, { 0x200000, 1, 1 << 5 },
 	};
 	const int count = sizeof(calls) / sizeof(calls[0]);
-	if (step < count) {
+	if (!step && is("SNP_RUN", "high")) {
+		/* One page above 4 GiB, and no more. */
+		static const uint64_t high[] = { 0x100001000, 1, 0 };
+		*reason = 3;
+		part[0] = 12;
+		memcpy(part + 1, high, sizeof(high));
+		step = count;
+	} else if (step < count) {
 		*reason = 3;
 		part[0] = 12;
 		memcpy(part + 1, calls[step], sizeof(calls[0]));
