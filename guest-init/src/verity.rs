@@ -27,6 +27,7 @@ const NAME: usize = 48;
 /// `DM_READONLY_FLAG`: verity takes no other.
 const READ_ONLY: u32 = 1;
 
+#[expect(clippy::cast_possible_truncation, reason = "312")]
 const fn command(number: u32) -> u32 {
     3 << 30 | (HEADER as u32) << 16 | 0xfd << 8 | number
 }
@@ -53,6 +54,7 @@ fn table(device: &str, verity: &VeritySpec) -> String {
     format!("1 {device} {device} 4096 4096 {blocks} {blocks} sha256 {root} - 1 panic_on_corruption\0")
 }
 
+#[expect(clippy::cast_possible_truncation, reason = "some hundred bytes")]
 /// A request about the device of that name; a table is one target for so many blocks from the first on.
 fn request(name: &str, flags: u32, target: Option<(u64, String)>) -> Vec<u8> {
     let mut bytes = vec![0; HEADER];

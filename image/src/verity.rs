@@ -8,7 +8,6 @@ mod tree;
 
 use std::fs::File;
 use std::io::{self, Read};
-use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -94,8 +93,8 @@ impl ImageHandle {
 
 /// The root is the digest of the top block, which comes first. A disk of one block would have none, and extents are longer.
 fn root_of(tree: &Path) -> io::Result<Digest> {
-    let mut top = [0; BLOCK_SIZE as usize];
-    File::open(tree)?.read_exact_at(&mut top, 0)?;
+    let mut top = Vec::new();
+    File::open(tree)?.take(BLOCK_SIZE).read_to_end(&mut top)?;
     Ok(Digest::of(&top))
 }
 

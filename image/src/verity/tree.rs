@@ -12,6 +12,7 @@ use sha2::{Digest as _, Sha256};
 use crate::digest::Digest;
 use crate::erofs::BLOCK_SIZE;
 
+#[expect(clippy::cast_possible_truncation, reason = "4096")]
 const BLOCK: usize = BLOCK_SIZE as usize;
 /// Bytes of a digest.
 const DIGEST: usize = 32;
