@@ -96,7 +96,7 @@ fn sentence(event: Event<'_>) -> Option<String> {
         Event::Done { layer, size } => line = format!("{}: done, {} on disk", layer.short(), human(size)),
         Event::Merging => line.push_str("merging layers"),
         Event::Hashing { done, size } => {
-            line = format!("hashing the disk: {} of {}", human(done), human(size))
+            line = format!("hashing the disk: {} of {}", human(done), human(size));
         }
     }
     Some(line)
