@@ -73,7 +73,7 @@ if [[ -z $stub ]]; then
 else
   # What is measured, so it is the same for all pods, whatever their disks and processors. Of the options of other guests
   # (vmm/src/boot/cmdline.rs) those that hold here as well; guest-init starts the other processors.
-  line='loglevel=1 earlyprintk=ttyS0,115200,keep panic=-1 reboot=k rootfstype=ramfs maxcpus=1'
+  line='loglevel=1 earlyprintk=ttyS0,115200,keep panic=-1 reboot=k rootfstype=ramfs maxcpus=1 pci=off'
   install -m 644 "$stub" "$work/stub"
   files+=(stub)
   digest() { sha256sum "$work/$1" | cut -c1-64; }

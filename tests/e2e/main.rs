@@ -17,6 +17,7 @@ mod root_disk;
 mod served;
 mod services;
 mod shared;
+mod snp;
 mod terminal;
 mod verbs;
 mod volumes;

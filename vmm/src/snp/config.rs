@@ -48,6 +48,16 @@ pub enum Isolation {
     Software,
 }
 
+impl Isolation {
+    /// The processor; in builds for tests whoever the environment names.
+    fn by_default() -> Self {
+        if cfg!(debug_assertions) && std::env::var_os("CRADLE_TEST_SNP_SOFTWARE").is_some() {
+            return Self::Software;
+        }
+        Self::Processor
+    }
+}
+
 impl SnpConfig {
     /// A guest that the processor isolates, with the policy by default and no identity block.
     #[must_use]
@@ -58,7 +68,7 @@ impl SnpConfig {
             launch,
             policy: DEFAULT_POLICY,
             id_block: None,
-            isolation: Isolation::Processor,
+            isolation: Isolation::by_default(),
         }
     }
 
