@@ -9,6 +9,7 @@ use std::path::Path;
 use anyhow::Context as _;
 use pod::{Package, PodDir};
 use spec::LaunchSpec;
+use spec::launch::DiskSpec;
 use vmm::snp::SnpConfig;
 
 use crate::failure::{Failure, HintExt as _};
@@ -34,6 +35,13 @@ pub(super) fn config(dir: &PodDir, package: &Package, launch: &LaunchSpec) -> Re
         .hint(
             "summon the pod with all that it needs: values of variables, no networks or volumes of the host",
         );
+    }
+    // The guest refuses it too, but in the words of one that does not know how the pod was made.
+    if launch.disks.iter().any(|disk| !matches!(disk, DiskSpec::Image { verity: Some(_) })) {
+        return Err(Failure::new(
+            "the pod was made for a plain machine: its disks are not bound to it, so an SNP guest must not believe them",
+        ))
+        .hint("make it again with `kcradle summon --variant snp`");
     }
     Ok(SnpConfig::new(stub, of_package.command_line.clone(), bytes))
 }

@@ -109,3 +109,14 @@ fn a_run_that_would_change_what_is_measured_is_refused() {
     let refused = host.refused(&["run", "--hold", "pod"], 125);
     assert!(refused.contains("would change hold of launch.json"), "{refused}");
 }
+
+#[test]
+fn a_pod_of_a_plain_machine_is_refused() {
+    let host = host_with_pod();
+    let path = host.path("pod/launch.json");
+    let mut launch: serde_json::Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+    assert!(launch["disks"][0].as_object_mut().unwrap().remove("verity").is_some());
+    fs::write(&path, launch.to_string()).unwrap();
+    let refused = host.refused(&["run", "pod"], 125);
+    assert!(refused.contains("made for a plain machine") && refused.contains("--variant snp"), "{refused}");
+}
