@@ -74,6 +74,28 @@ fn the_layout_boots_to_a_running_container_without_encryption() {
     assert_eq!((ended.out(), ended.err()), ("2\nswiotlb=force\n2\n".to_owned(), "to stderr\n".to_owned()));
 }
 
+/// The host changes a byte of what the pod is bound to, behind the back of its store.
+#[test]
+fn a_changed_image_ends_the_guest() {
+    let host = Host::shared();
+    let pod = summon(&host, "echo not reached");
+    repackage(&host, &pod, &player::around(&stub()));
+    let file = pod.path().join("pod.json");
+    let mut record: serde_json::Value = serde_json::from_slice(&fs::read(&file).unwrap()).unwrap();
+    let path = &mut record["disks"][0]["extents"][0]["path"];
+    let mut meta = fs::read(path.as_str().unwrap()).unwrap();
+    // In the superblock of the file system (EROFS has it at 1024): the first that is read.
+    meta[1024 + 80] ^= 1;
+    let changed = host.folder().join("changed");
+    fs::write(&changed, meta).unwrap();
+    *path = changed.to_str().unwrap().into();
+    fs::write(&file, record.to_string()).unwrap();
+    let ended = run(&host, &pod);
+    let console = fs::read_to_string(pod.path().join("console.log")).unwrap_or_default();
+    assert_eq!((ended.code, ended.out()), (Some(125), String::new()), "{}{console}", ended.err());
+    assert!(console.contains("dm-verity device corrupted"), "{}{console}", ended.err());
+}
+
 /// What is played is needed: the stub validates memory before anything else, and ends where nobody answers.
 #[test]
 fn a_stub_whose_pages_nobody_validates_ends_the_machine() {
