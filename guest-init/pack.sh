@@ -11,10 +11,10 @@ set -euo pipefail
 
 [[ $# -eq 2 || $# -eq 3 ]] || { sed -n '4p' "$0" >&2; exit 2; }
 kernel=$1 out=$2 stub=${3:-}
-image=vmlinux
-[[ -z $stub ]] || image=bzImage
+image=vmlinux make=kernel
+[[ -z $stub ]] || image=bzImage make='VARIANT=snp kernel'
 here=$(cd "$(dirname "$0")" && pwd)
-[[ -f $kernel/$image && -f $kernel/release ]] || { echo "pack.sh: no kernel in $kernel: run \`make kernel\`" >&2; exit 1; }
+[[ -f $kernel/$image && -f $kernel/release ]] || { echo "pack.sh: no kernel in $kernel: run \`make $make\`" >&2; exit 1; }
 
 # With frame pointers, tables for unwinding need not tell each push: 45 KB less. Without the musl target the same
 # sources make a larger static binary against glibc, which no limit holds for.
